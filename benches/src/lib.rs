@@ -1,0 +1,4 @@
+//! What benchmarks share. A benchmark is a `[[bench]]` of this package with `harness = false`; its
+//! name is the thing measured. Run one with `cargo bench -p weir-benches --bench NAME`.
+//!
+//! A figure counts only beside its rival's from the same run: the machine decides more than the code.

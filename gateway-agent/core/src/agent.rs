@@ -1,0 +1,313 @@
+//! The composition: one owner of everything but the request path.
+
+mod decisions;
+mod reporting;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use weir_proto::{
+    decision::Attach,
+    id::{ManagerId, ManagerLife},
+    policy::{OnDisconnect, Policy},
+    share::View,
+    time::Time,
+    usage::{AgentIdentity, KeyId},
+};
+
+use crate::{
+    check::Checker,
+    counter::Counter,
+    credit::Session,
+    message::{Input, Notice, Output},
+    receiver::{Receiver, Step},
+    standing::Standing,
+    table::{Table, Waker},
+    usage::{Link, Outbox},
+};
+pub use status::{ManagerStatus, Status};
+
+/// Pledges, and a sign of life to the manager, at each multiple of this in manager time.
+const BEAT: Duration = Duration::from_millis(100);
+/// Questions are collected for this long.
+const COLLECT: Duration = Duration::from_millis(1);
+/// Without a manager for this long, `on_disconnect` applies.
+const ISOLATION: Duration = Duration::from_secs(1);
+/// Counters looked at per beat in search of idle ones.
+const SWEEP: usize = 20_000;
+
+/// How an agent behaves.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Name, incarnation, label.
+    pub identity: AgentIdentity,
+    /// Length of the list of managers.
+    pub managers: usize,
+    /// Return to an earlier manager once it is well again. Default true.
+    pub fail_back: bool,
+    /// For how long it must have been well. Default 3 s.
+    pub fail_back_after: Duration,
+    /// What applies without a manager, for policies that do not say. Default `local`.
+    pub on_disconnect: OnDisconnect,
+    /// Most live counters; further keys share one counter per limit. Default 1 million.
+    pub max_counters: usize,
+    /// Usage is reported this often: the most that a crashed agent loses. Default 100 ms.
+    pub flush: Duration,
+}
+
+impl Config {
+    /// Defaults.
+    pub fn new(identity: AgentIdentity, managers: usize) -> Self {
+        Config {
+            identity,
+            managers,
+            fail_back: true,
+            fail_back_after: Duration::from_secs(3),
+            on_disconnect: OnDisconnect::Local,
+            max_counters: 1_000_000,
+            flush: Duration::from_millis(100),
+        }
+    }
+}
+
+/// Makes an agent: its owner's half and the half for request threads. `now` is local time, above 0.
+pub fn agent(config: Config, waker: Waker, now: Time) -> (Agent, Arc<Checker>) {
+    let table = Arc::new(Table::new(config.max_counters, config.on_disconnect, waker));
+    let checker = Arc::new(Checker::new(Arc::clone(&table)));
+    (Agent::new(config, table, now), checker)
+}
+
+/// The owner's half.
+#[derive(Debug)]
+pub struct Agent {
+    config: Config,
+    table: Arc<Table>,
+    standing: Standing,
+    receiver: Receiver,
+    session: Option<Session>,
+    former: Option<ManagerLife>,
+    links: Vec<Link>,
+    outbox: Outbox,
+    stamp: u64,
+    counters: BTreeMap<KeyId, Arc<Counter>>,
+    swept: KeyId,
+    policies: BTreeMap<String, Arc<Policy>>,
+    revision: u64,
+    view: View,
+    promised: Option<View>,
+    /// A manager's time is known.
+    synced: bool,
+    detached_at: Option<Time>,
+    beat_at: Time,
+    flush_at: Time,
+    ask_at: Option<Time>,
+    asked_at: Time,
+    left: bool,
+}
+
+impl Agent {
+    fn new(config: Config, table: Arc<Table>, now: Time) -> Self {
+        let fail_back = config.fail_back.then_some(config.fail_back_after);
+        Agent {
+            standing: Standing::new(config.on_disconnect),
+            receiver: Receiver::new(config.managers, fail_back, now),
+            session: None,
+            former: None,
+            links: (0..config.managers).map(|_| Link::default()).collect(),
+            outbox: Outbox::default(),
+            stamp: 0,
+            counters: BTreeMap::new(),
+            swept: 0,
+            policies: BTreeMap::new(),
+            revision: 0,
+            view: View::default(),
+            promised: None,
+            synced: false,
+            detached_at: Some(now),
+            beat_at: now,
+            flush_at: now + config.flush,
+            ask_at: None,
+            asked_at: Time::ZERO,
+            left: false,
+            config,
+            table,
+        }
+    }
+
+    /// Takes one input; appends what must be done.
+    pub fn handle(&mut self, input: Input, now: Time, out: &mut Vec<Output>) {
+        let mut steps = Vec::new();
+        match input {
+            Input::SessionOpened(connection) => {
+                if !self.receiver.opened(connection, now, &mut steps) {
+                    out.push(Output::Disconnect(connection));
+                }
+            }
+            Input::SessionClosed(connection, why) => {
+                self.receiver.closed(connection, &why, now, &mut steps);
+            }
+            Input::Decision(connection, frame) => {
+                if self.receiver.hear(connection, now) {
+                    self.on_decision(frame, now, &mut steps, out);
+                }
+            }
+            Input::UsageOpened(manager, connection) => {
+                if let Some(link) = self.links.get_mut(manager) {
+                    link.open(connection, now);
+                }
+                self.pump(now, out);
+            }
+            Input::UsageClosed(manager, connection, _) => {
+                if let Some(link) = self.links.get_mut(manager) {
+                    if link.connection == Some(connection) {
+                        link.close();
+                    }
+                }
+            }
+            Input::UsageAck { manager, connection, seq, life } => {
+                if let Some(link) = self.links.get_mut(manager) {
+                    if link.connection == Some(connection) {
+                        link.ack(seq, life, now);
+                    }
+                }
+                self.pump(now, out);
+            }
+            Input::Poke => self.poke(now, out),
+            Input::Leave => self.leave(now, out),
+        }
+        self.follow(steps, now, out);
+    }
+
+    /// When [`Agent::on_deadline`] must be called next.
+    pub fn next_deadline(&self) -> Option<Time> {
+        let isolation =
+            self.detached_at.filter(|_| !self.standing.isolated).map(|at| at + ISOLATION);
+        [
+            Some(self.beat_at),
+            Some(self.flush_at),
+            self.ask_at,
+            isolation,
+            self.receiver.next_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Does what is due.
+    pub fn on_deadline(&mut self, now: Time, out: &mut Vec<Output>) {
+        if self.left {
+            self.beat_at = now + BEAT;
+            self.flush_at = now + self.config.flush;
+            return;
+        }
+        let mut steps = Vec::new();
+        let links = &self.links;
+        let well = |i: usize| {
+            let link = links.get(i)?;
+            link.connection?;
+            // Each link is acknowledged at least every 200 ms or so while its manager is well.
+            (now.since(link.acked_at) < Duration::from_secs(1)).then_some(link.opened_at)
+        };
+        self.receiver.advance(well, now, &mut steps);
+        self.follow(steps, now, out);
+        if self.detached_at.is_some_and(|at| at + ISOLATION <= now) && !self.standing.isolated {
+            self.standing.isolated = true;
+            self.publish();
+            out.push(Output::Notice(Notice::Isolated));
+            out.push(Output::Wake);
+        }
+        if self.ask_at.is_some_and(|at| at <= now) {
+            self.ask(now, out);
+        }
+        if self.flush_at <= now {
+            self.flush_at = now + self.config.flush;
+            self.flush(now, out);
+        }
+        if self.beat_at <= now {
+            self.beat(now, out);
+        }
+    }
+
+    /// Carries out what the receiver decided.
+    fn follow(&mut self, steps: Vec<Step>, now: Time, out: &mut Vec<Output>) {
+        for step in steps {
+            match step {
+                Step::Connect(manager, connection) => out.push(Output::Connect(manager, connection)),
+                Step::Disconnect(connection) => {
+                    self.end_session(connection, now);
+                    out.push(Output::Disconnect(connection));
+                }
+                Step::Attach(manager, connection) => {
+                    self.session = Some(Session::new(manager, connection));
+                    self.attach(now, out);
+                }
+                Step::Lost(manager, why) => {
+                    if let Some(connection) = self.session.as_ref().map(|s| s.connection) {
+                        self.end_session(connection, now);
+                    }
+                    out.push(Output::Notice(Notice::Detached(manager, why)));
+                }
+            }
+        }
+    }
+
+    fn end_session(&mut self, connection: crate::message::ConnectionId, now: Time) {
+        if self.session.as_ref().is_none_or(|s| s.connection != connection) {
+            return;
+        }
+        if let Some(session) = self.session.take() {
+            // A manager that never said its name may still have taken the pledge.
+            self.former = session.life.or_else(|| {
+                let id = ManagerId::new("unknown").ok()?;
+                Some(ManagerLife { id, incarnation: 0 })
+            });
+            self.detached_at = Some(now);
+        }
+    }
+
+    /// Tells the manager who attaches and what it holds.
+    fn attach(&mut self, now: Time, out: &mut Vec<Output>) {
+        // Checks must stop opening windows at the full share before the holdings are listed.
+        self.standing.isolated = false;
+        self.detached_at = None;
+        self.publish();
+        let attach = Attach {
+            identity: self.config.identity.clone(),
+            view: self.view.clone(),
+            promised: self.promised.clone(),
+            eras: self.standing.history.eras().to_vec(),
+            pledged_until: self.standing.pledged_until,
+            former_manager: self.former.clone(),
+        };
+        let holdings = self.holdings(now);
+        let mut parts = holdings.chunks(crate::usage::FRAME_ENTRIES);
+        let first = parts.next().unwrap_or_default().to_vec();
+        let rest: Vec<Vec<_>> = parts.map(<[_]>::to_vec).collect();
+        let more = !rest.is_empty();
+        self.send_credit(first, now, out, |frame| {
+            frame.attach = Some(attach);
+            frame.holdings_complete = !more;
+        });
+        let count = rest.len();
+        for (i, part) in rest.into_iter().enumerate() {
+            self.send_credit(part, now, out, |frame| frame.holdings_complete = i + 1 == count);
+        }
+    }
+
+    fn publish(&self) {
+        self.table.standing.store(Arc::new(self.standing.clone()));
+    }
+
+    fn next_stamp(&mut self) -> u64 {
+        self.stamp += 1;
+        self.stamp
+    }
+
+    /// Manager time, or 0 while none is known.
+    fn manager_time(&self, now: Time) -> Time {
+        if self.synced { self.standing.manager_time(now) } else { Time::ZERO }
+    }
+}

@@ -1,0 +1,281 @@
+//! What the agent says: usage to every manager, questions and pledges to the one it follows.
+
+use std::{sync::Arc, time::Duration};
+
+use weir_proto::{
+    decision::{CreditEntry, CreditFrame},
+    key::CounterKey,
+    time::{Time, WindowStart},
+    usage::{AgentStatus, UsageEntry},
+};
+
+use super::{Agent, BEAT, COLLECT, SWEEP};
+use crate::{
+    counter::{Amounts, Counter},
+    credit,
+    message::Output,
+    usage::Change,
+};
+
+/// Windows that ended this long ago are of no use to a manager that returns.
+const STALE: Duration = Duration::from_secs(600);
+/// A usage link is given a sign of life this often.
+const LINK_BEAT: Duration = Duration::from_millis(200);
+
+fn change(counter: &Counter, amounts: Amounts) -> Change {
+    let entry = UsageEntry {
+        key: counter.id,
+        window: amounts.window,
+        used: amounts.used,
+        rejected: amounts.rejected,
+    };
+    Change { key: counter.key.clone(), entry }
+}
+
+impl Agent {
+    /// Asks for more, at once or when questions have been collected for a moment.
+    pub(super) fn poke(&mut self, now: Time, out: &mut Vec<Output>) {
+        let at = self.asked_at + COLLECT;
+        if at <= now {
+            self.ask(now, out);
+        } else {
+            self.ask_at = Some(at);
+        }
+    }
+
+    pub(super) fn ask(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.ask_at = None;
+        self.asked_at = now;
+        let hot = self.table.take_hot();
+        if self.session.is_none() || hot.is_empty() {
+            return;
+        }
+        let entries = self.entries(&hot, true, now);
+        for part in entries.chunks(crate::usage::FRAME_ENTRIES) {
+            self.send_credit(part.to_vec(), now, out, |_| ());
+        }
+    }
+
+    pub(super) fn entries(
+        &mut self,
+        counters: &[Arc<Counter>],
+        asking: bool,
+        now: Time,
+    ) -> Vec<(CounterKey, CreditEntry)> {
+        let policies = self.table.policies.load_full();
+        counters
+            .iter()
+            .filter_map(|counter| {
+                let mut state = counter.lock();
+                if state.dead() {
+                    return None;
+                }
+                let entry = credit::entry(counter, &mut state, &policies, &self.standing, asking, now);
+                Some((counter.key.clone(), entry))
+            })
+            .collect()
+    }
+
+    /// Every ceiling that differs from the default of its window, or is used beyond it.
+    pub(super) fn holdings(&mut self, now: Time) -> Vec<(CounterKey, CreditEntry)> {
+        self.adopt();
+        let time = self.manager_time(now);
+        let policies = self.table.policies.load_full();
+        let mut held = Vec::new();
+        for counter in self.counters.values() {
+            let mut state = counter.lock();
+            let over = !counter.rolling && counter.window.end(state.window) <= time;
+            let default = policies
+                .get(counter.key.policy())
+                .and_then(|p| p.limit(counter.key.limit()))
+                .map_or(0, |l| self.standing.history.at(state.window).default_of(l.limit.amount));
+            if over || (state.ceiling.is_none() && state.used <= default && !counter.rolling) {
+                continue;
+            }
+            let entry = credit::entry(counter, &mut state, &policies, &self.standing, false, now);
+            held.push((counter.key.clone(), entry));
+        }
+        held
+    }
+
+    /// Sends a frame on the session, if there is one. Every frame pledges up to its time.
+    pub(super) fn send_credit(
+        &mut self,
+        entries: Vec<(CounterKey, CreditEntry)>,
+        now: Time,
+        out: &mut Vec<Output>,
+        fill: impl FnOnce(&mut CreditFrame),
+    ) {
+        let time = self.manager_time(now);
+        let stamp = self.next_stamp();
+        let Some(session) = &mut self.session else { return };
+        let mut frame = session.frame(time, stamp, entries);
+        fill(&mut frame);
+        self.standing.pledged_until = self.standing.pledged_until.max(time);
+        out.push(Output::Credit(session.connection, frame));
+    }
+
+    /// Pledges and sweeps; the next beat falls on a multiple of 100 ms of manager time, so that the
+    /// share of a window is pledged as soon as the window begins.
+    pub(super) fn beat(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.send_credit(Vec::new(), now, out, |_| ());
+        self.publish_pledge();
+        let beat = u64::try_from(BEAT.as_micros()).unwrap_or(u64::MAX);
+        let past = self.standing.manager_time(now).as_micros() % beat;
+        self.beat_at = now + Duration::from_micros(beat - past);
+        self.adopt();
+        self.sweep(now);
+        self.pump(now, out);
+    }
+
+    /// Without a session the pledge matters to checks; with one the snapshot may lag behind.
+    fn publish_pledge(&self) {
+        if self.session.is_none() {
+            self.publish();
+        }
+    }
+
+    /// Takes over counters that checks have made.
+    pub(super) fn adopt(&mut self) {
+        for counter in self.table.take_born() {
+            self.counters.insert(counter.id, counter);
+        }
+    }
+
+    /// Looks at some counters and lets idle ones leave.
+    fn sweep(&mut self, now: Time) {
+        let time = self.manager_time(now);
+        let some: Vec<Arc<Counter>> =
+            self.counters.range(self.swept..).take(SWEEP).map(|(_, c)| Arc::clone(c)).collect();
+        self.swept = match some.last() {
+            Some(last) if some.len() == SWEEP => last.id.saturating_add(1),
+            _ => 0,
+        };
+        for counter in some {
+            if !self.table.retire(&counter, time, now) {
+                continue;
+            }
+            self.counters.remove(&counter.id);
+            for link in &mut self.links {
+                link.undefine(counter.id);
+            }
+            if let Some(session) = &mut self.session {
+                session.undefine(counter.id);
+            }
+            self.table.free(counter.id);
+        }
+    }
+
+    /// Collects what changed into a batch and lets every link take it.
+    pub(super) fn flush(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.adopt();
+        let dirty = self.table.take_dirty();
+        if !dirty.is_empty() {
+            let stamp = self.next_stamp();
+            let mut changes = Vec::with_capacity(dirty.len());
+            for counter in &dirty {
+                let mut state = counter.lock();
+                for amounts in state.closed.drain(..) {
+                    changes.push((change(counter, amounts), true));
+                }
+                let (window, used, rejected) = (state.window, state.used, state.rejected);
+                changes.push((change(counter, Amounts { window, used, rejected }), false));
+            }
+            for part in changes.chunks(crate::usage::FRAME_ENTRIES) {
+                let stamp = if part.len() == changes.len() { stamp } else { self.next_stamp() };
+                self.outbox.add(stamp, part.to_vec());
+            }
+        }
+        let stale = self.manager_time(now) - STALE;
+        self.outbox.forget(WindowStart(stale.as_secs()));
+        self.pump(now, out);
+    }
+
+    /// Sends on every usage link what it can take.
+    pub(super) fn pump(&mut self, now: Time, out: &mut Vec<Output>) {
+        for manager in 0..self.links.len() {
+            if self.links[manager].connection.is_some() && self.links[manager].wants_state {
+                let state = self.state();
+                let stamp = &mut self.stamp;
+                self.links[manager].load_state(state, || {
+                    *stamp += 1;
+                    *stamp
+                });
+            }
+            loop {
+                let status = self.agent_status();
+                let stamp = &mut self.stamp;
+                let link = &mut self.links[manager];
+                let due = link.sent_at() + LINK_BEAT <= now;
+                let beat = || {
+                    due.then(|| {
+                        *stamp += 1;
+                        *stamp
+                    })
+                };
+                let frame =
+                    link.next_frame(&self.outbox, &self.config.identity, || status, beat, now);
+                let (Some(frame), Some(connection)) = (frame, link.connection) else { break };
+                out.push(Output::Usage(manager, connection, frame));
+            }
+        }
+    }
+
+    /// Everything that is counted now, and the windows that ended lately.
+    fn state(&mut self) -> Vec<Change> {
+        self.adopt();
+        let mut state: Vec<Change> = self.outbox.closed().cloned().collect();
+        for counter in self.counters.values() {
+            let locked = counter.lock();
+            for amounts in &locked.closed {
+                state.push(change(counter, *amounts));
+            }
+            if locked.used > 0 || locked.rejected > 0 {
+                let (window, used, rejected) = (locked.window, locked.used, locked.rejected);
+                state.push(change(counter, Amounts { window, used, rejected }));
+            }
+        }
+        state
+    }
+
+    fn agent_status(&self) -> AgentStatus {
+        let checks = self.table.checks.load(std::sync::atomic::Ordering::Relaxed);
+        AgentStatus {
+            active_manager: self
+                .session
+                .as_ref()
+                .and_then(|s| s.life.as_ref())
+                .map(|life| life.id.to_string())
+                .unwrap_or_default(),
+            view_number: self.view.number,
+            fleet: self.standing.history.current().fleet,
+            policies_revision: self.revision,
+            decision_revision: self.session.as_ref().map_or(0, |s| s.applied),
+            unsent: self.table.dirty_len() as u64,
+            dropped: self.outbox.dropped,
+            checks,
+            failovers: self.receiver.failovers,
+        }
+    }
+
+    /// Says goodbye: from now on nothing is admitted on any ceiling.
+    pub(super) fn leave(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.standing.history = weir_proto::share::ShareHistory::default();
+        self.publish();
+        self.adopt();
+        let all: Vec<Arc<Counter>> = self.counters.values().cloned().collect();
+        for counter in &all {
+            counter.lock().freeze();
+        }
+        self.flush(now, out);
+        let entries = self.entries(&all, false, now);
+        let mut parts: Vec<Vec<_>> =
+            entries.chunks(crate::usage::FRAME_ENTRIES).map(<[_]>::to_vec).collect();
+        let last = parts.pop().unwrap_or_default();
+        for part in parts {
+            self.send_credit(part, now, out, |_| ());
+        }
+        self.send_credit(last, now, out, |frame| frame.leaving = true);
+        self.left = true;
+    }
+}

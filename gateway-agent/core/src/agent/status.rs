@@ -1,0 +1,105 @@
+//! The agent's state, for operators.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use weir_proto::{time::Time, usage::AgentIdentity};
+
+use super::Agent;
+use crate::message::ManagerIndex;
+
+/// One manager's links.
+#[derive(Debug, Clone)]
+pub struct ManagerStatus {
+    /// Its name, once it has said it.
+    pub name: Option<String>,
+    /// The usage stream is open.
+    pub usage_up: bool,
+    /// Decisions come from it.
+    pub decisions_up: bool,
+    /// Newest usage frame acknowledged.
+    pub usage_acked: u64,
+    /// Batches that it has still to get.
+    pub usage_behind: u64,
+}
+
+/// The whole agent.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// Who it is.
+    pub identity: AgentIdentity,
+    /// Place of the manager that it follows.
+    pub active: Option<ManagerIndex>,
+    /// Its name, once it has said it.
+    pub active_name: String,
+    /// It has policies and is part of the fleet.
+    pub ready: bool,
+    /// No manager is reachable: `on_disconnect` applies.
+    pub isolated: bool,
+    /// Number of the fleet view.
+    pub view: u64,
+    /// Agents that share each limit.
+    pub fleet: u32,
+    /// Revision of the policies in force.
+    pub policies_revision: u64,
+    /// Policies in force.
+    pub policies: usize,
+    /// Since the last word from the manager.
+    pub decision_age: Option<Duration>,
+    /// Counters changed since the last batch.
+    pub unsent: u64,
+    /// Live counters.
+    pub counters: usize,
+    /// Changes of the manager that it follows.
+    pub failovers: u64,
+    /// Requests counted in an overflow counter.
+    pub overflowed: u64,
+    /// Ended windows that were forgotten before every manager had them.
+    pub dropped: u64,
+    /// Checks answered.
+    pub checks: u64,
+    /// In list order.
+    pub managers: Vec<ManagerStatus>,
+    /// Manager time minus local time.
+    pub manager_time_offset_us: i64,
+}
+
+impl Agent {
+    /// The state at local time `now`.
+    pub fn status(&self, now: Time) -> Status {
+        let active = self.session.as_ref().map(|s| s.manager);
+        let name = |s: &crate::credit::Session| s.life.as_ref().map(|l| l.id.to_string());
+        let share = self.standing.history.current();
+        let manager = |(i, link): (usize, &crate::usage::Link)| ManagerStatus {
+            name: link.life.as_ref().map(|l| l.id.to_string()),
+            usage_up: link.connection.is_some(),
+            decisions_up: active == Some(i)
+                && self.session.as_ref().is_some_and(|s| s.life.is_some()),
+            usage_acked: link.acked,
+            usage_behind: if link.connection.is_some() { link.behind(&self.outbox) } else { 0 },
+        };
+        Status {
+            identity: self.config.identity.clone(),
+            active,
+            active_name: self.session.as_ref().and_then(name).unwrap_or_default(),
+            ready: self.revision_known() && share.fleet > 0,
+            isolated: self.standing.isolated,
+            view: self.view.number,
+            fleet: share.fleet,
+            policies_revision: self.revision,
+            policies: self.policies.len(),
+            decision_age: self.receiver.heard().map(|at| now.since(at)),
+            unsent: self.table.dirty_len() as u64,
+            counters: self.table.len(),
+            failovers: self.receiver.failovers,
+            overflowed: self.table.overflowed.load(Ordering::Relaxed),
+            dropped: self.outbox.dropped,
+            checks: self.table.checks.load(Ordering::Relaxed),
+            managers: self.links.iter().enumerate().map(manager).collect(),
+            manager_time_offset_us: self.standing.offset,
+        }
+    }
+
+    fn revision_known(&self) -> bool {
+        self.synced && (self.revision > 0 || self.session.as_ref().is_some_and(|s| s.ready))
+    }
+}

@@ -1,0 +1,1 @@
+//! The owner, driven by hand.

@@ -1,0 +1,77 @@
+//! Pacing of rolling windows by one agent alone.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use governor::{
+    Quota, RateLimiter,
+    clock::FakeRelativeClock,
+    middleware::NoOpMiddleware,
+    state::{InMemoryState, NotKeyed},
+};
+use weir_proto::time::Time;
+
+/// Admits at most a share in any window of the full length: half of it as burst, half as refill
+/// (GCRA admits burst + rate × length in the worst window).
+#[derive(Debug)]
+pub struct Pace {
+    limiter: Option<RateLimiter<NotKeyed, InMemoryState, FakeRelativeClock, NoOpMiddleware<governor::nanos::Nanos>>>,
+    clock: FakeRelativeClock,
+    at: Time,
+    started: bool,
+}
+
+impl Pace {
+    /// For this share per window of `length`.
+    pub fn new(share: u64, length: Duration) -> Self {
+        let clock = FakeRelativeClock::default();
+        let burst = NonZeroU32::new(u32::try_from(share.div_ceil(2)).unwrap_or(u32::MAX));
+        let refill = u32::try_from(share / 2).unwrap_or(u32::MAX).max(1);
+        // With a share of 1 the one request must not be joined by a refill in the same window.
+        let period = if share == 1 { length } else { length / refill };
+        let quota = burst.and_then(|b| Some(Quota::with_period(period)?.allow_burst(b)));
+        let limiter = quota.map(|q| RateLimiter::direct_with_clock(q, clock.clone()));
+        Pace { limiter, clock, at: Time::ZERO, started: false }
+    }
+
+    /// Whether `cost` passes at local time `now`.
+    pub fn admit(&mut self, cost: u64, now: Time) -> bool {
+        if self.started {
+            self.clock.advance(now.since(self.at));
+        }
+        self.started = true;
+        self.at = self.at.max(now);
+        let Some(limiter) = &self.limiter else { return false };
+        let Some(cost) = u32::try_from(cost).ok().and_then(NonZeroU32::new) else {
+            return cost == 0;
+        };
+        matches!(limiter.check_n(cost), Ok(Ok(())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_window_holds_at_most_the_share() {
+        for share in [1u64, 2, 3, 10, 101] {
+            let length = Duration::from_secs(10);
+            let mut pace = Pace::new(share, length);
+            let start = Time::from_secs(1000);
+            let admitted: Vec<Time> = (0..60_000u64)
+                .map(|ms| start + Duration::from_millis(ms))
+                .filter(|at| pace.admit(1, *at))
+                .collect();
+            for (i, from) in admitted.iter().enumerate() {
+                let within = admitted[i..].iter().take_while(|at| at.since(*from) < length).count();
+                assert!(within as u64 <= share, "share {share}: {within} from {from:?}");
+            }
+            assert!(admitted.len() as u64 >= share, "share {share} is usable");
+        }
+    }
+
+    #[test]
+    fn no_share_admits_nothing() {
+        assert!(!Pace::new(0, Duration::from_secs(1)).admit(1, Time::from_secs(1)));
+    }
+}

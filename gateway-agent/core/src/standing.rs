@@ -1,0 +1,54 @@
+//! What checks must know of the owner's state, as one immutable snapshot.
+
+use weir_proto::{
+    policy::OnDisconnect,
+    share::ShareHistory,
+    time::{Time, WindowStart},
+};
+
+/// The agent's standing in the fleet.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// Manager time minus local time, in microseconds.
+    pub offset: i64,
+    /// Manager time never shows less than this: it does not fall when the manager changes.
+    pub not_before: Time,
+    /// Which share of the limits it owns, by begin of window.
+    pub history: ShareHistory,
+    /// It has reached no manager for a while: `on_disconnect` applies.
+    pub isolated: bool,
+    /// Its share of windows begun by then was handed to a manager.
+    pub pledged_until: Time,
+    /// For policies that do not say.
+    pub on_disconnect: OnDisconnect,
+}
+
+impl Standing {
+    /// At start: no share, no manager.
+    pub fn new(on_disconnect: OnDisconnect) -> Self {
+        Standing {
+            offset: 0,
+            not_before: Time::ZERO,
+            history: ShareHistory::default(),
+            isolated: false,
+            pledged_until: Time::ZERO,
+            on_disconnect,
+        }
+    }
+
+    /// Manager time at local time `now`.
+    pub fn manager_time(&self, now: Time) -> Time {
+        let micros = now.as_micros().saturating_add_signed(self.offset);
+        Time::from_micros(micros).max(self.not_before)
+    }
+
+    /// What may be admitted in a window begun at `start` without any word from a manager.
+    pub fn opening(&self, limit: u64, start: WindowStart) -> u64 {
+        let share = self.history.at(start);
+        if self.isolated && start.time() > self.pledged_until {
+            share.of(limit)
+        } else {
+            share.default_of(limit)
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The handle that requests are checked with.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use gateway_agent_core::{Checker, Outcome, Status, Verdict};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, Semaphore, watch},
+    time::{Instant, timeout, timeout_at},
+};
+use weir_proto::{id::AgentLife, request::Request, usage::AgentIdentity};
+
+use crate::{
+    clock::{Clock, incarnation},
+    config::{Config, ManagerUrl},
+    driver::{Channels, Driver, Snapshot},
+};
+
+/// Most checks that wait at a time; others are answered at once.
+pub const MAX_WAITERS: usize = 4_096;
+
+/// Why an agent did not start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// The agent's links are tokio tasks.
+    #[error("there is no tokio runtime here; call Agent::connect inside one")]
+    NoRuntime,
+}
+
+/// A gateway agent in this process. Cheap to clone: all clones are one agent.
+///
+/// It leaves the fleet when the last clone is dropped, and in good order with [`Agent::shutdown`].
+#[derive(Clone)]
+pub struct Agent {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    checker: Arc<Checker>,
+    clock: Clock,
+    managers: Vec<ManagerUrl>,
+    wake: Arc<Notify>,
+    waiters: Semaphore,
+    leave: Arc<Notify>,
+    status: watch::Receiver<Arc<Snapshot>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.leave.notify_one();
+    }
+}
+
+impl Agent {
+    /// Starts an agent on the current tokio runtime and returns at once; it connects by itself, and
+    /// keeps trying. Until the first policies arrive every check passes: see [`Agent::wait_ready`].
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub fn connect(config: Config) -> Result<Agent, ConnectError> {
+        let runtime = Handle::try_current().map_err(|_| ConnectError::NoRuntime)?;
+        let clock = Clock::start();
+        let (wake, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let poke = Arc::new(Notify::new());
+        let ring = poke.clone();
+        let managers = config.managers.clone();
+        let waker = Arc::new(move || ring.notify_one());
+        let (core, checker) = gateway_agent_core::agent(core_config(config), waker, clock.now());
+
+        let now = clock.now();
+        let first = Snapshot { at: now, status: core.status(now) };
+        let (to_status, status) = watch::channel(Arc::new(first));
+        let channels =
+            Channels { wake: wake.clone(), poke, leave: leave.clone(), status: to_status };
+        runtime.spawn(Driver::new(core, clock, managers.clone(), channels).run());
+
+        let waiters = Semaphore::new(MAX_WAITERS);
+        let inner = Inner { checker, clock, managers, wake, waiters, leave, status };
+        Ok(Agent { inner: Arc::new(inner) })
+    }
+
+    /// Decides about one request, from memory alone: it never waits.
+    ///
+    /// [`Outcome::Pending`] means refused for now; [`Agent::check_wait`] would have waited.
+    pub fn check(&self, request: &Request<'_>) -> Verdict {
+        self.check_n(request, 1)
+    }
+
+    /// Decides about a request that counts as `hits`. All or nothing: when any limit refuses, none
+    /// of them is charged.
+    pub fn check_n(&self, request: &Request<'_>, hits: u64) -> Verdict {
+        self.inner.checker.check(request, hits, self.inner.clock.now())
+    }
+
+    /// Like [`Agent::check_n`], but an uncertain request waits for its manager's answer, at most
+    /// for the policy's `max_wait`. When [`MAX_WAITERS`] wait already, it does not.
+    ///
+    /// An outcome that is still [`Outcome::Pending`] means refused.
+    pub async fn check_wait(&self, request: &Request<'_>, hits: u64) -> Verdict {
+        let verdict = self.check_n(request, hits);
+        let Outcome::Pending { wait } = verdict.outcome else {
+            return verdict;
+        };
+        let Ok(_place) = self.inner.waiters.try_acquire() else {
+            return verdict;
+        };
+        let end = Instant::now() + wait;
+        loop {
+            // Listen first and look afterwards: a wake-up between the two is not missed.
+            let mut woken = std::pin::pin!(self.inner.wake.notified());
+            woken.as_mut().enable();
+            let verdict = self.check_n(request, hits);
+            let pending = matches!(verdict.outcome, Outcome::Pending { .. });
+            if !pending || timeout_at(end, woken).await.is_err() {
+                return verdict;
+            }
+        }
+    }
+
+    /// What the agent knows of itself, at most a few milliseconds old.
+    pub fn status(&self) -> Status {
+        let snapshot = self.inner.status.borrow().clone();
+        let mut status = snapshot.status.clone();
+        let passed = self.inner.clock.now().since(snapshot.at);
+        status.decision_age = status.decision_age.map(|age| age + passed);
+        status
+    }
+
+    /// Whether the agent has policies and a share of their limits.
+    pub fn ready(&self) -> bool {
+        self.inner.status.borrow().status.ready
+    }
+
+    /// Waits until the agent is ready, at most for `patience`; says whether it is.
+    pub async fn wait_ready(&self, patience: Duration) -> bool {
+        let mut status = self.inner.status.clone();
+        let ready = status.wait_for(|snapshot| snapshot.status.ready);
+        matches!(timeout(patience, ready).await, Ok(Ok(_)))
+    }
+
+    /// The configured managers, in order of preference; [`Status`] numbers them like this.
+    pub fn managers(&self) -> &[ManagerUrl] {
+        &self.inner.managers
+    }
+
+    /// Leaves the fleet in good order: hands the shares back and brings the last usage to every
+    /// reachable manager. Takes about a second at most. Checks afterwards are answered as by an
+    /// agent that reaches no manager.
+    pub async fn shutdown(&self) {
+        self.inner.leave.notify_one();
+        let mut status = self.inner.status.clone();
+        // The driver's end of the channel goes when it is done.
+        while status.changed().await.is_ok() {}
+    }
+}
+
+impl fmt::Debug for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Agent").field("managers", &self.inner.managers).finish_non_exhaustive()
+    }
+}
+
+fn core_config(config: Config) -> gateway_agent_core::Config {
+    let identity = AgentIdentity {
+        life: AgentLife { id: config.id, incarnation: incarnation() },
+        gateway_group: config.gateway_group,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let mut core = gateway_agent_core::Config::new(identity, config.managers.len());
+    core.fail_back = config.fail_back;
+    core.on_disconnect = config.on_disconnect;
+    core.max_counters = config.max_counters;
+    core
+}

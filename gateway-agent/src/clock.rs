@@ -1,0 +1,62 @@
+//! The one reader of clocks: a monotonic clock for everything that is decided, and one look at the
+//! wall clock to name this life of the process.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+use weir_proto::{id::Incarnation, time::Time};
+
+/// What the clock shows when it starts. Above zero, so that "a moment ago" is never before the
+/// beginning of time.
+const ORIGIN: Duration = Duration::from_secs(1);
+
+/// Monotonic microseconds since this process made its agent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    origin: Instant,
+}
+
+impl Clock {
+    /// A clock that starts now.
+    pub(crate) fn start() -> Self {
+        Self { origin: Instant::now() }
+    }
+
+    /// The time.
+    pub(crate) fn now(self) -> Time {
+        Time::ZERO + ORIGIN + self.origin.elapsed()
+    }
+
+    /// When the clock will show `time`; never before its start.
+    pub(crate) fn instant(self, time: Time) -> Instant {
+        let after = time.since(Time::ZERO + ORIGIN);
+        // A time beyond what the platform can name is as good as a day off: the waiter looks again.
+        self.origin.checked_add(after).unwrap_or_else(|| Instant::now() + DAY)
+    }
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// The incarnation of a process that starts now: microseconds since the Unix epoch, so that a
+/// restart has a larger one as long as the wall clock does not go back over it.
+#[expect(clippy::disallowed_methods, reason = "the shell names its life by the wall clock, once")]
+pub(crate) fn incarnation() -> Incarnation {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_instants_agree() {
+        let clock = Clock::start();
+        let now = clock.now();
+        assert!(now >= Time::from_secs(1));
+        assert!(clock.instant(now) <= Instant::now());
+        assert!(clock.instant(now + Duration::from_secs(60)) > Instant::now());
+        assert_eq!(clock.instant(Time::ZERO), clock.origin);
+        assert!(clock.instant(Time::MAX) > Instant::now());
+    }
+}

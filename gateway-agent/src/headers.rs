@@ -1,0 +1,113 @@
+//! What a verdict says to an HTTP client: the fields of the IETF draft "RateLimit header fields for
+//! HTTP" (draft-ietf-httpapi-ratelimit-headers-11), which are structured fields (RFC 9651).
+
+use std::{fmt::Write, time::Duration};
+
+use gateway_agent_core::{LimitStatus, Outcome, Verdict};
+
+/// Largest integer of a structured field.
+const MAX_INTEGER: u64 = 999_999_999_999_999;
+
+/// Values of the response headers for one or more verdicts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RateLimitHeaders {
+    /// `RateLimit-Policy`, like `"gold";q=100;w=60`. Empty when no limit was met: send no header.
+    pub policy: String,
+    /// `RateLimit`, like `"gold";r=73;t=21`. Empty when no limit was met.
+    pub limit: String,
+    /// `Retry-After`, in seconds; for refused requests only.
+    pub retry_after: Option<u64>,
+}
+
+impl RateLimitHeaders {
+    /// Name of the header that describes the limits.
+    pub const POLICY: &'static str = "ratelimit-policy";
+    /// Name of the header that tells what is left.
+    pub const LIMIT: &'static str = "ratelimit";
+    /// Name of the header that tells when to come back.
+    pub const RETRY_AFTER: &'static str = "retry-after";
+
+    /// For one verdict.
+    pub fn of(verdict: &Verdict) -> Self {
+        Self::of_all([verdict])
+    }
+
+    /// For a request that was checked in parts: each limit once, and the longest wait.
+    pub fn of_all<'a>(verdicts: impl IntoIterator<Item = &'a Verdict>) -> Self {
+        let mut headers = Self::default();
+        let mut seen: Vec<&LimitStatus> = Vec::new();
+        for verdict in verdicts {
+            headers.retry_after = headers.retry_after.max(retry_after(verdict));
+            let Some(limit) = &verdict.limit else { continue };
+            let known = |other: &&LimitStatus| {
+                other.policy == limit.policy && other.limit_id == limit.limit_id
+            };
+            if !seen.iter().any(known) {
+                seen.push(limit);
+                headers.add(limit);
+            }
+        }
+        headers
+    }
+
+    /// Name and value of each header to send.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let texts = [(Self::POLICY, &self.policy), (Self::LIMIT, &self.limit)];
+        let texts = texts.into_iter().filter(|(_, value)| !value.is_empty());
+        texts
+            .map(|(name, value)| (name, value.clone()))
+            .chain(self.retry_after.map(|seconds| (Self::RETRY_AFTER, seconds.to_string())))
+    }
+
+    fn add(&mut self, limit: &LimitStatus) {
+        let separator = if self.policy.is_empty() { "" } else { ", " };
+        let name = quoted(&limit.policy);
+        let (quota, window) = (integer(limit.amount), integer(limit.window.as_secs()));
+        let (left, reset) = (integer(limit.remaining), integer(whole_seconds(limit.reset)));
+        // Writing to a string cannot fail.
+        let _ = write!(self.policy, "{separator}{name};q={quota};w={window}");
+        let _ = write!(self.limit, "{separator}{name};r={left};t={reset}");
+    }
+}
+
+/// When to come back, in whole seconds, at least one; `None` for an allowed request, and for one
+/// that no waiting will help.
+pub(crate) fn retry_after(verdict: &Verdict) -> Option<u64> {
+    if verdict.allowed() {
+        return None;
+    }
+    let limit = verdict.limit.as_ref();
+    let wait = match (limit.and_then(|limit| limit.retry_after), &verdict.outcome) {
+        (Some(wait), _) => wait,
+        (None, Outcome::Pending { wait }) => *wait,
+        (None, _) => limit?.reset,
+    };
+    Some(whole_seconds(wait).max(1))
+}
+
+/// Rounded up: who comes back a moment early is refused again.
+pub(crate) fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+fn integer(value: u64) -> u64 {
+    value.min(MAX_INTEGER)
+}
+
+/// A structured field's string: printable ASCII, with two characters escaped.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            ' '..='~' => out.push(c),
+            _ => out.push('?'),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests;

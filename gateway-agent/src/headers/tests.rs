@@ -1,0 +1,74 @@
+//! Tests of the header fields.
+
+use std::sync::Arc;
+
+use gateway_agent_core::Reason;
+
+use super::*;
+
+fn limit(policy: &str, remaining: u64) -> LimitStatus {
+    LimitStatus {
+        policy: Arc::from(policy),
+        limit_id: Arc::from("requests-60"),
+        amount: 100,
+        window: Duration::from_secs(60),
+        remaining,
+        reset: Duration::from_millis(20_300),
+        retry_after: None,
+    }
+}
+
+fn verdict(outcome: Outcome, limit: Option<LimitStatus>) -> Verdict {
+    Verdict { outcome, limit, shadow: Vec::new(), over_quota: false }
+}
+
+#[test]
+fn an_allowed_request_learns_what_is_left() {
+    let headers = RateLimitHeaders::of(&verdict(Outcome::Allowed, Some(limit("gold", 73))));
+    assert_eq!(headers.policy, r#""gold";q=100;w=60"#);
+    assert_eq!(headers.limit, r#""gold";r=73;t=21"#);
+    assert_eq!(headers.retry_after, None);
+}
+
+#[test]
+fn a_refused_request_learns_when_to_come_back() {
+    let refused = |retry_after| {
+        let limit = LimitStatus { retry_after, ..limit("gold", 0) };
+        RateLimitHeaders::of(&verdict(Outcome::Refused(Reason::Limit), Some(limit))).retry_after
+    };
+    assert_eq!(refused(None), Some(21), "the window's end, rounded up");
+    assert_eq!(refused(Some(Duration::from_millis(1_001))), Some(2));
+    assert_eq!(refused(Some(Duration::ZERO)), Some(1), "never a busy loop");
+
+    let pending = Outcome::Pending { wait: Duration::from_millis(5) };
+    assert_eq!(RateLimitHeaders::of(&verdict(pending, None)).retry_after, Some(1));
+    let denied = Outcome::Refused(Reason::Denied);
+    assert_eq!(RateLimitHeaders::of(&verdict(denied, None)), RateLimitHeaders::default());
+}
+
+#[test]
+fn several_verdicts_share_the_headers() {
+    let verdicts = [
+        verdict(Outcome::Allowed, Some(limit("gold", 73))),
+        verdict(Outcome::Allowed, None),
+        verdict(Outcome::Allowed, Some(limit("gold", 72))),
+        verdict(Outcome::Refused(Reason::Limit), Some(limit("backend", 0))),
+    ];
+    let headers = RateLimitHeaders::of_all(&verdicts);
+    assert_eq!(headers.limit, r#""gold";r=73;t=21, "backend";r=0;t=21"#);
+    assert_eq!(headers.policy, r#""gold";q=100;w=60, "backend";q=100;w=60"#);
+    assert_eq!(headers.retry_after, Some(21));
+    assert_eq!(headers.iter().count(), 3);
+}
+
+#[test]
+fn nothing_met_means_no_headers() {
+    let headers = RateLimitHeaders::of(&verdict(Outcome::Allowed, None));
+    assert_eq!(headers.iter().count(), 0);
+}
+
+#[test]
+fn names_become_structured_strings_and_numbers_stay_in_range() {
+    assert_eq!(quoted(r#"a"b\c é"#), r#""a\"b\\c ?""#);
+    assert_eq!(integer(u64::MAX), MAX_INTEGER);
+}

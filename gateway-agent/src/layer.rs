@@ -1,0 +1,117 @@
+//! A limit in front of a [tower] service: refused requests are answered here, with 429 (or 403 for a
+//! deny policy, 503 for one that is closed while no manager is reachable) and the headers that say
+//! why.
+//!
+//! ```no_run
+//! use gateway_agent::{Agent, Request, layer::LimitLayer};
+//!
+//! # fn with(agent: Agent) {
+//! let limit = LimitLayer::new(agent, |parts: &http::request::Parts| {
+//!     Request::new().method(parts.method.as_str()).path(parts.uri.path())
+//! });
+//! # let _ = limit;
+//! # }
+//! ```
+//!
+//! [tower]: https://docs.rs/tower
+
+use std::{
+    future::Future,
+    mem,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use http::{HeaderValue, StatusCode, request::Parts};
+use tower_layer::Layer;
+use tower_service::Service;
+use weir_proto::request::Request;
+
+use crate::{Agent, Outcome, RateLimitHeaders, Reason, Verdict};
+
+/// Puts a [`Limit`] in front of a service.
+#[derive(Debug, Clone)]
+pub struct LimitLayer<F> {
+    agent: Agent,
+    describe: F,
+}
+
+impl<F> LimitLayer<F>
+where
+    F: for<'a> Fn(&'a Parts) -> Request<'a>,
+{
+    /// Checks with `agent` what `describe` says of each request. An attribute that breaks a bound is
+    /// absent: [`Request::check`] tells.
+    pub fn new(agent: Agent, describe: F) -> Self {
+        Self { agent, describe }
+    }
+}
+
+impl<S, F: Clone> Layer<S> for LimitLayer<F> {
+    type Service = Limit<S, F>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Limit { inner, agent: self.agent.clone(), describe: self.describe.clone() }
+    }
+}
+
+/// A service behind a limit. See [`LimitLayer`].
+#[derive(Debug, Clone)]
+pub struct Limit<S, F> {
+    inner: S,
+    agent: Agent,
+    describe: F,
+}
+
+impl<S, F, B, R> Service<http::Request<B>> for Limit<S, F>
+where
+    S: Service<http::Request<B>, Response = http::Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    F: for<'a> Fn(&'a Parts) -> Request<'a> + Clone + Send + Sync + 'static,
+    B: Send + 'static,
+    R: Default,
+{
+    type Response = http::Response<R>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        // The clone may not be ready; the original, which is, serves this call.
+        let clone = self.inner.clone();
+        let mut inner = mem::replace(&mut self.inner, clone);
+        let (agent, describe) = (self.agent.clone(), self.describe.clone());
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            let verdict = agent.check_wait(&describe(&parts), 1).await;
+            if !verdict.allowed() {
+                return Ok(with_headers(refusal(&verdict), &verdict));
+            }
+            let response = inner.call(http::Request::from_parts(parts, body)).await?;
+            Ok(with_headers(response, &verdict))
+        })
+    }
+}
+
+fn refusal<R: Default>(verdict: &Verdict) -> http::Response<R> {
+    let mut response = http::Response::new(R::default());
+    *response.status_mut() = match verdict.outcome {
+        Outcome::Refused(Reason::Denied) => StatusCode::FORBIDDEN,
+        Outcome::Refused(Reason::Disconnected) => StatusCode::SERVICE_UNAVAILABLE,
+        Outcome::Refused(Reason::Invalid) => StatusCode::BAD_REQUEST,
+        _ => StatusCode::TOO_MANY_REQUESTS,
+    };
+    response
+}
+
+fn with_headers<R>(mut response: http::Response<R>, verdict: &Verdict) -> http::Response<R> {
+    for (name, value) in RateLimitHeaders::of(verdict).iter() {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}

@@ -1,0 +1,23 @@
+//! The program around the agent: an HTTP API, Envoy's rate limit service, metrics.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`settings`] | the configuration file, environment and flags |
+//! | [`cli`] | the command line |
+//! | `server` | listening, serving, ending |
+//! | `gate` | a check, measured |
+//! | `http` | `/v1/check`, `/v1/auth`, `/v1/status`, probes |
+//! | `rls` | Envoy's `ShouldRateLimit` |
+//! | `telemetry` | `/metrics` |
+
+pub mod cli;
+pub mod settings;
+
+mod gate;
+mod http;
+mod proxy;
+mod rls;
+mod server;
+mod telemetry;
+
+pub use self::server::{ServeError, Sidecar};

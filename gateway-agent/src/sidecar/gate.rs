@@ -1,0 +1,31 @@
+//! A check, measured.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use weir_proto::request::Request;
+
+use super::telemetry::Telemetry;
+use crate::{Agent, Verdict};
+
+/// What the servers check requests with.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    pub(crate) agent: Agent,
+    pub(crate) telemetry: Arc<Telemetry>,
+}
+
+impl Gate {
+    pub(crate) fn new(agent: Agent) -> Self {
+        let telemetry = Arc::new(Telemetry::new());
+        Self { agent, telemetry }
+    }
+
+    /// Checks a request, which may wait for the policy's `max_wait` when the answer is uncertain.
+    pub(crate) async fn check(&self, request: &Request<'_>, hits: u64) -> Verdict {
+        let began = Instant::now();
+        let verdict = self.agent.check_wait(request, hits).await;
+        self.telemetry.checked(&verdict, began.elapsed());
+        verdict
+    }
+}

@@ -1,0 +1,118 @@
+//! A verdict as an HTTP answer.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use super::problem::{Problem, QUOTA_EXCEEDED};
+use crate::{
+    LimitStatus, Outcome, RateLimitHeaders, Reason, Verdict,
+    headers::{retry_after, whole_seconds},
+};
+
+/// The body of an allowed check. What is absent was not met: a request that meets no limit is just
+/// allowed.
+#[derive(Debug, Serialize)]
+struct Allowed<'a> {
+    allowed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remaining: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reset_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window_seconds: Option<u64>,
+    /// Over a limit that only reports.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    over_quota: bool,
+    /// Policies in shadow mode that would have refused.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    shadow: Vec<&'a str>,
+}
+
+/// The whole answer to a check.
+pub(super) fn answer(verdict: &Verdict) -> Response {
+    let response = match refusal(verdict) {
+        Some(problem) => problem.into_response(),
+        None => Json(allowed(verdict)).into_response(),
+    };
+    with_headers(response, verdict)
+}
+
+/// Adds what the client should know of its limits.
+pub(super) fn with_headers(mut response: Response, verdict: &Verdict) -> Response {
+    for (name, value) in RateLimitHeaders::of(verdict).iter() {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+fn allowed(verdict: &Verdict) -> Allowed<'_> {
+    let limit = verdict.limit.as_ref();
+    Allowed {
+        allowed: true,
+        policy: limit.map(|limit| &*limit.policy),
+        limit: limit.map(|limit| limit.amount),
+        remaining: limit.map(|limit| limit.remaining),
+        reset_seconds: limit.map(|limit| whole_seconds(limit.reset)),
+        window_seconds: limit.map(|limit| limit.window.as_secs()),
+        over_quota: verdict.over_quota,
+        shadow: verdict.shadow.iter().map(|policy| &**policy).collect(),
+    }
+}
+
+/// Why a request is refused; `None` for an allowed one.
+pub(super) fn refusal(verdict: &Verdict) -> Option<Problem> {
+    let limit = verdict.limit.as_ref();
+    let name = limit.map_or_else(String::new, |limit| format!(" {:?}", &*limit.policy));
+    let mut problem = match verdict.outcome {
+        Outcome::Allowed => return None,
+        Outcome::Refused(Reason::Limit) | Outcome::Pending { .. } => limited(verdict, limit),
+        Outcome::Refused(Reason::Denied) => {
+            Problem::new(StatusCode::FORBIDDEN, format!("Policy{name} denies this request."))
+        }
+        Outcome::Refused(Reason::Disconnected) => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!(
+                "No traffic manager is reachable, and policy{name} lets nothing pass meanwhile \
+                 (on_disconnect: closed)."
+            ),
+        ),
+        Outcome::Refused(Reason::Invalid) => {
+            Problem::bad_request("An attribute or amount of the request breaks a bound.")
+        }
+    };
+    problem.policy = limit.map(|limit| limit.policy.to_string());
+    Some(problem)
+}
+
+fn limited(verdict: &Verdict, limit: Option<&LimitStatus>) -> Problem {
+    let retry_after = retry_after(verdict).unwrap_or(1);
+    let detail = match limit {
+        Some(limit) => format!(
+            "Policy {:?} allows {} per {} s ({}), and that is used up. Try again in {retry_after} s.",
+            &*limit.policy,
+            limit.amount,
+            limit.window.as_secs(),
+            &*limit.limit_id,
+        ),
+        None => format!("A limit is used up. Try again in {retry_after} s."),
+    };
+    Problem {
+        kind: QUOTA_EXCEEDED,
+        title: "Request cannot be satisfied as assigned quota has been exceeded",
+        limit: limit.map(|limit| limit.amount),
+        window_seconds: limit.map(|limit| limit.window.as_secs()),
+        retry_after_seconds: Some(retry_after),
+        violated: limit.map(|limit| limit.policy.to_string()).into_iter().collect(),
+        ..Problem::new(StatusCode::TOO_MANY_REQUESTS, detail)
+    }
+}

@@ -1,0 +1,248 @@
+//! The body of a check: attributes and amounts, refused with the path of what is wrong.
+
+use std::{borrow::Cow, fmt, mem};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess, Visitor},
+};
+use weir_proto::{
+    amount::{MAX_AMOUNT, Unit},
+    request::{Field, Request},
+};
+
+/// A parsed check.
+pub(super) struct Check<'a> {
+    attributes: Attributes<'a>,
+    pub(super) hits: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body<'a> {
+    #[serde(borrow, default)]
+    attributes: Attributes<'a>,
+    #[serde(default)]
+    amounts: Amounts,
+}
+
+impl<'a> Check<'a> {
+    /// Reads a body. The error names the field and, for unknown ones, what is known.
+    pub(super) fn parse(body: &'a [u8]) -> Result<Self, String> {
+        let mut reader = serde_json::Deserializer::from_slice(body);
+        let parsed: Body<'a> = serde_path_to_error::deserialize(&mut reader)
+            .map_err(|error| match error.path().to_string() {
+                path if path == "." => format!("The body is refused: {}", error.inner()),
+                path => format!("{path}: {}", error.inner()),
+            })?;
+        reader.end().map_err(|error| format!("The body is refused: {error}"))?;
+        Ok(Self { attributes: parsed.attributes, hits: parsed.amounts.0 })
+    }
+
+    /// The request that the body describes.
+    pub(super) fn request(&self) -> Result<Request<'_>, String> {
+        let mut request = self.attributes.request.clone();
+        for descriptor in &self.attributes.descriptors {
+            let entries: Vec<(&str, &str)> =
+                descriptor.iter().map(|entry| (&*entry.key.0, &*entry.value.0)).collect();
+            request = request.descriptor(&entries);
+        }
+        request.check().map_err(ToString::to_string)?;
+        Ok(request)
+    }
+}
+
+/// The attributes, under the names of the policy language.
+#[derive(Default)]
+struct Attributes<'a> {
+    request: Request<'a>,
+    /// Apart, for a request borrows the entries of its descriptors.
+    descriptors: Vec<Vec<Entry<'a>>>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Attributes<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Attributes<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of attributes")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut attributes = Attributes::default();
+                while let Some(name) = map.next_key::<String>()? {
+                    attributes.read(&name, &mut map)?;
+                    attributes.request.check().map_err(A::Error::custom)?;
+                }
+                Ok(attributes)
+            }
+        }
+        from.deserialize_map(Reader)
+    }
+}
+
+impl<'a> Attributes<'a> {
+    fn read<A: MapAccess<'a>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        match name {
+            "headers" => self.read_map(map, Request::header),
+            "query" => self.read_map(map, Request::query),
+            "claims" => self.read_map(map, Request::claim),
+            "descriptors" => {
+                self.descriptors = map.next_value()?;
+                Ok(())
+            }
+            // Only plain names: `headers.x-a` has its place in `headers`.
+            _ if Field::parse(name).is_some() => {
+                self.request.set(name, map.next_value::<Text<'a>>()?.0).map_err(A::Error::custom)
+            }
+            _ => Err(A::Error::custom(format_args!("unknown attribute; known are {}", known()))),
+        }
+    }
+
+    fn read_map<A: MapAccess<'a>>(
+        &mut self,
+        map: &mut A,
+        set: impl Fn(Request<'a>, Cow<'a, str>, Cow<'a, str>) -> Request<'a>,
+    ) -> Result<(), A::Error> {
+        for (name, value) in map.next_value::<Entries<'a>>()?.0 {
+            self.request = set(mem::take(&mut self.request), name, value);
+        }
+        Ok(())
+    }
+}
+
+/// What may stand in `attributes`.
+fn known() -> String {
+    let fields = Field::ALL.map(Field::as_str).join(", ");
+    format!("{fields}, headers, query, claims, descriptors")
+}
+
+/// One entry of a descriptor.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry<'a> {
+    #[serde(borrow)]
+    key: Text<'a>,
+    #[serde(borrow)]
+    value: Text<'a>,
+}
+
+/// A text, borrowed from the body unless it has escapes.
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Text<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+        from.deserialize_str(Reader)
+    }
+}
+
+/// A map of texts; numbers and booleans, as tokens have them in claims, become texts.
+struct Entries<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Vec<(Cow<'de, str>, Cow<'de, str>)>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of strings")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some((Text(name), Scalar(value))) = map.next_entry()? {
+                    entries.push((name, value));
+                }
+                Ok(entries)
+            }
+        }
+        from.deserialize_map(Reader).map(Entries)
+    }
+}
+
+/// A string, a number or a boolean.
+struct Scalar<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Scalar<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string, a number or a boolean")
+            }
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Scalar(Cow::Borrowed(text)))
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Scalar(Cow::Owned(text.to_owned())))
+            }
+            fn visit_bool<E: Error>(self, value: bool) -> Result<Self::Value, E> {
+                Ok(Scalar(Cow::Borrowed(if value { "true" } else { "false" })))
+            }
+            fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
+                Ok(Scalar(Cow::Owned(value.to_string())))
+            }
+            fn visit_i64<E: Error>(self, value: i64) -> Result<Self::Value, E> {
+                Ok(Scalar(Cow::Owned(value.to_string())))
+            }
+            fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
+                Ok(Scalar(Cow::Owned(value.to_string())))
+            }
+        }
+        from.deserialize_any(Reader)
+    }
+}
+
+/// What the request counts as.
+struct Amounts(u64);
+
+impl Default for Amounts {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl<'de> Deserialize<'de> for Amounts {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Amounts;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of amounts")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut amounts = Amounts::default();
+                while let Some(name) = map.next_key::<String>()? {
+                    if Unit::parse(&name).is_none() {
+                        let known = Unit::ALL.map(Unit::as_str).join(", ");
+                        let message = format_args!("unknown amount; known are {known}");
+                        return Err(A::Error::custom(message));
+                    }
+                    amounts.0 = map.next_value()?;
+                    if !(1..=MAX_AMOUNT).contains(&amounts.0) {
+                        let message = format_args!("is {}, not from 1 to {MAX_AMOUNT}", amounts.0);
+                        return Err(A::Error::custom(message));
+                    }
+                }
+                Ok(amounts)
+            }
+        }
+        from.deserialize_map(Reader)
+    }
+}
+
+#[cfg(test)]
+mod tests;

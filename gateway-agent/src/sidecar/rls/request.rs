@@ -1,0 +1,78 @@
+//! Envoy's descriptors as requests that policies see.
+
+use weir_proto::{
+    amount::MAX_AMOUNT,
+    request::{Field, MAX_ENTRIES, Request, RequestError},
+    wire::envoy::{
+        extensions::common::ratelimit::v3::RateLimitDescriptor,
+        service::ratelimit::v3::RateLimitRequest,
+    },
+};
+
+use crate::sidecar::proxy::shortened;
+
+/// Most descriptors of a call.
+const MAX_DESCRIPTORS: usize = 64;
+/// The name under which Envoy sends the client's address.
+const REMOTE_ADDRESS: &str = "remote_address";
+
+/// Refuses what the reference service refuses, and what cannot be meant. Done before anything is
+/// counted, so that a refused call charges nothing.
+pub(super) fn validate(request: &RateLimitRequest) -> Result<(), String> {
+    if request.domain.is_empty() {
+        return Err("rate limit domain must not be empty".to_owned());
+    }
+    let count = request.descriptors.len();
+    if count == 0 {
+        return Err("rate limit descriptor list must not be empty".to_owned());
+    }
+    if count > MAX_DESCRIPTORS {
+        return Err(format!("descriptors has {count} entries; at most {MAX_DESCRIPTORS} are allowed"));
+    }
+    for (index, descriptor) in request.descriptors.iter().enumerate() {
+        if descriptor.entries.len() > MAX_ENTRIES {
+            return Err(format!("descriptors[{index}].entries has more than {MAX_ENTRIES} entries"));
+        }
+        if descriptor.is_negative_hits {
+            return Err(format!("descriptors[{index}].is_negative_hits is not supported"));
+        }
+        if hits(request, descriptor) > MAX_AMOUNT {
+            return Err(format!("descriptors[{index}].hits_addend is more than {MAX_AMOUNT}"));
+        }
+    }
+    Ok(())
+}
+
+/// What a descriptor counts as: its own addend, or the call's, or one.
+pub(super) fn hits(request: &RateLimitRequest, descriptor: &RateLimitDescriptor) -> u64 {
+    match (descriptor.hits_addend, request.hits_addend) {
+        (Some(own), _) => own,
+        (None, 0) => 1,
+        (None, whole) => u64::from(whole),
+    }
+}
+
+/// The request that a descriptor stands for. `remote_address` is the client's address; other entries
+/// that are named like an attribute (`application`, `path`, …) set it. Of two entries with one key
+/// the last counts.
+pub(super) fn describe<'a>(
+    domain: &'a str,
+    descriptor: &'a RateLimitDescriptor,
+) -> Result<Request<'a>, RequestError> {
+    let mut request = Request::new();
+    request.set(Field::Domain.as_str(), shortened(domain.into()))?;
+    for entry in &descriptor.entries {
+        let (key, value) = (&*entry.key, shortened((&*entry.value).into()));
+        let field = match key {
+            REMOTE_ADDRESS => Some(Field::Ip),
+            _ => Field::parse(key).filter(|field| *field != Field::Domain),
+        };
+        if let Some(field) = field {
+            request.set(field.as_str(), value.clone())?;
+        }
+        if !key.contains(['"', '\'', '\\']) {
+            request.set(&format!("descriptors[0][\"{key}\"]"), value)?;
+        }
+    }
+    Ok(request)
+}

@@ -1,0 +1,218 @@
+//! The sidecar's configuration: a TOML file, overridden by the environment, overridden by flags.
+
+use std::{fs, net::SocketAddr, path::Path};
+
+use clap::Args;
+use serde::Deserialize;
+
+use crate::{Config, ConfigError, DEFAULT_MAX_COUNTERS, OnDisconnect};
+
+/// Where the sidecar listens unless told otherwise.
+const DEFAULT_GRPC: SocketAddr = SocketAddr::new(LOOPBACK, 8081);
+const DEFAULT_HTTP: SocketAddr = SocketAddr::new(LOOPBACK, 8080);
+const LOOPBACK: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+/// Largest configuration file; more is certainly another file.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// A valid configuration of the program.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The agent's part.
+    pub agent: Config,
+    /// Where Envoy's rate limit service listens.
+    pub grpc: SocketAddr,
+    /// Where the HTTP API listens.
+    pub http: SocketAddr,
+}
+
+/// Why the program does not start. The operator's configuration is at fault.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// No such file, no right to read it, or too large.
+    #[error("cannot read {file}: {reason}")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// Why not.
+        reason: String,
+    },
+    /// Not TOML, an unknown field, or a wrong type.
+    #[error("{file}: {reason}")]
+    Malformed {
+        /// The file.
+        file: String,
+        /// Line, column and what is wrong there.
+        reason: String,
+    },
+    /// A value breaks a rule.
+    #[error("{sources}: {error}")]
+    Invalid {
+        /// Where the value may come from.
+        sources: String,
+        /// The rule.
+        error: ConfigError,
+    },
+    /// `on_disconnect` has three values.
+    #[error("{sources}: on_disconnect is {value:?}; it may be open, closed or local")]
+    OnDisconnect {
+        /// Where the value may come from.
+        sources: String,
+        /// As given.
+        value: String,
+    },
+    /// Listening beyond loopback lets everybody there spend limits.
+    #[error(
+        "{sources}: listen.{field} is {address}, which others than this machine can reach. The \
+         sidecar's ports have no authentication yet: whoever reaches them spends the limits of \
+         everybody. If your network keeps strangers out, set insecure_listen = true"
+    )]
+    Exposed {
+        /// Where the value may come from.
+        sources: String,
+        /// `grpc` or `http`.
+        field: &'static str,
+        /// As given.
+        address: SocketAddr,
+    },
+    /// The two servers cannot share a port.
+    #[error("{sources}: listen.grpc and listen.http are both {address}")]
+    SamePort {
+        /// Where the value may come from.
+        sources: String,
+        /// As given.
+        address: SocketAddr,
+    },
+}
+
+/// The file, as written. Every field may be absent; unknown ones are errors.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    id: Option<String>,
+    gateway_group: Option<String>,
+    managers: Option<Vec<String>>,
+    fail_back: Option<bool>,
+    on_disconnect: Option<String>,
+    max_counters: Option<usize>,
+    insecure_listen: Option<bool>,
+    #[serde(default)]
+    listen: Listen,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Listen {
+    grpc: Option<SocketAddr>,
+    http: Option<SocketAddr>,
+}
+
+/// What overrides the file. Each flag has an environment variable, and the flag wins.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Overrides {
+    /// Unique name of this agent [file: id; default: the host name]
+    #[arg(long, env = "WEIR_ID")]
+    pub id: Option<String>,
+    /// Label for operators [file: gateway_group]
+    #[arg(long, env = "WEIR_GATEWAY_GROUP")]
+    pub gateway_group: Option<String>,
+    /// Managers in order of preference, like http://tm1:9611 [file: managers]
+    #[arg(long, env = "WEIR_MANAGERS", value_delimiter = ',')]
+    pub managers: Option<Vec<String>>,
+    /// Return to an earlier manager once it is healthy again [file: fail_back; default: true]
+    #[arg(long, env = "WEIR_FAIL_BACK")]
+    pub fail_back: Option<bool>,
+    /// While no manager is reachable: open, closed or local [file: on_disconnect; default: local]
+    #[arg(long, env = "WEIR_ON_DISCONNECT")]
+    pub on_disconnect: Option<String>,
+    /// Counters to keep at most [file: max_counters]
+    #[arg(long, env = "WEIR_MAX_COUNTERS")]
+    pub max_counters: Option<usize>,
+    /// Allow to listen beyond loopback without authentication [file: insecure_listen]
+    #[arg(long, env = "WEIR_INSECURE_LISTEN", num_args = 0..=1, default_missing_value = "true")]
+    pub insecure_listen: Option<bool>,
+    /// Address of Envoy's rate limit service [file: listen.grpc; default: 127.0.0.1:8081]
+    #[arg(long, env = "WEIR_LISTEN_GRPC")]
+    pub listen_grpc: Option<SocketAddr>,
+    /// Address of the HTTP API [file: listen.http; default: 127.0.0.1:8080]
+    #[arg(long, env = "WEIR_LISTEN_HTTP")]
+    pub listen_http: Option<SocketAddr>,
+}
+
+impl Settings {
+    /// Reads the file, if one is given, and applies the overrides.
+    ///
+    /// # Errors
+    /// See [`SettingsError`].
+    pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Settings, SettingsError> {
+        let Some(path) = file else {
+            return merge(File::default(), overrides, "flags and environment");
+        };
+        let name = path.display().to_string();
+        let unreadable = |reason: String| SettingsError::Unreadable { file: name.clone(), reason };
+        let size = fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
+        if size > MAX_FILE_BYTES {
+            return Err(unreadable(format!("it has {size} bytes; at most {MAX_FILE_BYTES} are read")));
+        }
+        let text = fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+        let file = toml::from_str(&text).map_err(|error| SettingsError::Malformed {
+            file: name.clone(),
+            reason: error.to_string().trim_end().to_owned(),
+        })?;
+        merge(file, overrides, &name)
+    }
+}
+
+fn merge(file: File, flags: Overrides, sources: &str) -> Result<Settings, SettingsError> {
+    let sources = sources.to_owned();
+    let invalid = |error| SettingsError::Invalid { sources: sources.clone(), error };
+    let id = flags.id.or(file.id).unwrap_or_else(host_name);
+    let managers = flags.managers.or(file.managers).unwrap_or_default();
+    let group = flags.gateway_group.or(file.gateway_group).unwrap_or_default();
+    let most = flags.max_counters.or(file.max_counters).unwrap_or(DEFAULT_MAX_COUNTERS);
+    let mut agent = Config::new(&id, managers)
+        .and_then(|config| config.gateway_group(group))
+        .and_then(|config| config.max_counters(most))
+        .map_err(invalid)?
+        .fail_back(flags.fail_back.or(file.fail_back).unwrap_or(true));
+    if let Some(value) = flags.on_disconnect.or(file.on_disconnect) {
+        let Some(choice) = OnDisconnect::parse(&value) else {
+            return Err(SettingsError::OnDisconnect { sources, value });
+        };
+        agent = agent.on_disconnect(choice);
+    }
+    let settings = Settings {
+        agent,
+        grpc: flags.listen_grpc.or(file.listen.grpc).unwrap_or(DEFAULT_GRPC),
+        http: flags.listen_http.or(file.listen.http).unwrap_or(DEFAULT_HTTP),
+    };
+    let exposed = flags.insecure_listen.or(file.insecure_listen).unwrap_or(false);
+    check_listeners(&settings, exposed, sources)?;
+    Ok(settings)
+}
+
+fn check_listeners(
+    settings: &Settings,
+    may_be_exposed: bool,
+    sources: String,
+) -> Result<(), SettingsError> {
+    let Settings { grpc, http, .. } = *settings;
+    if grpc == http && grpc.port() != 0 {
+        return Err(SettingsError::SamePort { sources, address: grpc });
+    }
+    let listeners = [("grpc", grpc), ("http", http)];
+    let exposed = listeners.into_iter().find(|(_, address)| !address.ip().is_loopback());
+    match exposed {
+        Some((field, address)) if !may_be_exposed => {
+            Err(SettingsError::Exposed { sources, field, address })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The machine's name; empty, which is refused with a hint, where it has none.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+//! Prometheus metrics. Labels are verdicts, policies and managers: sets that operators bound, never
+//! what requests bring along.
+
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
+use metrics_exporter_prometheus::{
+    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
+
+use crate::{Agent, Outcome, Reason, Verdict};
+
+const CHECKS: &str = "weir_agent_checks_total";
+const CHECK_DURATION: &str = "weir_agent_check_duration_seconds";
+const SHADOW: &str = "weir_agent_shadow_refusals_total";
+const UNSENT: &str = "weir_agent_usage_unsent";
+const DROPPED: &str = "weir_agent_usage_dropped_total";
+const LINK_UP: &str = "weir_agent_link_up";
+const FAILOVERS: &str = "weir_agent_failovers_total";
+const DECISION_AGE: &str = "weir_agent_decision_age_seconds";
+const COUNTERS: &str = "weir_agent_counters";
+const BUILD_INFO: &str = "weir_build_info";
+
+/// From a hit in the cache to the longest wait for a manager.
+const DURATION_BUCKETS: [f64; 14] = [
+    0.000_000_5, 0.000_001, 0.000_002, 0.000_005, 0.000_01, 0.000_025, 0.000_1, 0.000_5, 0.001,
+    0.002_5, 0.005, 0.01, 0.1, 1.0,
+];
+
+const METADATA: Metadata<'static> =
+    Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
+
+/// The sidecar's metrics.
+pub(crate) struct Telemetry {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+    durations: Histogram,
+}
+
+impl Telemetry {
+    pub(crate) fn new() -> Self {
+        let name = Matcher::Full(CHECK_DURATION.to_owned());
+        let builder = PrometheusBuilder::new();
+        let builder = builder
+            .set_buckets_for_metric(name, &DURATION_BUCKETS)
+            .unwrap_or_else(|_| PrometheusBuilder::new());
+        let recorder = builder.build_recorder();
+        describe(&recorder);
+        let handle = recorder.handle();
+        let durations = recorder.register_histogram(&Key::from_static_name(CHECK_DURATION), &METADATA);
+        let telemetry = Self { recorder, handle, durations };
+        telemetry.gauge(BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))]).set(1.0);
+        telemetry
+    }
+
+    /// Counts an answered check.
+    pub(crate) fn checked(&self, verdict: &Verdict, took: Duration) {
+        let policy = verdict.limit.as_ref().map_or("", |limit| &*limit.policy);
+        let labels = [("verdict", verdict_label(verdict)), ("policy", policy)];
+        self.counter(CHECKS, &labels).increment(1);
+        for policy in &verdict.shadow {
+            self.counter(SHADOW, &[("policy", policy)]).increment(1);
+        }
+        self.durations.record(took);
+    }
+
+    /// The text for Prometheus, with the agent's state as of now.
+    pub(crate) fn render(&self, agent: &Agent) -> String {
+        self.observe(agent);
+        self.handle.render()
+    }
+
+    /// Folds recorded durations into their buckets. Without it they would pile up between scrapes.
+    pub(crate) fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+
+    fn observe(&self, agent: &Agent) {
+        let status = agent.status();
+        self.gauge(UNSENT, &[]).set(float(status.unsent));
+        self.gauge(COUNTERS, &[]).set(float(status.counters as u64));
+        self.counter(FAILOVERS, &[]).absolute(status.failovers);
+        if let Some(age) = status.decision_age {
+            self.gauge(DECISION_AGE, &[]).set(age.as_secs_f64());
+        }
+        for (url, manager) in agent.managers().iter().zip(&status.managers) {
+            let manager_label = ("manager", &*url.address());
+            for (link, up) in [("usage", manager.usage_up), ("decisions", manager.decisions_up)] {
+                self.gauge(LINK_UP, &[manager_label, ("link", link)]).set(f64::from(u8::from(up)));
+            }
+            // An entry that the full table could not keep is lost for every manager alike.
+            self.counter(DROPPED, &[manager_label]).absolute(status.overflowed);
+        }
+    }
+
+    fn counter(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Counter {
+        self.recorder.register_counter(&key(name, labels), &METADATA)
+    }
+
+    fn gauge(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Gauge {
+        self.recorder.register_gauge(&key(name, labels), &METADATA)
+    }
+}
+
+fn describe(recorder: &PrometheusRecorder) {
+    let counter = |name: &'static str, text: &'static str| {
+        recorder.describe_counter(KeyName::from(name), None, text.into());
+    };
+    let gauge = |name: &'static str, text: &'static str| {
+        recorder.describe_gauge(KeyName::from(name), None, text.into());
+    };
+    counter(CHECKS, "Checks answered, by verdict and by the policy that decided.");
+    counter(SHADOW, "Requests that a policy in shadow mode would have refused.");
+    counter(DROPPED, "Usage entries that could not be kept because the table was full.");
+    counter(FAILOVERS, "Changes of the manager whose decisions are followed.");
+    gauge(UNSENT, "Counters that changed since they were last reported.");
+    gauge(COUNTERS, "Counters in the table.");
+    gauge(LINK_UP, "Whether the link to the manager is up.");
+    gauge(DECISION_AGE, "Time since the followed manager was last heard.");
+    gauge(BUILD_INFO, "Always 1; the labels describe the build.");
+    let durations = KeyName::from(CHECK_DURATION);
+    let text = "Time to answer a check, waiting for a manager included.";
+    recorder.describe_histogram(durations, None, text.into());
+}
+
+/// What the check came to.
+pub(crate) fn verdict_label(verdict: &Verdict) -> &'static str {
+    match verdict.outcome {
+        Outcome::Allowed if verdict.over_quota => "over_quota",
+        Outcome::Allowed => "allowed",
+        Outcome::Refused(Reason::Denied) => "denied",
+        Outcome::Refused(Reason::Disconnected) => "disconnected",
+        Outcome::Refused(Reason::Invalid) => "invalid",
+        Outcome::Refused(Reason::Limit) | Outcome::Pending { .. } => "limited",
+    }
+}
+
+fn key(name: &'static str, labels: &[(&'static str, &str)]) -> Key {
+    let labels = labels.iter().map(|(key, value)| Label::new(*key, (*value).to_owned()));
+    Key::from_parts(name, labels.collect::<Vec<_>>())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+fn float(value: u64) -> f64 {
+    value as f64
+}

@@ -1,0 +1,32 @@
+//! Compiles the schema in pure Rust: a newcomer needs no `protoc`.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a build script reads its environment and writes its output"
+)]
+
+use std::{env, error::Error, path::PathBuf};
+
+use prost::Message;
+
+const FILES: &[&str] = &[
+    "weir/v1/common.proto",
+    "weir/v1/usage.proto",
+    "weir/v1/decisions.proto",
+    "envoy/service/ratelimit/v3/rls.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=schema");
+    let descriptors = protox::compile(FILES, ["schema"])?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+
+    let grpc = env::var_os("CARGO_FEATURE_GRPC").is_some();
+    tonic_prost_build::configure()
+        .build_client(grpc)
+        .build_server(grpc)
+        .bytes(".weir.v1.PolicyUpdate.put")
+        .bytes(".weir.v1.KeyDef.key")
+        .compile_fds(descriptors)?;
+    Ok(())
+}

@@ -1,0 +1,34 @@
+//! The contract between gateway agents and traffic managers.
+//!
+//! Pure: no I/O, no clock, no randomness; the shells bring time and bytes. The map:
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`id`] | names of agents and managers, incarnations |
+//! | [`time`] | microseconds, and windows named by their start |
+//! | [`key`] | the one canonical encoding of a counter's key |
+//! | [`amount`] | what limits count, and how amounts are written |
+//! | [`window`] | windows and the algorithms that roll them |
+//! | [`policy`] | the policy document, valid by construction |
+//! | [`expr`] | CEL, bounded so that no expression can hurt |
+//! | [`request`] | the attributes that policies see |
+//! | [`matcher`] | policies compiled into an index: request → counters |
+//! | [`share`] | fleet views and the share of a limit that each agent owns |
+//! | [`usage`], [`decision`] | the two planes' messages as domain types |
+//! | [`convert`] | the only gate from foreign bytes to these types |
+//! | [`wire`] | generated code |
+
+pub mod amount;
+pub mod convert;
+pub mod decision;
+pub mod expr;
+pub mod id;
+pub mod key;
+pub mod matcher;
+pub mod policy;
+pub mod request;
+pub mod share;
+pub mod time;
+pub mod usage;
+pub mod window;
+pub mod wire;

@@ -1,0 +1,148 @@
+//! Policies compiled into an index: request → counters.
+//!
+//! A gateway asks for every request which policies it meets, so the cost must follow the policies
+//! that *can* apply, not all of them. A policy whose condition demands an attribute to have certain
+//! values, or the client's address to lie in certain networks, is filed under them (the [`index`]);
+//! a request looks up its own values and evaluates only what it finds, plus the policies that could
+//! not be filed. Nothing is allocated once the [`Scratch`] has grown.
+//!
+//! A set never changes: a new revision is a new set, and readers hold the old one until they are
+//! done.
+
+use std::{ops::ControlFlow, sync::Arc};
+
+pub use self::compiled::{CompiledLimit, CompiledPolicy};
+use self::index::Index;
+use crate::{
+    policy::{Mode, Policy},
+    request::Request,
+};
+
+mod compiled;
+mod index;
+mod networks;
+
+/// All policies of one revision, ready to be matched.
+#[derive(Debug)]
+pub struct PolicySet {
+    revision: u64,
+    /// All policies by name, also those that are off.
+    policies: Vec<Arc<Policy>>,
+    /// Those that act, in evaluation order. A place in here is the policy's slot.
+    slots: Vec<Arc<CompiledPolicy>>,
+    /// The slots in the order of names.
+    by_name: Vec<u32>,
+    limits: u32,
+    index: Index,
+}
+
+/// Buffers of [`PolicySet::resolve`]; keep one per thread.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    candidates: Vec<u32>,
+    parts: Vec<u8>,
+}
+
+/// A policy that a request meets.
+#[derive(Debug, Clone, Copy)]
+pub struct Hit<'a> {
+    /// The policy.
+    pub policy: &'a Arc<CompiledPolicy>,
+    /// The limits to count in: those of the first group that applies, or the policy's own. Empty
+    /// for a deny policy.
+    pub limits: &'a [CompiledLimit],
+    /// The key's parts, encoded.
+    parts: &'a [u8],
+}
+
+impl Hit<'_> {
+    /// Replaces `out` by the canonical bytes of the counter's [`CounterKey`](crate::key::CounterKey)
+    /// for one of [`Hit::limits`].
+    pub fn key_into(&self, limit: &CompiledLimit, out: &mut Vec<u8>) {
+        out.clear();
+        out.extend_from_slice(limit.prefix());
+        out.extend_from_slice(self.parts);
+    }
+}
+
+impl PolicySet {
+    /// Compiles policies into a set. Of two with one name the later wins. Policies that are off
+    /// stay in the list, but are never met.
+    pub fn compile(revision: u64, policies: impl IntoIterator<Item = Arc<Policy>>) -> PolicySet {
+        let named = policies.into_iter().map(|policy| (policy.name.clone(), policy));
+        let policies: Vec<_> =
+            named.collect::<std::collections::BTreeMap<_, _>>().into_values().collect();
+        let mut active: Vec<_> = policies.iter().filter(|p| p.mode != Mode::Off).collect();
+        // Stable, so that names order the policies of a level.
+        active.sort_by_key(|policy| policy.level);
+        let index = Index::new(&active);
+        let mut limits = 0;
+        let slots: Vec<_> = (0..)
+            .zip(&active)
+            .map(|(slot, policy)| {
+                let absent = index.absences(slot);
+                Arc::new(CompiledPolicy::new(Arc::clone(policy), absent, &mut limits))
+            })
+            .collect();
+        let mut by_name: Vec<u32> = (0..).take(slots.len()).collect();
+        by_name.sort_by_key(|slot| active.get(*slot as usize).map(|policy| &policy.name));
+        PolicySet { revision, policies, slots, by_name, limits, index }
+    }
+
+    /// The revision that was given to [`PolicySet::compile`].
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// All policies in the order of their names, also those that are off.
+    pub fn policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        self.policies.iter()
+    }
+
+    /// The policies that act, in evaluation order: by level, then by name.
+    pub fn compiled(&self) -> impl Iterator<Item = &Arc<CompiledPolicy>> {
+        self.slots.iter()
+    }
+
+    /// The policy of that name, if it acts.
+    pub fn get(&self, name: &str) -> Option<&Arc<CompiledPolicy>> {
+        let slot = |slot: &u32| self.slots.get(*slot as usize);
+        let found = self.by_name.binary_search_by(|candidate| {
+            slot(candidate).map(|policy| policy.policy.name.as_str()).cmp(&Some(name))
+        });
+        slot(self.by_name.get(found.ok()?)?)
+    }
+
+    /// How many limits the set has: their [`CompiledLimit::index`] are below this.
+    pub fn limit_count(&self) -> u32 {
+        self.limits
+    }
+
+    /// Calls `visit` for each policy that the request meets, in evaluation order (level, then
+    /// name), until it breaks.
+    ///
+    /// A policy whose condition or key fails (an absent attribute, most often) is not met, and
+    /// counts the failure in [`CompiledPolicy::evaluation_errors`].
+    pub fn resolve(
+        &self,
+        request: &Request<'_>,
+        scratch: &mut Scratch,
+        mut visit: impl FnMut(Hit<'_>) -> ControlFlow<()>,
+    ) {
+        let Scratch { candidates, parts } = scratch;
+        self.index.candidates(request, candidates);
+        for slot in candidates.iter() {
+            let Some(policy) = self.slots.get(*slot as usize) else { continue };
+            if !policy.meets(request) || !policy.parts_into(request, parts) {
+                continue;
+            }
+            let hit = Hit { policy, limits: policy.limits_for(request), parts };
+            if visit(hit).is_break() {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

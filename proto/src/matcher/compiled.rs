@@ -1,0 +1,132 @@
+//! One policy, ready to be evaluated.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use crate::{
+    expr::Expr,
+    key::{MAX_KEY_BYTES, encode_part, encode_prefix},
+    policy::{KeyPart, Limit, Policy},
+    request::Request,
+};
+
+/// A policy with its limits in the form in which they are counted.
+#[derive(Debug)]
+pub struct CompiledPolicy {
+    /// As it was written.
+    pub policy: Arc<Policy>,
+    /// Its own limits, which count unless a group applies.
+    pub limits: Vec<CompiledLimit>,
+    /// The conditional groups, in order.
+    pub groups: Vec<(Expr, Vec<CompiledLimit>)>,
+    /// Most bytes that a key's parts may have beside the longest prefix.
+    room: usize,
+    errors: AtomicU64,
+    /// Requests without the attribute under which the policy is filed.
+    absent: Option<Arc<AtomicU64>>,
+}
+
+/// A limit with what its counters' keys begin with.
+#[derive(Debug)]
+pub struct CompiledLimit {
+    /// As it was written.
+    pub limit: Limit,
+    /// Its id in the policy, the group's label included.
+    pub id: Arc<str>,
+    /// Dense over the whole set: below [`PolicySet::limit_count`](super::PolicySet::limit_count).
+    pub index: u32,
+    prefix: Box<[u8]>,
+}
+
+impl CompiledLimit {
+    fn new(policy: &Policy, id: String, limit: Limit, next: &mut u32) -> Self {
+        let mut prefix = Vec::new();
+        encode_prefix(policy.name.as_str(), &id, policy.key.len(), &mut prefix);
+        let index = *next;
+        *next += 1;
+        CompiledLimit { limit, id: id.into(), index, prefix: prefix.into() }
+    }
+
+    /// The key's bytes up to its parts.
+    pub(super) fn prefix(&self) -> &[u8] {
+        &self.prefix
+    }
+}
+
+impl CompiledPolicy {
+    /// `next` is the index of the first limit, and is moved behind the last.
+    pub(super) fn new(policy: Arc<Policy>, absent: Option<Arc<AtomicU64>>, next: &mut u32) -> Self {
+        let own = policy.limits.iter();
+        let limits: Vec<_> =
+            own.map(|limit| CompiledLimit::new(&policy, limit.id(), *limit, next)).collect();
+        let mut groups = Vec::new();
+        for (place, group) in policy.groups.iter().enumerate() {
+            let list = group.limits.iter().map(|limit| {
+                CompiledLimit::new(&policy, group.limit_id(place, limit), *limit, next)
+            });
+            groups.push((group.when.clone(), list.collect::<Vec<_>>()));
+        }
+        let all = limits.iter().chain(groups.iter().flat_map(|(_, list)| list));
+        let prefix = all.map(|limit| limit.prefix.len()).max().unwrap_or_default();
+        let room = MAX_KEY_BYTES.saturating_sub(prefix);
+        CompiledPolicy { policy, limits, groups, room, errors: AtomicU64::new(0), absent }
+    }
+
+    /// How often the policy was not met because something failed, since this set was compiled: its
+    /// condition, a group's, or its key, most often for an absent attribute.
+    ///
+    /// A policy that the index files under an attribute counts every request without that
+    /// attribute, even one that the rest of its condition would have turned down.
+    pub fn evaluation_errors(&self) -> u64 {
+        let absent = self.absent.as_ref().map_or(0, |absent| absent.load(Ordering::Relaxed));
+        self.errors.load(Ordering::Relaxed) + absent
+    }
+
+    /// The limit with that id, own or of a group.
+    pub fn limit(&self, id: &str) -> Option<&CompiledLimit> {
+        let groups = self.groups.iter().flat_map(|(_, limits)| limits);
+        self.limits.iter().chain(groups).find(|limit| &*limit.id == id)
+    }
+
+    /// Whether the condition holds.
+    pub(super) fn meets(&self, request: &Request<'_>) -> bool {
+        match &self.policy.condition {
+            Some(condition) => self.counted(condition.eval(request)).unwrap_or(false),
+            None => true,
+        }
+    }
+
+    /// Replaces `out` by the encoded parts of the key; `false` if the request has no such key.
+    pub(super) fn parts_into(&self, request: &Request<'_>, out: &mut Vec<u8>) -> bool {
+        out.clear();
+        let fits = self.policy.key.iter().all(|part| {
+            let encoded = match part {
+                KeyPart::Attribute(attribute) => {
+                    request.get(attribute).map(|value| encode_part(value, out))
+                }
+                KeyPart::Expr(expr) => {
+                    expr.text(request).ok().map(|value| encode_part(&value, out))
+                }
+            };
+            encoded.is_some() && out.len() <= self.room
+        });
+        self.counted(fits.then_some(())).is_some()
+    }
+
+    /// The limits of the first group that applies, or the policy's own.
+    pub(super) fn limits_for(&self, request: &Request<'_>) -> &[CompiledLimit] {
+        let holds = |when: &Expr| self.counted(when.eval(request)).unwrap_or(false);
+        let group = self.groups.iter().find(|(when, _)| holds(when));
+        group.map_or(&self.limits, |(_, limits)| limits)
+    }
+
+    /// Counts a failure.
+    fn counted<T>(&self, outcome: Option<T>) -> Option<T> {
+        if outcome.is_none() {
+            self.errors.fetch_add(1, Ordering::Relaxed);
+        }
+        outcome
+    }
+}

@@ -1,0 +1,96 @@
+//! The policy document, valid by construction.
+//!
+//! A [`Policy`] is read from JSON or YAML ([`Policy::from_json`], [`parse_document`]), which reports
+//! *every* fault with the path of its field, and is written in one canonical form
+//! ([`Policy::to_json`]) that reads back as the same policy. Changing a policy means writing,
+//! editing and reading it again: the fields are public to be looked at.
+
+use std::time::Duration;
+
+pub use self::{
+    choice::{Accuracy, Level, Mode, OnDisconnect, OnLimit},
+    document::{API_VERSION, MAX_DOCUMENT_BYTES, parse_document},
+    error::{FieldError, PolicyErrors},
+    limit::{Group, Limit},
+    name::{KeyPart, PolicyName, PolicyNameError},
+};
+use crate::expr::Expr;
+
+mod choice;
+mod document;
+mod error;
+mod limit;
+mod name;
+mod read;
+mod write;
+
+/// Most limits of a policy, and of each of its groups.
+pub const MAX_LIMITS: usize = 16;
+/// Most conditional groups of a policy.
+pub const MAX_GROUPS: usize = 16;
+/// Longest [`Policy::max_wait`].
+pub const MAX_WAIT: Duration = Duration::from_secs(1);
+/// [`Policy::max_wait`] where the document gives none.
+pub const DEFAULT_WAIT: Duration = Duration::from_millis(5);
+
+/// Which requests are limited, what makes one counter, and what happens at the limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Unique in the fleet.
+    pub name: PolicyName,
+    /// Where in the evaluation order it stands.
+    pub level: Level,
+    /// Which requests it meets; `None` = every request.
+    pub condition: Option<Expr>,
+    /// What tells counters apart; empty = one counter for everybody. At most
+    /// [`MAX_KEY_PARTS`](crate::key::MAX_KEY_PARTS).
+    pub key: Vec<KeyPart>,
+    /// The limits, unless a group replaces them. Empty for [`Level::Deny`] only; at most
+    /// [`MAX_LIMITS`].
+    pub limits: Vec<Limit>,
+    /// The first whose condition holds replaces `limits`. At most [`MAX_GROUPS`].
+    pub groups: Vec<Group>,
+    /// Whether it refuses, only counts, or is off.
+    pub mode: Mode,
+    /// What happens over the limit.
+    pub on_limit: OnLimit,
+    /// What an agent does that reaches no manager; `None` = what the agent's configuration says.
+    pub on_disconnect: Option<OnDisconnect>,
+    /// How exactly the limit is held.
+    pub accuracy: Accuracy,
+    /// How long an uncertain request near the limit may wait; zero to [`MAX_WAIT`].
+    pub max_wait: Duration,
+}
+
+impl Policy {
+    /// Reads one policy.
+    ///
+    /// # Errors
+    /// Every fault, each with the path of its field, like `limits[0].window`.
+    pub fn from_json(value: &serde_json::Value) -> Result<Policy, PolicyErrors> {
+        read::policy_at(value, "")
+    }
+
+    /// Writes the canonical form: what [`Policy::from_json`] reads back as an equal policy. Fields
+    /// that were left to their defaults are written, except absent ones.
+    pub fn to_json(&self) -> serde_json::Value {
+        write::policy(self)
+    }
+
+    /// Every limit with its id, those of the groups last.
+    pub fn all_limits(&self) -> impl Iterator<Item = (String, &Limit)> {
+        let own = self.limits.iter().map(|limit| (limit.id(), limit));
+        let groups = self.groups.iter().enumerate().flat_map(|(index, group)| {
+            group.limits.iter().map(move |limit| (group.limit_id(index, limit), limit))
+        });
+        own.chain(groups)
+    }
+
+    /// The limit with that id, among the limits and those of the groups.
+    pub fn limit(&self, id: &str) -> Option<&Limit> {
+        self.all_limits().find(|(other, _)| other == id).map(|(_, limit)| limit)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+//! What is wrong is said with its path, all at once.
+
+use super::*;
+
+/// `field|value|message` of each fault of a policy.
+fn faults(policy: &serde_json::Value) -> Vec<(String, String, String)> {
+    let errors = Policy::from_json(policy).expect_err("must be refused");
+    errors.0.into_iter().map(|e| (e.field, e.value, e.message)).collect()
+}
+
+/// The one fault of a policy with these changes.
+fn fault(changes: serde_json::Value) -> (String, String, String) {
+    let mut all = faults(&with(changes));
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.remove(0)
+}
+
+#[test]
+fn each_field_has_its_own_fault() {
+    let limit = |limit: serde_json::Value| json!({ "limits": [limit] });
+    for (changes, field, value, words) in [
+        (json!({ "name": null }), "name", "", "is missing; give each policy a unique name"),
+        (json!({ "name": "a b" }), "name", "\"a b\"", "is not a name; use 1 to 128 letters"),
+        (json!({ "name": 7 }), "name", "7", "is not text"),
+        (json!({ "level": null }), "level", "", "give one of deny, api, resource"),
+        (json!({ "level": "apis" }), "level", "\"apis\"", "did you mean api?"),
+        (json!({ "mode": "on" }), "mode", "\"on\"", "allowed are enforce, shadow, off"),
+        (json!({ "mode": false }), "mode", "false", "is not text"),
+        (json!({ "on_limit": "drop" }), "on_limit", "\"drop\"", "allowed are reject, allow"),
+        (json!({ "accuracy": "hybrid" }), "accuracy", "\"hybrid\"", "auto, strict, balanced"),
+        (json!({ "on_disconnect": "close" }), "on_disconnect", "\"close\"", "mean closed?"),
+        (json!({ "max_wait": "2s" }), "max_wait", "\"2s\"", "is not a wait"),
+        (json!({ "max_wait": 5 }), "max_wait", "5", "is not a wait"),
+        (json!({ "match": "request.aip == 1" }), "match", "\"request.aip == 1\"", "(column 8)"),
+        (json!({ "match": "request.api" }), "match", "\"request.api\"", "is not a condition"),
+        (json!({ "limit": [] }), "limit", "[…]", "unknown field; did you mean limits?"),
+        (json!({ "colour": 1 }), "colour", "1", "unknown field; known are name, level, match"),
+        (json!({ "limits": null }), "limits", "", "is missing; give at least one"),
+        (json!({ "limits": [] }), "limits", "[…]", "is empty"),
+        (json!({ "limits": {} }), "limits", "{…}", "is not a list"),
+        (json!({ "key": "api" }), "key", "\"api\"", "is not a list"),
+        (json!({ "key": ["api", "usr"] }), "key[1]", "\"usr\"", "unknown attribute \"usr\"; known"),
+        (json!({ "key": ["f(x)"] }), "key[0]", "\"f(x)\"", "unknown function f"),
+        (json!({ "key": vec!["api"; 17] }), "key", "[…]", "has 17 entries; at most 16"),
+        (limit(json!(5)), "limits[0]", "5", "is not an object"),
+        (limit(json!({ "window": "1m" })), "limits[0].requests", "", "is missing; say how many"),
+        (limit(json!({ "requests": 1 })), "limits[0].window", "", "is missing; say in which span"),
+        (
+            limit(json!({ "requests": -1, "window": "1m" })),
+            "limits[0].requests",
+            "-1",
+            "whole number",
+        ),
+        (limit(json!({ "requests": 1.5, "window": "1m" })), "limits[0].requests", "1.5", "whole"),
+        (
+            limit(json!({ "requests": MAX_AMOUNT + 1, "window": "1m" })),
+            "limits[0].requests",
+            "281474976710656",
+            "from 0 to 281474976710655",
+        ),
+        (
+            limit(json!({ "requests": "unlimited", "window": "1m" })),
+            "limits[0].requests",
+            "\"unlimited\"",
+            "to lift a limit, leave it out",
+        ),
+        (
+            limit(json!({ "requests": 1, "window": "1 m" })),
+            "limits[0].window",
+            "\"1 m\"",
+            "a duration",
+        ),
+        (
+            limit(json!({ "requests": 1, "window": "366d" })),
+            "limits[0].window",
+            "\"366d\"",
+            "1s to 365d",
+        ),
+        (
+            limit(json!({ "requests": 1, "windw": "1m", "window": "1m" })),
+            "limits[0].windw",
+            "\"1m\"",
+            "mean window?",
+        ),
+        (
+            limit(json!({ "requests": 1, "window": "1m", "algorithm": "token_bucket" })),
+            "limits[0].algorithm",
+            "\"token_bucket\"",
+            "is not supported by this version yet; use one of fixed_window, sliding_window",
+        ),
+        (
+            limit(json!({ "bandwidth": "10MiB", "window": "1h" })),
+            "limits[0].bandwidth",
+            "\"10MiB\"",
+            "is not supported by this version yet",
+        ),
+        (
+            limit(json!({ "requests": 1, "calendar": "day" })),
+            "limits[0].calendar",
+            "\"day\"",
+            "is not supported by this version yet",
+        ),
+    ] {
+        let (at, excerpt, message) = fault(changes);
+        assert_eq!((at.as_str(), excerpt.as_str()), (field, value), "{message}");
+        assert!(message.contains(words), "{field}: {message}");
+    }
+}
+
+#[test]
+fn a_burst_is_refused_with_its_algorithm() {
+    let limit =
+        json!({ "requests": 200, "window": "1s", "burst": 50, "algorithm": "token_bucket" });
+    let all = faults(&with(json!({ "limits": [limit] })));
+    let fields: Vec<&str> = all.iter().map(|(field, ..)| field.as_str()).collect();
+    assert_eq!(fields, ["limits[0].burst", "limits[0].algorithm"]);
+    assert!(all.iter().all(|(_, _, m)| m.starts_with("is not supported by this version yet")));
+}
+
+#[test]
+fn twins_are_refused() {
+    let minute = json!({ "requests": 1, "window": "1m" });
+    let same = json!({ "requests": 2, "window": "60s", "algorithm": "fixed_window" });
+    let (field, _, message) = fault(json!({ "limits": [minute, same] }));
+    assert_eq!(field, "limits[1]");
+    assert!(message.contains("requests/1m/fixed_window"), "{message}");
+
+    let group =
+        |name: serde_json::Value| json!({ "name": name, "when": "true", "limits": [minute] });
+    let (field, ..) = fault(json!({ "groups": [group(json!("a")), group(json!("a"))] }));
+    assert_eq!(field, "groups[1]");
+    let (field, ..) = fault(json!({ "groups": [group(json!("group-2")), group(json!(null))] }));
+    assert_eq!(field, "groups[1]");
+    let (field, ..) = fault(json!({ "groups": [{ "when": "true", "limits": [] }] }));
+    assert_eq!(field, "groups[0].limits");
+    let (field, ..) = fault(json!({ "groups": [{ "limits": [minute] }] }));
+    assert_eq!(field, "groups[0].when");
+}
+
+#[test]
+fn a_deny_policy_counts_nothing() {
+    let all = faults(&with(json!({ "level": "deny", "key": ["api"], "groups": [] })));
+    let fields: Vec<&str> = all.iter().map(|(field, ..)| field.as_str()).collect();
+    assert_eq!(fields, ["key", "limits", "groups"]);
+    assert!(Policy::from_json(&json!({ "name": "d", "level": "deny" })).is_ok());
+}
+
+#[test]
+fn every_fault_of_a_document_is_reported() {
+    let text = r"
+apiVersion: weir/v1
+policies:
+  - { name: a, level: api, limits: [{ requests: 1, window: 1m }] }
+  - { name: a, level: apy, limits: [{ requests: 1, window: 1x }, { requests: x, window: 1m }] }
+  - 17
+  - { name: b, level: api, limits: [{ requests: 1, window: 1m }], groups: [{ when: '((', limits: 3 }] }
+";
+    let errors = parse_document(text).unwrap_err();
+    let fields: Vec<&str> = errors.0.iter().map(|e| e.field.as_str()).collect();
+    assert_eq!(
+        fields,
+        [
+            "policies[1].level",
+            "policies[1].limits[0].window",
+            "policies[1].limits[1].requests",
+            "policies[1].name",
+            "policies[2]",
+            "policies[3].groups[0].when",
+            "policies[3].groups[0].limits",
+        ]
+    );
+    let printed = errors.to_string();
+    let line = "policies[1].limits[0].window = \"1x\" is not a duration; write it like 1s, 90s, 5m";
+    assert!(printed.lines().any(|l| l.starts_with(line)), "{printed}");
+    assert!(printed.contains("is the name of policies[0], too"), "{printed}");
+}
+
+#[test]
+fn envelopes_are_checked() {
+    for (text, field, words) in [
+        ("policies: []", "apiVersion", "is missing; give weir/v1"),
+        ("{apiVersion: weir/v2, policies: []}", "", "is not valid JSON"),
+        ("apiVersion: weir/v2\npolicies: []", "apiVersion", "is unknown; give weir/v1"),
+        ("apiVersion: weir/v1", "policies", "is missing"),
+        ("apiVersion: weir/v1\npolicies: 1", "policies", "is not a list of policies"),
+        ("apiVersion: weir/v1\npolicies: []\nkind: x", "kind", "is an unknown field"),
+        ("[1, 2]", "", "is not an object"),
+        ("", "", "is not an object"),
+        ("a: [", "", "is not valid YAML"),
+        ("name: a\nname: b", "", "duplicate"),
+        ("name: !tag a", "name", "is not text"),
+        ("? [a]\n: b", "", "JSON cannot express"),
+    ] {
+        let errors = parse_document(text).expect_err(text);
+        let [first, ..] = errors.0.as_slice() else { panic!("{text}") };
+        assert_eq!(first.field, field, "{text}: {first}");
+        assert!(first.to_string().contains(words), "{text}: {first}");
+    }
+    let mut bomb = "x0: &x0 [x]\n".to_owned();
+    for n in 1..30 {
+        bomb += &format!("x{n}: &x{n} [{}]\n", vec![format!("*x{}", n - 1); 9].join(","));
+    }
+    assert!(parse_document(&bomb).unwrap_err().to_string().contains("not valid YAML"));
+    let deep = "[".repeat(100_000);
+    assert!(parse_document(&deep).unwrap_err().to_string().contains("not valid YAML"));
+    let too_long = " ".repeat(MAX_DOCUMENT_BYTES + 1);
+    assert!(parse_document(&too_long).unwrap_err().to_string().contains("at most"));
+}
+
+#[test]
+fn faults_are_cut_to_a_hundred_lines() {
+    let policies = vec![json!({ "x".repeat(500): "é".repeat(500) }); 500];
+    let document = json!({ "apiVersion": "weir/v1", "policies": policies });
+    let errors = parse_document(&document.to_string()).unwrap_err();
+    assert_eq!(errors.0.len(), 100);
+    assert!(errors.0.iter().all(|e| e.value.chars().count() <= 81));
+}

@@ -1,0 +1,78 @@
+//! Whatever policy there is, it is written and read back.
+
+use proptest::{collection::vec, option, prelude::*, sample::select};
+
+use super::*;
+use crate::{amount::Unit, window::Window};
+
+fn limits() -> impl Strategy<Value = Vec<Limit>> {
+    let limit = (0..=MAX_AMOUNT, 1..=31_536_000u64, select(&Algorithm::ALL[..]));
+    let limit = limit.prop_map(|(amount, secs, algorithm)| Limit {
+        unit: Unit::Requests,
+        amount,
+        window: Window::from_secs(secs).unwrap(),
+        algorithm,
+    });
+    vec(limit, 1..5).prop_filter("twins", |limits| {
+        let ids: std::collections::BTreeSet<String> = limits.iter().map(Limit::id).collect();
+        ids.len() == limits.len()
+    })
+}
+
+fn name() -> impl Strategy<Value = PolicyName> {
+    "[A-Za-z0-9._-]{1,128}".prop_map(|name| PolicyName::new(&name).unwrap())
+}
+
+fn expr() -> impl Strategy<Value = Expr> {
+    let texts = ["true", "request.api == 'x'", "has(request.user) || request.ip in ['1.1.1.1']"];
+    select(texts.to_vec()).prop_map(|text| Expr::parse(text).unwrap())
+}
+
+fn group() -> impl Strategy<Value = Group> {
+    (expr(), limits()).prop_map(|(when, limits)| Group { name: None, when, limits })
+}
+
+fn choices() -> impl Strategy<Value = (Mode, OnLimit, Option<OnDisconnect>, Accuracy)> {
+    (
+        select(&[Mode::Enforce, Mode::Shadow, Mode::Off][..]),
+        select(&[OnLimit::Reject, OnLimit::Allow][..]),
+        option::of(select(&[OnDisconnect::Open, OnDisconnect::Closed, OnDisconnect::Local][..])),
+        select(&[Accuracy::Auto, Accuracy::Strict, Accuracy::Balanced][..]),
+    )
+}
+
+fn any_policy() -> impl Strategy<Value = Policy> {
+    let key = select(&["application", "headers.x-a", "claims[\"a.b\"]", "request.api + 'x'"][..]);
+    let key = vec(key.prop_map(|text| KeyPart::parse(text).unwrap()), 0..4);
+    let parts = (name(), option::of(expr()), key, limits(), vec(group(), 0..3));
+    (parts, choices(), 0..=1_000_000u64).prop_map(|(parts, choices, wait)| {
+        let (name, condition, key, limits, groups) = parts;
+        let (mode, on_limit, on_disconnect, accuracy) = choices;
+        let max_wait = Duration::from_micros(wait);
+        let level = Level::Custom;
+        Policy {
+            name,
+            level,
+            condition,
+            key,
+            limits,
+            groups,
+            mode,
+            on_limit,
+            on_disconnect,
+            accuracy,
+            max_wait,
+        }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn writing_and_reading_gives_the_same_policy(policy in any_policy()) {
+        let written = policy.to_json();
+        prop_assert_eq!(Policy::from_json(&written).unwrap(), policy.clone());
+        prop_assert_eq!(parse_document(&written.to_string()).unwrap(), vec![policy]);
+    }
+}

@@ -1,0 +1,66 @@
+//! The canonical form of a policy.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::{Group, Limit, Policy};
+
+/// Writes a policy; see [`Policy::to_json`].
+pub(super) fn policy(policy: &Policy) -> Value {
+    let mut map = Map::new();
+    let mut put = |name: &str, value: Value| {
+        map.insert(name.to_owned(), value);
+    };
+    put("name", json!(policy.name.as_str()));
+    put("level", json!(policy.level.as_str()));
+    if let Some(condition) = &policy.condition {
+        put("match", json!(condition.source()));
+    }
+    if !policy.key.is_empty() {
+        put("key", policy.key.iter().map(|part| Value::from(part.to_string())).collect());
+    }
+    if !policy.limits.is_empty() {
+        put("limits", policy.limits.iter().map(limit).collect());
+    }
+    if !policy.groups.is_empty() {
+        put("groups", policy.groups.iter().map(group).collect());
+    }
+    put("mode", json!(policy.mode.as_str()));
+    put("on_limit", json!(policy.on_limit.as_str()));
+    if let Some(choice) = policy.on_disconnect {
+        put("on_disconnect", json!(choice.as_str()));
+    }
+    put("accuracy", json!(policy.accuracy.as_str()));
+    put("max_wait", json!(wait(policy.max_wait)));
+    Value::Object(map)
+}
+
+fn group(group: &Group) -> Value {
+    let limits: Value = group.limits.iter().map(limit).collect();
+    match &group.name {
+        Some(name) => {
+            json!({ "name": name.as_str(), "when": group.when.source(), "limits": limits })
+        }
+        None => json!({ "when": group.when.source(), "limits": limits }),
+    }
+}
+
+fn limit(limit: &Limit) -> Value {
+    json!({
+        limit.unit.as_str(): limit.amount,
+        "window": limit.window.to_string(),
+        "algorithm": limit.algorithm.as_str(),
+    })
+}
+
+/// A duration up to a second with the largest suffix that loses nothing.
+fn wait(wait: Duration) -> String {
+    let micros = wait.as_micros();
+    match micros {
+        0 => "0s".to_owned(),
+        _ if micros.is_multiple_of(1_000_000) => format!("{}s", micros / 1_000_000),
+        _ if micros.is_multiple_of(1_000) => format!("{}ms", micros / 1_000),
+        _ => format!("{micros}us"),
+    }
+}

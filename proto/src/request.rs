@@ -1,0 +1,291 @@
+//! The attributes of a request, as policies see them.
+//!
+//! A request borrows what it can and holds only what was set. A missing attribute is absent, never
+//! empty: an expression that meets one does not match. The maps (`headers`, `query`, `claims`) and
+//! the list of descriptors are always there, but may be empty.
+
+use std::{borrow::Cow, net::IpAddr};
+
+pub use self::attribute::{Attribute, AttributeError, Field};
+pub(crate) use self::attribute::{COLLECTIONS, known_attributes};
+use self::{address::Address, map::Map};
+
+mod address;
+mod attribute;
+mod map;
+
+/// Longest value of an attribute, in bytes.
+pub const MAX_VALUE_BYTES: usize = 1_024;
+/// Most entries of each of the maps, and of each descriptor.
+pub const MAX_ENTRIES: usize = 64;
+/// Most descriptors.
+pub const MAX_DESCRIPTORS: usize = 16;
+
+/// Why an attribute was not set. The caller is at fault; the request is unchanged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// No such attribute.
+    #[error(transparent)]
+    Unknown(#[from] AttributeError),
+    /// Longer than [`MAX_VALUE_BYTES`].
+    #[error("request.{field} has {bytes} bytes; at most {MAX_VALUE_BYTES} are allowed")]
+    TooLong {
+        /// The attribute, `headers.x-a`.
+        field: String,
+        /// The length of its value, or of its name.
+        bytes: usize,
+    },
+    /// More than [`MAX_ENTRIES`] in a map or [`MAX_DESCRIPTORS`] descriptors.
+    #[error("request.{field} has more than {most} entries")]
+    TooMany {
+        /// The map, `headers`.
+        field: String,
+        /// Its bound.
+        most: usize,
+    },
+    /// `ip` holds an address.
+    #[error("request.ip is {0:?}, which is neither an IPv4 nor an IPv6 address")]
+    NotAnAddress(String),
+}
+
+/// One request. Built with chained setters; setting an attribute again replaces its value.
+///
+/// The setters cannot fail, so that they chain: what breaks a bound is left out, and
+/// [`Request::check`] then says so.
+#[derive(Debug, Clone, Default)]
+pub struct Request<'a> {
+    /// By [`Field`]; `ip` lives in `address`.
+    fields: [Option<Cow<'a, str>>; Field::ALL.len()],
+    address: Option<Address>,
+    headers: Map<'a>,
+    query: Map<'a>,
+    claims: Map<'a>,
+    descriptors: Vec<Map<'a>>,
+    broken: Option<Box<RequestError>>,
+}
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident => $field:ident;)*) => {$(
+        $(#[$doc])*
+        #[must_use]
+        pub fn $name(self, value: impl Into<Cow<'a, str>>) -> Self {
+            self.field(Field::$field, value.into())
+        }
+    )*};
+}
+
+impl<'a> Request<'a> {
+    /// A request without attributes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    setters! {
+        /// The name of the called API.
+        api => Api;
+        /// The version of the called API.
+        api_version => ApiVersion;
+        /// The resource (route template) inside the API.
+        resource => Resource;
+        /// The HTTP method, or the RPC's.
+        method => Method;
+        /// The path, without the query.
+        path => Path;
+        /// The host that was asked for.
+        host => Host;
+        /// The calling application.
+        application => Application;
+        /// The subscription under which it calls.
+        subscription => Subscription;
+        /// The tier of the subscription.
+        subscription_tier => SubscriptionTier;
+        /// The tier of the application.
+        application_tier => ApplicationTier;
+        /// The tier of the API.
+        api_tier => ApiTier;
+        /// The end user.
+        user => User;
+        /// The tenant.
+        tenant => Tenant;
+        /// The Envoy rate limit domain.
+        domain => Domain;
+    }
+
+    /// The client's address. An IPv4 address in IPv6 clothes (`::ffff:10.1.2.3`) counts as IPv4,
+    /// so that one client has one spelling.
+    #[must_use]
+    pub fn ip(mut self, ip: IpAddr) -> Self {
+        self.address = Some(Address::new(ip));
+        self
+    }
+
+    /// A header. Names compare in lower case.
+    #[must_use]
+    pub fn header(self, name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, str>>) -> Self {
+        let mut name = name.into();
+        if name.bytes().any(|b| b.is_ascii_uppercase()) {
+            name.to_mut().make_ascii_lowercase();
+        }
+        self.entry("headers", |request| &mut request.headers, name, value.into())
+    }
+
+    /// A query parameter.
+    #[must_use]
+    pub fn query(self, name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, str>>) -> Self {
+        self.entry("query", |request| &mut request.query, name.into(), value.into())
+    }
+
+    /// A claim of the caller's token.
+    #[must_use]
+    pub fn claim(self, name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, str>>) -> Self {
+        self.entry("claims", |request| &mut request.claims, name.into(), value.into())
+    }
+
+    /// Appends an Envoy rate limit descriptor: `request.descriptors[0].key` for the first.
+    #[must_use]
+    pub fn descriptor(mut self, entries: &[(&'a str, &'a str)]) -> Self {
+        let most = MAX_DESCRIPTORS;
+        if self.descriptors.len() == most {
+            return self.refuse(RequestError::TooMany { field: "descriptors".into(), most });
+        }
+        let field = format_args!("descriptors[{}]", self.descriptors.len()).to_string();
+        let mut map = Map::default();
+        for (key, value) in entries {
+            if let Err(error) = map.set(&field, (*key).into(), (*value).into()) {
+                return self.refuse(error);
+            }
+        }
+        self.descriptors.push(map);
+        self
+    }
+
+    /// Sets the attribute of that name: `api`, `headers.x-a`, `claims["sub"]`, with or without
+    /// `request.` in front. For callers that read names from outside.
+    ///
+    /// # Errors
+    /// Unknown names, values beyond the bounds, an `ip` that is none. The request is unchanged.
+    pub fn set(&mut self, name: &str, value: impl Into<Cow<'a, str>>) -> Result<(), RequestError> {
+        let value = value.into();
+        match Attribute::parse(name)? {
+            Attribute::Field(Field::Ip) => {
+                let ip = value
+                    .parse()
+                    .map_err(|_| RequestError::NotAnAddress(value.chars().take(64).collect()))?;
+                self.address = Some(Address::new(ip));
+                Ok(())
+            }
+            Attribute::Field(field) => {
+                map::check_length(&field, &value)?;
+                self.put(field, value);
+                Ok(())
+            }
+            Attribute::Header(key) => self.headers.set("headers", owned(&key), value),
+            Attribute::Query(key) => self.query.set("query", owned(&key), value),
+            Attribute::Claim(key) => self.claims.set("claims", owned(&key), value),
+            Attribute::Descriptor(index, key) => self.set_descriptor(index, owned(&key), value),
+        }
+    }
+
+    /// Whether every setter kept the bounds; the first that did not, otherwise.
+    ///
+    /// # Errors
+    /// The first refused attribute, which is absent from the request.
+    pub fn check(&self) -> Result<(), &RequestError> {
+        self.broken.as_deref().map_or(Ok(()), Err)
+    }
+
+    /// The attribute's value; `None` if it is absent. An address is in its canonical spelling.
+    pub fn get(&self, attribute: &Attribute) -> Option<&str> {
+        match attribute {
+            Attribute::Field(Field::Ip) => self.address.as_ref().map(Address::as_str),
+            Attribute::Field(field) => self.fields.get(*field as usize)?.as_deref(),
+            Attribute::Header(key) => self.headers.get(key),
+            Attribute::Query(key) => self.query.get(key),
+            Attribute::Claim(key) => self.claims.get(key),
+            Attribute::Descriptor(index, key) => self.descriptors.get(*index)?.get(key),
+        }
+    }
+
+    /// The client's address, an IPv4 address in IPv6 clothes as IPv4.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.address.as_ref().map(Address::ip)
+    }
+
+    /// All attributes that are present, in the order of [`Field::ALL`], then the maps' entries in
+    /// the order in which they were set.
+    pub fn iter(&self) -> impl Iterator<Item = (Attribute, &str)> {
+        let fields = Field::ALL.into_iter().map(Attribute::Field);
+        let fields = fields.filter_map(|a| Some((a.clone(), self.get(&a)?)));
+        let descriptors = self.descriptors.iter().enumerate().flat_map(|(index, map)| {
+            map.iter().map(move |(k, v)| (Attribute::Descriptor(index, k.into()), v))
+        });
+        fields
+            .chain(self.headers.iter().map(|(k, v)| (Attribute::Header(k.into()), v)))
+            .chain(self.query.iter().map(|(k, v)| (Attribute::Query(k.into()), v)))
+            .chain(self.claims.iter().map(|(k, v)| (Attribute::Claim(k.into()), v)))
+            .chain(descriptors)
+    }
+
+    fn field(mut self, field: Field, value: Cow<'a, str>) -> Self {
+        match map::check_length(&field, &value) {
+            Ok(()) => self.put(field, value),
+            Err(error) => return self.refuse(error),
+        }
+        self
+    }
+
+    fn put(&mut self, field: Field, value: Cow<'a, str>) {
+        if let Some(slot) = self.fields.get_mut(field as usize) {
+            *slot = Some(value);
+        }
+    }
+
+    fn entry(
+        mut self,
+        field: &str,
+        map: impl Fn(&mut Self) -> &mut Map<'a>,
+        key: Cow<'a, str>,
+        value: Cow<'a, str>,
+    ) -> Self {
+        match map(&mut self).set(field, key, value) {
+            Ok(()) => self,
+            Err(error) => self.refuse(error),
+        }
+    }
+
+    fn set_descriptor(
+        &mut self,
+        index: usize,
+        key: Cow<'a, str>,
+        value: Cow<'a, str>,
+    ) -> Result<(), RequestError> {
+        let most = MAX_DESCRIPTORS;
+        if index >= most {
+            return Err(RequestError::TooMany { field: "descriptors".into(), most });
+        }
+        let field = format!("descriptors[{index}]");
+        // Set first, so that a refused entry leaves no empty descriptors behind.
+        let mut map = self.descriptors.get(index).cloned().unwrap_or_default();
+        map.set(&field, key, value)?;
+        if self.descriptors.len() <= index {
+            self.descriptors.resize_with(index + 1, Map::default);
+        }
+        if let Some(slot) = self.descriptors.get_mut(index) {
+            *slot = map;
+        }
+        Ok(())
+    }
+
+    /// Remembers the first refusal.
+    fn refuse(mut self, error: RequestError) -> Self {
+        self.broken.get_or_insert_with(|| Box::new(error));
+        self
+    }
+}
+
+fn owned<'a>(key: &str) -> Cow<'a, str> {
+    Cow::Owned(key.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

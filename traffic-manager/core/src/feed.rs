@@ -1,0 +1,156 @@
+//! What each subscriber is sent: consecutive revisions, interned keys, one frame per turn.
+
+use std::collections::{BTreeMap, HashMap};
+
+use foldhash::fast::FixedState;
+use weir_proto::{
+    decision::{Decision, DecisionFrame},
+    key::CounterKey,
+    time::{Time, WindowStart},
+    usage::{KeyDef, KeyId},
+};
+
+use crate::{
+    ledger::CounterIx,
+    message::{Output, StreamId},
+};
+
+/// Decisions in one frame; more go into the next one.
+const FRAME_DECISIONS: usize = 1_000;
+/// Keys named on one session before it must start anew.
+const MAX_NAMED: usize = 2_000_000;
+
+#[derive(Debug, Default)]
+struct Feed {
+    revision: u64,
+    processed: u64,
+    pending: Vec<DecisionFrame>,
+    sealed: bool,
+    named: HashMap<CounterIx, KeyId, FixedState>,
+    sent_at: Time,
+}
+
+/// What a decision says, apart from its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// The window.
+    pub window: WindowStart,
+    /// Absolute ceiling.
+    pub ceiling: u64,
+    /// Do not ask again.
+    pub exhausted: bool,
+    /// With `exhausted`.
+    pub retry_after_ms: u64,
+}
+
+impl Feed {
+    /// The frame being filled, which goes out at the end of this turn.
+    fn open(&mut self) -> &mut DecisionFrame {
+        let full = self
+            .pending
+            .last()
+            .is_none_or(|f| f.decisions.len() >= FRAME_DECISIONS);
+        if full || self.sealed {
+            self.sealed = false;
+            self.revision += 1;
+            self.pending
+                .push(DecisionFrame { revision: self.revision, ..DecisionFrame::default() });
+        }
+        let last = self.pending.len() - 1;
+        &mut self.pending[last]
+    }
+}
+
+/// All sessions' feeds.
+#[derive(Debug, Default)]
+pub struct Feeds {
+    feeds: BTreeMap<StreamId, Feed>,
+}
+
+impl Feeds {
+    /// A new session.
+    pub fn open(&mut self, session: StreamId) {
+        self.feeds.insert(session, Feed::default());
+    }
+
+    /// The session ended.
+    pub fn close(&mut self, session: StreamId) {
+        self.feeds.remove(&session);
+    }
+
+    /// Notes that a credit frame was processed; the next frame tells.
+    pub fn processed(&mut self, session: StreamId, seq: u64) {
+        if let Some(feed) = self.feeds.get_mut(&session) {
+            feed.processed = seq;
+        }
+    }
+
+    /// Adds to the frame that goes out at the end of this turn.
+    pub fn fill(&mut self, session: StreamId, fill: impl FnOnce(&mut DecisionFrame)) {
+        if let Some(feed) = self.feeds.get_mut(&session) {
+            fill(feed.open());
+        }
+    }
+
+    /// Closes the frame being filled: what follows goes into the next one.
+    pub fn seal(&mut self, session: StreamId) {
+        if let Some(feed) = self.feeds.get_mut(&session) {
+            feed.sealed = true;
+        }
+    }
+
+    /// Adds a decision. Returns the revision that carries it, 0 when the session is gone.
+    pub fn decide(
+        &mut self,
+        session: StreamId,
+        counter: CounterIx,
+        key: &CounterKey,
+        verdict: Verdict,
+    ) -> u64 {
+        let Some(feed) = self.feeds.get_mut(&session) else { return 0 };
+        let next = KeyId::try_from(feed.named.len()).unwrap_or(KeyId::MAX);
+        let id = *feed.named.entry(counter).or_insert(next);
+        let frame = feed.open();
+        if id == next {
+            frame.keys.push(KeyDef { id, key: key.clone() });
+        }
+        frame.decisions.push(Decision {
+            key: id,
+            window: verdict.window,
+            ceiling: verdict.ceiling,
+            exhausted: verdict.exhausted,
+            retry_after_ms: verdict.retry_after_ms,
+        });
+        frame.revision
+    }
+
+    /// Sessions that were sent nothing since `before` get an empty frame: a heartbeat with the time.
+    pub fn heartbeat(&mut self, before: Time) {
+        for feed in self.feeds.values_mut() {
+            if feed.sent_at <= before {
+                feed.open();
+            }
+        }
+    }
+
+    /// Sends what was filled in this turn.
+    pub fn flush(&mut self, now: Time, out: &mut Vec<Output>) {
+        for (session, feed) in &mut self.feeds {
+            if feed.pending.is_empty() {
+                continue;
+            }
+            feed.sent_at = now;
+            feed.sealed = false;
+            for mut frame in feed.pending.drain(..) {
+                frame.manager_time = now;
+                frame.processed = feed.processed;
+                out.push(Output::Decide(*session, frame));
+            }
+        }
+    }
+
+    /// Sessions whose interning has grown past its bound: they must start anew.
+    pub fn overgrown(&self) -> Option<StreamId> {
+        self.feeds.iter().find(|(_, f)| f.named.len() > MAX_NAMED).map(|(s, _)| *s)
+    }
+}

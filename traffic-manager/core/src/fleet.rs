@@ -1,0 +1,329 @@
+//! Agents, their sessions, and fleet views: who may grant what.
+//!
+//! A manager is *incumbent* when it installed the newest view: every member had attached to it (or
+//! was known to be gone), so that it knew every ceiling in force and every other manager's budget was
+//! void. The incumbent may grant the whole limit; any other manager only what its own agents brought
+//! along. See `ALGORITHM.md`, "Views".
+
+mod views;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use foldhash::fast::FixedState;
+use weir_proto::{
+    decision::Attach,
+    id::{AgentLife, ManagerLife},
+    share::{Share, ShareHistory, View},
+    time::{Time, WindowStart},
+    usage::{AgentIdentity, AgentStatus},
+};
+
+use crate::message::StreamId;
+pub use views::{Announcement, Proposal};
+
+/// An agent life's place in the table; never reused.
+pub type AgentIx = u32;
+
+/// Agents not heard of for this long after they went are forgotten, with what they may hold.
+const FORGET: Duration = Duration::from_secs(25 * 3600);
+/// Intervals of pledges remembered per agent.
+const PLEDGES: usize = 16;
+
+/// One life of an agent.
+#[derive(Debug, Clone)]
+pub struct AgentRecord {
+    /// Name and version.
+    pub identity: AgentIdentity,
+    /// What it said last of itself.
+    pub status: Option<AgentStatus>,
+    /// On any stream.
+    pub last_heard: Time,
+    /// Its usage stream.
+    pub usage: Option<StreamId>,
+    /// Its decision session with this manager.
+    pub session: Option<StreamId>,
+    /// Everything it holds is known, in the present session.
+    pub ready: bool,
+    /// It followed another manager since this one installed its view.
+    pub strayed: bool,
+    /// It left, was superseded by a later life, or was silent for too long.
+    pub gone: Option<Time>,
+    /// It said goodbye: it admits nothing more.
+    pub left: bool,
+    history: ShareHistory,
+    pledged: Vec<(Time, Time)>,
+}
+
+impl AgentRecord {
+    fn new(identity: AgentIdentity, now: Time) -> Self {
+        AgentRecord {
+            identity,
+            status: None,
+            last_heard: now,
+            usage: None,
+            session: None,
+            ready: false,
+            strayed: false,
+            gone: None,
+            left: false,
+            history: ShareHistory::default(),
+            pledged: Vec::new(),
+        }
+    }
+
+    /// Whether its share of windows begun at `start` was handed to this manager.
+    pub fn pledged(&self, start: WindowStart) -> bool {
+        let start = start.time();
+        self.pledged.iter().any(|(from, to)| *from < start && start <= *to)
+    }
+
+    /// Its share of windows begun at `start`, as it told at its last attachment.
+    pub fn share(&self, start: WindowStart) -> Share {
+        self.history.at(start)
+    }
+
+    /// Its present share.
+    pub fn current_share(&self) -> Share {
+        self.history.current()
+    }
+
+    /// Whether it follows this manager and is fully known.
+    pub fn attached(&self) -> bool {
+        self.session.is_some() && self.ready && self.gone.is_none()
+    }
+}
+
+/// How the fleet is governed.
+#[derive(Debug, Clone)]
+pub struct FleetConfig {
+    /// This manager.
+    pub me: ManagerLife,
+    /// How long the share of a silent agent stays reserved.
+    pub silent_hold: Duration,
+    /// How long a manager without any knowledge waits for members to show up.
+    pub fence: Duration,
+}
+
+/// What an attachment changed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Attached {
+    /// Go on.
+    Welcome {
+        /// An older session of the same agent, to close.
+        replaced: Option<StreamId>,
+        /// Another manager took over since: budgets known here are void.
+        void: bool,
+    },
+    /// Refused, with the reason for the peer.
+    Refused(String),
+}
+
+/// The fleet as one manager sees it.
+#[derive(Debug)]
+pub struct Fleet {
+    config: FleetConfig,
+    started: Time,
+    agents: Vec<AgentRecord>,
+    by_life: HashMap<AgentLife, AgentIx, FixedState>,
+    latest: HashMap<String, AgentIx, FixedState>,
+    sessions: BTreeMap<StreamId, AgentIx>,
+    view: View,
+    highest: u64,
+    incumbent: bool,
+    minted: Time,
+    proposal: Option<Proposal>,
+    review_at: Option<Time>,
+}
+
+impl Fleet {
+    /// Nobody is known yet.
+    pub fn new(config: FleetConfig, now: Time) -> Self {
+        Fleet {
+            config,
+            started: now,
+            agents: Vec::new(),
+            by_life: HashMap::default(),
+            latest: HashMap::default(),
+            sessions: BTreeMap::new(),
+            view: View::default(),
+            highest: 0,
+            incumbent: false,
+            minted: Time::ZERO,
+            proposal: None,
+            review_at: None,
+        }
+    }
+
+    /// The agent in this place.
+    pub fn agent(&self, ix: AgentIx) -> &AgentRecord {
+        &self.agents[ix as usize]
+    }
+
+    /// The agent in this place, to change.
+    pub fn agent_mut(&mut self, ix: AgentIx) -> &mut AgentRecord {
+        &mut self.agents[ix as usize]
+    }
+
+    /// Every life remembered, oldest first.
+    pub fn agents(&self) -> impl Iterator<Item = (AgentIx, &AgentRecord)> {
+        (0..).zip(self.agents.iter())
+    }
+
+    /// Whose session this is.
+    pub fn session_agent(&self, session: StreamId) -> Option<AgentIx> {
+        self.sessions.get(&session).copied()
+    }
+
+    /// Open sessions.
+    pub fn sessions(&self) -> impl Iterator<Item = (StreamId, AgentIx)> + '_ {
+        self.sessions.iter().map(|(s, a)| (*s, *a))
+    }
+
+    /// Whether this manager may grant whole limits.
+    pub fn incumbent(&self) -> bool {
+        self.incumbent
+    }
+
+    /// When it came to know every ceiling.
+    pub fn minted(&self) -> Time {
+        self.minted
+    }
+
+    /// The newest view installed by or told to this manager.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Whether `life` is a member of the newest view.
+    pub fn is_member(&self, life: &AgentLife) -> bool {
+        self.view.members.contains(life)
+    }
+
+    /// The record of this life, made if it is new. A later life makes the former one gone.
+    /// `Err` names the later life that is already known.
+    pub fn meet(&mut self, identity: &AgentIdentity, now: Time) -> Result<AgentIx, String> {
+        let life = &identity.life;
+        if let Some(latest) = self.latest.get(life.id.as_str()) {
+            let known = self.agents[*latest as usize].identity.life.incarnation;
+            if known > life.incarnation {
+                return Err(format!(
+                    "another agent with id {:?} started later (incarnation {known} > {}); give each agent an id of its own",
+                    life.id.as_str(),
+                    life.incarnation
+                ));
+            }
+        }
+        let ix = match self.by_life.get(life) {
+            Some(ix) => *ix,
+            None => self.admit(identity, now),
+        };
+        let record = &mut self.agents[ix as usize];
+        record.last_heard = record.last_heard.max(now);
+        if record.gone.is_some() && !record.left {
+            // It was only silent. Its former ceilings may still be in force: they stay on the books.
+            record.gone = None;
+            self.review(now);
+        }
+        Ok(ix)
+    }
+
+    fn admit(&mut self, identity: &AgentIdentity, now: Time) -> AgentIx {
+        let ix = AgentIx::try_from(self.agents.len()).unwrap_or(AgentIx::MAX);
+        self.agents.push(AgentRecord::new(identity.clone(), now));
+        self.by_life.insert(identity.life.clone(), ix);
+        if let Some(former) = self.latest.insert(identity.life.id.to_string(), ix) {
+            self.agents[former as usize].gone.get_or_insert(now);
+            self.review(now);
+        }
+        ix
+    }
+
+    /// A session begins.
+    pub fn attach(&mut self, session: StreamId, attach: Attach, now: Time) -> Attached {
+        let ix = match self.meet(&attach.identity, now) {
+            Ok(ix) => ix,
+            Err(reason) => return Attached::Refused(reason),
+        };
+        let me = self.config.me.clone();
+        let record = &mut self.agents[ix as usize];
+        let replaced = record.session.replace(session);
+        record.identity = attach.identity;
+        record.ready = false;
+        record.history = ShareHistory::from_eras(attach.eras);
+        if attach.former_manager.is_some_and(|former| former != me) {
+            record.strayed = true;
+        }
+        // An empty interval that the first frame's time will stretch.
+        if record.pledged.last().is_none_or(|(_, to)| *to != attach.pledged_until) {
+            record.pledged.push((attach.pledged_until, attach.pledged_until));
+            if record.pledged.len() > PLEDGES {
+                record.pledged.remove(0);
+            }
+        }
+        if let Some(old) = replaced {
+            self.sessions.remove(&old);
+        }
+        self.sessions.insert(session, ix);
+        self.abandon_proposal();
+        let void = self.learn(attach.view, attach.promised);
+        self.review(now);
+        Attached::Welcome { replaced, void }
+    }
+
+    /// The agent says that it is `time` by manager time: windows begun by then are pledged here.
+    pub fn pledge(&mut self, ix: AgentIx, time: Time, now: Time) {
+        let record = &mut self.agents[ix as usize];
+        record.last_heard = now;
+        if let Some((_, to)) = record.pledged.last_mut() {
+            *to = (*to).max(time);
+        }
+    }
+
+    /// All it holds is known.
+    pub fn ready(&mut self, ix: AgentIx, now: Time) {
+        self.agents[ix as usize].ready = true;
+        self.review(now);
+    }
+
+    /// A session ended.
+    pub fn detach(&mut self, session: StreamId, now: Time) {
+        if let Some(ix) = self.sessions.remove(&session) {
+            let record = &mut self.agents[ix as usize];
+            if record.session == Some(session) {
+                record.session = None;
+                record.ready = false;
+                record.last_heard = now;
+            }
+            self.abandon_proposal();
+            self.review(now);
+        }
+    }
+
+    /// The agent said goodbye in this session.
+    pub fn leave(&mut self, session: StreamId, now: Time) {
+        if let Some(ix) = self.sessions.get(&session).copied() {
+            let record = &mut self.agents[ix as usize];
+            record.left = true;
+            record.gone = Some(now);
+        }
+        self.detach(session, now);
+    }
+
+    /// Forgets budgets learnt from pledges: another manager took over.
+    fn void_pledges(&mut self) {
+        for record in &mut self.agents {
+            if let Some((_, to)) = record.pledged.pop() {
+                record.pledged.clear();
+                record.pledged.push((to, to));
+            }
+        }
+    }
+
+    /// Members of the view or not: lives whose untouched default may still be used.
+    pub fn may_hold(&self, now: Time) -> impl Iterator<Item = (AgentIx, &AgentRecord)> {
+        self.agents().filter(move |(_, a)| a.gone.is_none_or(|at| at + FORGET > now))
+    }
+}

@@ -1,0 +1,327 @@
+//! Free budget, grants and recalls of one counter's window.
+//!
+//! The invariant: the ceilings that may be in force, over all agents, never add up to more than the
+//! limit. A ceiling is raised only out of what is free, and counts as lowered only after the agent
+//! said so in a frame that had applied the last decision sent to it.
+
+mod budget;
+
+use std::{sync::Arc, time::Duration};
+
+use weir_proto::time::{Time, WindowStart};
+
+use crate::{
+    feed::{Feeds, Verdict},
+    fleet::{AgentIx, Fleet},
+    ledger::{Counter, CounterIx, LimitInfo, Slot},
+    message::StreamId,
+};
+pub use budget::free;
+
+/// An agent that used a counter within this time keeps half of what it holds when others are short.
+const BUSY: Duration = Duration::from_millis(50);
+
+/// What [`settle`] works on.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    /// Who may grant what.
+    pub fleet: &'a Fleet,
+    /// Where decisions go.
+    pub feeds: &'a mut Feeds,
+    /// Manager time.
+    pub now: Time,
+    /// Decisions made in this turn, for the metrics.
+    pub tally: &'a mut Tally,
+}
+
+/// Decisions by kind, since start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Ceilings raised.
+    pub grants: u64,
+    /// Ceilings lowered.
+    pub recalls: u64,
+    /// Agents told that nothing is left.
+    pub exhausted: u64,
+}
+
+/// Brings one window in order: grants what is wanted and free, recalls what lies idle when that is
+/// not enough, and says so when nothing is left. Returns when to look again.
+pub fn settle(
+    ix: CounterIx,
+    counter: &mut Counter,
+    start: WindowStart,
+    turn: &mut Turn<'_>,
+) -> Option<Time> {
+    let limit = counter.limit.clone()?;
+    if limit.rolling() && !turn.fleet.incumbent() {
+        return None;
+    }
+    let at = counter.windows.iter().position(|w| w.start == start)?;
+    let free = free(&limit, &mut counter.windows[at], turn.fleet, turn.now);
+    let mut scene = Scene { ix, counter, limit, at, free };
+    let unmet = scene.grant(turn);
+    let deficit = unmet.max(u64::try_from(-scene.free).unwrap_or(0));
+    if deficit == 0 {
+        scene.reopen(turn);
+        return None;
+    }
+    let recalled = scene.recall(deficit, turn);
+    if recalled == 0 && unmet > 0 && !scene.recalling(turn.fleet) {
+        return scene.exhaust(turn);
+    }
+    None
+}
+
+/// Whether the agent has been asked to give back and has not answered yet.
+fn in_flight(slot: &Slot, fleet: &Fleet) -> bool {
+    slot.recalling && fleet.agent(slot.agent).session == Some(slot.sent.0)
+}
+
+struct Scene<'a> {
+    ix: CounterIx,
+    counter: &'a mut Counter,
+    limit: Arc<LimitInfo>,
+    at: usize,
+    free: i64,
+}
+
+/// What an agent may still admit on its ceiling.
+fn unused(slot: &Slot, limit: &LimitInfo, fleet: &Fleet, start: WindowStart) -> u64 {
+    budget::ceiling(slot, limit, fleet, start).saturating_sub(slot.used)
+}
+
+impl Scene<'_> {
+    fn window_start(&self) -> WindowStart {
+        self.counter.windows[self.at].start
+    }
+
+    fn decide(&mut self, slot: usize, ceiling: u64, exhausted: Option<u64>, turn: &mut Turn<'_>) {
+        let start = self.window_start();
+        let rolling = self.limit.rolling();
+        let slot = &mut self.counter.windows[self.at].slots[slot];
+        let Some(session) = turn.fleet.agent(slot.agent).session else { return };
+        let verdict = Verdict {
+            window: if rolling { slot.birth } else { start },
+            ceiling,
+            exhausted: exhausted.is_some(),
+            retry_after_ms: exhausted.unwrap_or(0),
+        };
+        let revision = turn.feeds.decide(session, self.ix, &self.counter.key, verdict);
+        slot.sent = (session, revision);
+        slot.denied = exhausted.is_some();
+    }
+
+    /// Grants; returns what was wanted in vain.
+    fn grant(&mut self, turn: &mut Turn<'_>) -> u64 {
+        let start = self.window_start();
+        let window = &self.counter.windows[self.at];
+        let mut needs: Vec<(usize, u64, u64)> = Vec::new();
+        let mut weight = 0u64;
+        for (i, slot) in window.slots.iter().enumerate() {
+            if slot.want == 0 || !turn.fleet.agent(slot.agent).attached() {
+                continue;
+            }
+            let have = unused(slot, &self.limit, turn.fleet, start);
+            if slot.want > have {
+                let share = slot.used + slot.want;
+                needs.push((i, slot.want - have, share));
+                weight += share;
+            }
+        }
+        let total: u64 = needs.iter().map(|n| n.1).sum();
+        if total == 0 {
+            return 0;
+        }
+        let Ok(free) = u64::try_from(self.free) else { return total };
+        if free == 0 {
+            return total;
+        }
+        let gifts = if total <= free {
+            generous(&needs, free, weight, turn.fleet)
+        } else {
+            let turn_of = self.counter.windows[self.at].turn;
+            self.counter.windows[self.at].turn = turn_of.wrapping_add(1);
+            scarce(&needs, free, total, turn_of)
+        };
+        let mut unmet = 0;
+        for ((i, need, _), gift) in needs.into_iter().zip(gifts) {
+            unmet += need.saturating_sub(gift);
+            if gift > 0 {
+                self.raise(i, gift, turn);
+                if gift >= need {
+                    self.counter.windows[self.at].slots[i].want = 0;
+                }
+            }
+        }
+        unmet
+    }
+
+    fn raise(&mut self, i: usize, by: u64, turn: &mut Turn<'_>) {
+        let start = self.window_start();
+        let slot = &self.counter.windows[self.at].slots[i];
+        let from = budget::ceiling(slot, &self.limit, turn.fleet, start).max(slot.used);
+        let to = from + by;
+        self.counter.windows[self.at].slots[i].book = Some(to);
+        self.free -= i64::try_from(by).unwrap_or(i64::MAX);
+        turn.tally.grants += 1;
+        self.decide(i, to, None, turn);
+    }
+
+    /// Asks agents to give back what lies idle, until `deficit` is covered. Returns what was asked.
+    fn recall(&mut self, deficit: u64, turn: &mut Turn<'_>) -> u64 {
+        let start = self.window_start();
+        self.name_untouched(turn);
+        let mut idle: Vec<(u64, usize, u64)> = Vec::new();
+        for (i, slot) in self.counter.windows[self.at].slots.iter().enumerate() {
+            if in_flight(slot, turn.fleet) || !turn.fleet.agent(slot.agent).attached() {
+                continue;
+            }
+            let have = unused(slot, &self.limit, turn.fleet, start);
+            let busy = slot.active_at + BUSY > turn.now && slot.used > 0;
+            let half = if busy { have / 2 } else { 0 };
+            let wanted = if slot.asked_at + BUSY > turn.now { slot.want } else { 0 };
+            let spare = have.saturating_sub(half.max(wanted));
+            if spare > 0 {
+                idle.push((spare, i, have - spare));
+            }
+        }
+        idle.sort_unstable_by_key(|(spare, i, _)| (std::cmp::Reverse(*spare), *i));
+        let mut asked = 0;
+        for (spare, i, keep) in idle {
+            if asked >= deficit {
+                break;
+            }
+            let slot = &mut self.counter.windows[self.at].slots[i];
+            slot.recalling = true;
+            let to = slot.used + keep;
+            turn.tally.recalls += 1;
+            self.decide(i, to, None, turn);
+            asked += spare;
+        }
+        asked
+    }
+
+    /// Gives a slot to each attached member that has an untouched default: it can be recalled, too.
+    fn name_untouched(&mut self, turn: &Turn<'_>) {
+        let start = self.window_start();
+        let holders: Vec<AgentIx> = turn
+            .fleet
+            .sessions()
+            .map(|(_, a)| a)
+            .filter(|a| {
+                let agent = turn.fleet.agent(*a);
+                let share = if self.limit.rolling() { agent.current_share() } else { agent.share(start) };
+                agent.attached() && share.default_of(self.limit.amount) > 0
+            })
+            .collect();
+        let rolling = self.limit.rolling();
+        let window = &mut self.counter.windows[self.at];
+        for agent in holders {
+            if window.find(agent).is_none() {
+                let birth = if rolling { WindowStart(turn.now.as_secs()) } else { start };
+                window.slot(agent, birth, turn.now);
+            }
+        }
+    }
+
+    fn recalling(&self, fleet: &Fleet) -> bool {
+        self.counter.windows[self.at].slots.iter().any(|s| in_flight(s, fleet))
+    }
+
+    /// Tells agents that ask in vain not to ask again. Returns when something may be free again.
+    fn exhaust(&mut self, turn: &mut Turn<'_>) -> Option<Time> {
+        let start = self.window_start();
+        let window = &mut self.counter.windows[self.at];
+        window.exhausted = true;
+        let until = if self.limit.rolling() {
+            let soonest = turn.now + self.limit.window.duration() / crate::meter::SLOTS;
+            window.ring.next_release(self.limit.window.duration()).unwrap_or(soonest).max(soonest)
+        } else {
+            self.limit.window.end(start)
+        };
+        let wait = u64::try_from(until.since(turn.now).as_millis()).unwrap_or(u64::MAX).max(1);
+        for i in 0..self.counter.windows[self.at].slots.len() {
+            let slot = &self.counter.windows[self.at].slots[i];
+            if slot.want == 0 || slot.denied || !turn.fleet.agent(slot.agent).attached() {
+                continue;
+            }
+            let ceiling = budget::ceiling(slot, &self.limit, turn.fleet, start).max(slot.used);
+            turn.tally.exhausted += 1;
+            self.decide(i, ceiling, Some(wait), turn);
+            let slot = &mut self.counter.windows[self.at].slots[i];
+            slot.book = Some(ceiling);
+        }
+        if self.limit.rolling() {
+            return Some(until);
+        }
+        // What busy agents keep for themselves may turn out to lie idle.
+        let leftover = self.counter.windows[self.at].used() < self.limit.amount;
+        leftover.then_some((turn.now + BUSY * 2).min(until))
+    }
+
+    /// Budget came back: agents that were told not to ask may ask again.
+    fn reopen(&mut self, turn: &mut Turn<'_>) {
+        if self.free <= 0 {
+            return;
+        }
+        let start = self.window_start();
+        self.counter.windows[self.at].exhausted = false;
+        for i in 0..self.counter.windows[self.at].slots.len() {
+            let slot = &self.counter.windows[self.at].slots[i];
+            if slot.denied {
+                let ceiling = budget::ceiling(slot, &self.limit, turn.fleet, start).max(slot.used);
+                self.decide(i, ceiling, None, turn);
+            }
+        }
+    }
+}
+
+/// More is free than wanted: each gets its need, and on top half of the rest by its weight, so that
+/// it need not ask again soon. A sole member gets everything.
+fn generous(needs: &[(usize, u64, u64)], free: u64, weight: u64, fleet: &Fleet) -> Vec<u64> {
+    let spare = free - needs.iter().map(|n| n.1).sum::<u64>();
+    let sole = fleet.view().members.len() == 1 && fleet.incumbent();
+    let pot = if sole { spare } else { spare / 2 };
+    needs
+        .iter()
+        .map(|(_, need, share)| {
+            let part = u128::from(pot) * u128::from(*share) / u128::from(weight.max(1));
+            need + u64::try_from(part).unwrap_or(0)
+        })
+        .collect()
+}
+
+/// Less is free than wanted: pro rata, odd units by turns.
+fn scarce(needs: &[(usize, u64, u64)], free: u64, total: u64, turn: usize) -> Vec<u64> {
+    let mut gifts: Vec<u64> = needs
+        .iter()
+        .map(|(_, need, _)| {
+            u64::try_from(u128::from(free) * u128::from(*need) / u128::from(total)).unwrap_or(0)
+        })
+        .collect();
+    let mut rest = free - gifts.iter().sum::<u64>();
+    let n = gifts.len();
+    for k in 0..n {
+        if rest == 0 {
+            break;
+        }
+        let i = (turn + k) % n;
+        if gifts[i] < needs[i].1 {
+            gifts[i] += 1;
+            rest -= 1;
+        }
+    }
+    gifts
+}
+
+/// Applies what an agent said of its ceiling. `applied` is the last revision that it had applied in
+/// `session` when it said so.
+pub fn confirm(slot: &mut Slot, ceiling: u64, session: StreamId, applied: u64) {
+    let (sent_in, revision) = slot.sent;
+    if sent_in == session && revision > applied {
+        return;
+    }
+    slot.book = Some(ceiling);
+    slot.recalling = false;
+}

@@ -1,0 +1,136 @@
+//! How much of a window nobody holds.
+
+use weir_proto::time::{Time, WindowStart};
+
+use crate::{
+    fleet::{AgentIx, AgentRecord, Fleet},
+    ledger::{LimitInfo, Slot, WindowState},
+};
+
+/// The highest ceiling that the agent of `slot` may have in force, by the books.
+pub fn ceiling(slot: &Slot, limit: &LimitInfo, fleet: &Fleet, start: WindowStart) -> u64 {
+    slot.book.unwrap_or_else(|| {
+        let agent = fleet.agent(slot.agent);
+        let begun = if limit.rolling() { slot.birth } else { start };
+        agent.share(begun).default_of(limit.amount)
+    })
+}
+
+/// What this manager may still hand out: at most what no agent holds and no other manager may grant.
+/// Negative after a limit was lowered, or when agents were allowed to exceed it.
+pub fn free(limit: &LimitInfo, window: &mut WindowState, fleet: &Fleet, now: Time) -> i64 {
+    let total = if limit.rolling() {
+        if !fleet.incumbent() {
+            // Between views, rolling counters live on what their agents hold.
+            return 0;
+        }
+        let spent = window.ring.spent(limit.window.duration(), now);
+        signed(limit.amount) - signed(spent) - sum(limit, window, fleet, now, claim)
+    } else if fleet.incumbent() {
+        signed(limit.amount) - sum(limit, window, fleet, now, held)
+    } else {
+        sum(limit, window, fleet, now, brought)
+    };
+    total.min(signed(limit.amount))
+}
+
+fn signed(amount: u64) -> i64 {
+    i64::try_from(amount).unwrap_or(i64::MAX)
+}
+
+/// One agent's part in the sum.
+struct Part<'a> {
+    agent: &'a AgentRecord,
+    slot: Option<&'a Slot>,
+    limit: &'a LimitInfo,
+    start: WindowStart,
+    minted: Time,
+    now: Time,
+}
+
+/// Adds up `part` over all agents that have a slot or may hold a default.
+fn sum(
+    limit: &LimitInfo,
+    window: &WindowState,
+    fleet: &Fleet,
+    now: Time,
+    part: impl Fn(&Part<'_>) -> i64,
+) -> i64 {
+    let mut slots = window.slots.iter().peekable();
+    let mut total: i64 = 0;
+    let mut add = |ix: AgentIx, slot: Option<&Slot>| {
+        let agent = fleet.agent(ix);
+        let minted = fleet.minted();
+        total += part(&Part { agent, slot, limit, start: window.start, minted, now });
+    };
+    for (ix, _) in fleet.may_hold(now) {
+        while let Some(slot) = slots.next_if(|s| s.agent < ix) {
+            add(slot.agent, Some(slot));
+        }
+        let own = slots.next_if(|s| s.agent == ix);
+        add(ix, own);
+    }
+    for slot in slots {
+        add(slot.agent, Some(slot));
+    }
+    total
+}
+
+/// Incumbent, fixed window: the most that the agent may have admitted when the window ends.
+fn held(part: &Part<'_>) -> i64 {
+    let Part { agent, slot, limit, start, minted, .. } = *part;
+    let used = slot.map_or(0, |s| s.used);
+    if agent.left {
+        return signed(used);
+    }
+    let book = slot.and_then(|s| s.book);
+    let share = agent.share(start);
+    if agent.gone.is_some_and(|at| start.time() > at) {
+        return signed(used.max(book.unwrap_or(0)));
+    }
+    let known = agent.pledged(start) || start.time() <= minted;
+    let most = if known {
+        book.unwrap_or_else(|| share.default_of(limit.amount))
+    } else {
+        book.unwrap_or(0).max(share.of(limit.amount))
+    };
+    signed(most.max(used))
+}
+
+/// Not incumbent, fixed window: what the agent handed over or brought along, less what it holds.
+fn brought(part: &Part<'_>) -> i64 {
+    let Part { agent, slot, limit, start, .. } = *part;
+    let share = agent.share(start);
+    let pledged = agent.pledged(start);
+    let base = if pledged { signed(share.of(limit.amount)) } else { 0 };
+    let carry = slot.map_or(0, |s| s.carry);
+    let default = if pledged { share.default_of(limit.amount) } else { 0 };
+    match slot.map(|s| (s.book, s.used)) {
+        Some((Some(book), used)) => base + carry - signed(book.max(used)),
+        Some((None, used)) if pledged => base + carry - signed(default.max(used)),
+        Some((None, _)) => 0,
+        None => base - signed(default),
+    }
+}
+
+/// Incumbent, rolling window: what the agent may admit from now on without being granted more.
+fn claim(part: &Part<'_>) -> i64 {
+    let Part { agent, slot, limit, now, .. } = *part;
+    if agent.left {
+        return 0;
+    }
+    let fresh = agent.current_share();
+    let default = fresh.default_of(limit.amount);
+    let own = match slot {
+        Some(s) => {
+            let born = agent.share(s.birth).default_of(limit.amount);
+            let left = s.book.unwrap_or(born).saturating_sub(s.used);
+            let idle = s.active_at + limit.window.duration() <= now;
+            if idle { left.max(default) } else { left }
+        }
+        None if agent.gone.is_some() => 0,
+        None => default,
+    };
+    let alone = !agent.attached() && agent.gone.is_none();
+    signed(own + if alone { fresh.of(limit.amount) } else { 0 })
+}

@@ -1,0 +1,318 @@
+//! The composition: what each input touches, and in which order effects leave.
+
+mod credit;
+mod timers;
+mod usage;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use weir_proto::{
+    decision::{ManagerHello, PolicyUpdate},
+    id::ManagerLife,
+    key::CounterKey,
+    policy::Policy,
+    time::{Time, WindowStart},
+};
+
+use crate::{
+    feed::Feeds,
+    fleet::{Announcement, Fleet, FleetConfig},
+    grants::{self, Tally, Turn},
+    ledger::{CounterIx, Ledger, LimitInfo},
+    message::{Input, Output, StreamId},
+    policies::{Policies, PolicyWriteError, StoredPolicy, encode},
+};
+use timers::{Timer, Timers};
+use usage::UsageStream;
+
+/// Sessions hear from the manager at least this often.
+const HEARTBEAT: Duration = Duration::from_millis(200);
+
+/// How a manager behaves.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Name and incarnation; the incarnation must be larger after each restart.
+    pub life: ManagerLife,
+    /// Version of the build, told to agents.
+    pub version: String,
+    /// How long the share of a silent agent stays reserved. Longer = exact through longer
+    /// partitions, but a crashed agent's share lies idle for as long. Default 30 s.
+    pub silent_hold: Duration,
+    /// How long a manager that knows of no fleet waits for members of one to show up before it
+    /// founds one. Agents reconnect within half of this. Default 1 s.
+    pub fence: Duration,
+    /// Most live counters; reports about further ones are refused and counted. Default 4 million.
+    pub max_counters: usize,
+}
+
+impl Config {
+    /// Defaults for this manager.
+    pub fn new(life: ManagerLife) -> Self {
+        Config {
+            life,
+            version: String::new(),
+            silent_hold: Duration::from_secs(30),
+            fence: Duration::from_secs(1),
+            max_counters: 4_000_000,
+        }
+    }
+}
+
+/// Totals since start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) usage_frames: u64,
+    pub(crate) usage_entries: u64,
+    pub(crate) refused_frames: u64,
+    pub(crate) tally: Tally,
+}
+
+/// One traffic manager's brain.
+#[derive(Debug)]
+pub struct Manager {
+    pub(crate) config: Config,
+    pub(crate) fleet: Fleet,
+    pub(crate) ledger: Ledger,
+    pub(crate) policies: Policies,
+    pub(crate) totals: Totals,
+    limits: BTreeMap<(String, String), Arc<LimitInfo>>,
+    feeds: Feeds,
+    usage: BTreeMap<StreamId, UsageStream>,
+    credit: BTreeMap<StreamId, credit::Session>,
+    dirty: BTreeSet<(CounterIx, WindowStart)>,
+    timers: Timers,
+    heartbeat_at: Time,
+}
+
+impl Manager {
+    /// A manager that knows nothing yet.
+    pub fn new(config: Config, now: Time) -> Self {
+        let fleet = FleetConfig {
+            me: config.life.clone(),
+            silent_hold: config.silent_hold,
+            fence: config.fence,
+        };
+        Manager {
+            fleet: Fleet::new(fleet, now),
+            ledger: Ledger::new(config.max_counters),
+            policies: Policies::default(),
+            totals: Totals::default(),
+            limits: BTreeMap::new(),
+            feeds: Feeds::default(),
+            usage: BTreeMap::new(),
+            credit: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            timers: Timers::default(),
+            heartbeat_at: now + HEARTBEAT,
+            config,
+        }
+    }
+
+    /// Takes one input; appends what must be done.
+    pub fn handle(&mut self, input: Input, now: Time, out: &mut Vec<Output>) {
+        match input {
+            Input::Usage(stream, frame) => self.on_usage(stream, frame, now, out),
+            Input::UsageClosed(stream) => self.on_usage_closed(stream, now),
+            Input::Credit(session, frame) => self.on_credit(session, frame, now, out),
+            Input::SessionClosed(session) => self.end_session(session, now),
+        }
+        self.finish(now, out);
+    }
+
+    /// When [`Manager::on_deadline`] must be called next.
+    pub fn next_deadline(&self) -> Option<Time> {
+        let heartbeat = (!self.credit.is_empty()).then_some(self.heartbeat_at);
+        [self.fleet.next_deadline(), self.timers.next(), heartbeat].into_iter().flatten().min()
+    }
+
+    /// Does what is due.
+    pub fn on_deadline(&mut self, now: Time, out: &mut Vec<Output>) {
+        if let Some(announcement) = self.fleet.on_deadline(now) {
+            self.announce(&announcement);
+        }
+        for timer in self.timers.due(now) {
+            match timer {
+                Timer::Settle(ix, window) => {
+                    self.dirty.insert((ix, window));
+                }
+                Timer::Expire(ix) => self.expire(ix, now, out),
+            }
+        }
+        if self.heartbeat_at <= now {
+            self.feeds.heartbeat(now - HEARTBEAT + Duration::from_millis(1));
+            self.heartbeat_at = now + HEARTBEAT;
+        }
+        if let Some(session) = self.feeds.overgrown() {
+            self.close_session(session, "too many counters were named; subscribe again", now, out);
+        }
+        self.finish(now, out);
+    }
+
+    /// Settles what this turn touched and sends what it filled.
+    fn finish(&mut self, now: Time, out: &mut Vec<Output>) {
+        for (ix, window) in std::mem::take(&mut self.dirty) {
+            let Some(counter) = self.ledger.get_mut(ix) else { continue };
+            let mut turn = Turn {
+                fleet: &self.fleet,
+                feeds: &mut self.feeds,
+                now,
+                tally: &mut self.totals.tally,
+            };
+            if let Some(at) = grants::settle(ix, counter, window, &mut turn) {
+                self.timers.set(at, Timer::Settle(ix, window));
+            }
+        }
+        self.feeds.flush(now, out);
+    }
+
+    fn announce(&mut self, announcement: &Announcement) {
+        let sessions: Vec<StreamId> = self.fleet.sessions().map(|(s, _)| s).collect();
+        for session in sessions {
+            self.feeds.fill(session, |frame| match announcement {
+                Announcement::Propose(view) => frame.propose = Some(view.clone()),
+                Announcement::Install(view, from) => frame.install = Some((view.clone(), *from)),
+            });
+        }
+        if matches!(announcement, Announcement::Install(..)) {
+            self.reconsider();
+        }
+    }
+
+    /// Looks again at every window in which somebody waits: the budget has changed.
+    fn reconsider(&mut self) {
+        for (ix, counter) in self.ledger.iter() {
+            for window in &counter.windows {
+                if window.exhausted || window.slots.iter().any(|s| s.want > 0 || s.denied) {
+                    self.dirty.insert((ix, window.start));
+                }
+            }
+        }
+    }
+
+    pub(crate) fn hello(&self) -> ManagerHello {
+        ManagerHello {
+            life: self.config.life.clone(),
+            version: self.config.version.clone(),
+            silent_hold_ms: u64::try_from(self.config.silent_hold.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// The counter of `key`, made if it is new and there is room.
+    fn open_counter(&mut self, key: &CounterKey, now: Time) -> Option<CounterIx> {
+        let limits = &self.limits;
+        let before = self.ledger.len();
+        let ix = self.ledger.open(key, || {
+            limits.get(&(key.policy().to_owned(), key.limit().to_owned())).cloned()
+        })?;
+        if self.ledger.len() > before {
+            self.timers.set(now + crate::ledger::GRACE, Timer::Expire(ix));
+        }
+        Some(ix)
+    }
+
+    // Policies
+
+    /// Adds a policy and publishes it.
+    pub fn create_policy(
+        &mut self,
+        policy: Policy,
+        now: Time,
+        out: &mut Vec<Output>,
+    ) -> Result<StoredPolicy, PolicyWriteError> {
+        let stored = self.policies.create(policy)?;
+        self.published(&stored, now, out);
+        Ok(stored)
+    }
+
+    /// Replaces a policy and publishes it.
+    pub fn replace_policy(
+        &mut self,
+        policy: Policy,
+        if_match: Option<&str>,
+        now: Time,
+        out: &mut Vec<Output>,
+    ) -> Result<StoredPolicy, PolicyWriteError> {
+        let stored = self.policies.replace(policy, if_match)?;
+        self.published(&stored, now, out);
+        Ok(stored)
+    }
+
+    /// Deletes a policy and says so.
+    pub fn delete_policy(
+        &mut self,
+        name: &str,
+        if_match: Option<&str>,
+        now: Time,
+        out: &mut Vec<Output>,
+    ) -> Result<(), PolicyWriteError> {
+        self.policies.delete(name, if_match)?;
+        self.relimit(name, None);
+        let update = PolicyUpdate { deleted: vec![name.to_owned()], ..PolicyUpdate::default() };
+        self.publish(update, now, out);
+        Ok(())
+    }
+
+    fn published(&mut self, stored: &StoredPolicy, now: Time, out: &mut Vec<Output>) {
+        self.relimit(stored.policy.name.as_str(), Some(&stored.policy));
+        let update = PolicyUpdate { put: vec![encode(&stored.policy)], ..PolicyUpdate::default() };
+        self.publish(update, now, out);
+    }
+
+    fn publish(&mut self, mut update: PolicyUpdate, now: Time, out: &mut Vec<Output>) {
+        update.revision = self.policies.revision();
+        update.last = true;
+        let sessions: Vec<StreamId> = self.fleet.sessions().map(|(s, _)| s).collect();
+        for session in sessions {
+            self.feeds.fill(session, |frame| {
+                let part = frame.policies.get_or_insert_with(PolicyUpdate::default);
+                part.revision = update.revision;
+                part.last = true;
+                part.put.extend(update.put.iter().cloned());
+                part.deleted.extend(update.deleted.iter().cloned());
+            });
+            self.feeds.seal(session);
+        }
+        self.finish(now, out);
+    }
+
+    /// Gives the policy's counters their new limits.
+    fn relimit(&mut self, name: &str, policy: Option<&Policy>) {
+        self.limits.retain(|(policy, _), _| policy != name);
+        if let Some(policy) = policy {
+            for info in limit_infos(policy) {
+                self.limits.insert((name.to_owned(), info.0), info.1);
+            }
+        }
+        for (ix, counter) in self.ledger.iter_mut() {
+            if counter.key.policy() != name {
+                continue;
+            }
+            let limit = self.limits.get(&(name.to_owned(), counter.key.limit().to_owned())).cloned();
+            counter.set_limit(limit);
+            for window in &counter.windows {
+                self.dirty.insert((ix, window.start));
+            }
+        }
+    }
+}
+
+/// Each limit of the policy, groups included, by its identity.
+fn limit_infos(policy: &Policy) -> Vec<(String, Arc<LimitInfo>)> {
+    policy
+        .all_limits()
+        .map(|(id, limit)| {
+            let info = LimitInfo {
+                policy: policy.name.as_str().into(),
+                amount: limit.amount,
+                window: limit.window,
+                algorithm: limit.algorithm,
+                accuracy: policy.accuracy,
+            };
+            (id, Arc::new(info))
+        })
+        .collect()
+}

@@ -1,0 +1,204 @@
+//! The decision plane: what agents hold, want and give back.
+
+use weir_proto::{
+    decision::{Attach, CreditEntry, CreditFrame},
+    time::{Time, WindowStart},
+    usage::UsageEntry,
+};
+
+use super::{Manager, usage::Names};
+use crate::{
+    fleet::{AgentIx, Attached},
+    grants,
+    ledger::CounterIx,
+    message::{Output, StreamId},
+};
+
+/// One subscriber.
+#[derive(Debug)]
+pub(super) struct Session {
+    agent: AgentIx,
+    seq: u64,
+    names: Names,
+    /// What it holds is still arriving.
+    listing: bool,
+}
+
+impl Manager {
+    pub(super) fn on_credit(
+        &mut self,
+        session: StreamId,
+        mut frame: CreditFrame,
+        now: Time,
+        out: &mut Vec<Output>,
+    ) {
+        if let Some(attach) = frame.attach.take() {
+            if !self.begin_session(session, attach, now, out) {
+                return;
+            }
+        }
+        let Some(mut state) = self.credit.remove(&session) else {
+            self.totals.refused_frames += 1;
+            out.push(Output::CloseSession(session, "the first frame must attach".to_owned()));
+            return;
+        };
+        if frame.seq != state.seq + 1 || !state.names.define(std::mem::take(&mut frame.keys)) {
+            let text = format!("frame {} came after {}; subscribe again", frame.seq, state.seq);
+            self.credit.insert(session, state);
+            self.totals.refused_frames += 1;
+            return self.close_session(session, &text, now, out);
+        }
+        state.seq = frame.seq;
+        self.fleet.pledge(state.agent, frame.now, now);
+        for entry in &frame.entries {
+            self.take_entry(session, &mut state, entry, &frame, now);
+        }
+        if frame.holdings_complete {
+            state.listing = false;
+            self.fleet.ready(state.agent, now);
+        }
+        if frame.promised_view > 0 {
+            let told = self.fleet.promised(session, frame.promised_view, frame.now, now);
+            if let Some(announcement) = told {
+                self.announce(&announcement);
+            }
+        }
+        self.feeds.processed(session, frame.seq);
+        self.credit.insert(session, state);
+        if frame.leaving {
+            self.fleet.leave(session, now);
+            self.end_session(session, now);
+            out.push(Output::CloseSession(session, "goodbye".to_owned()));
+        }
+    }
+
+    fn begin_session(
+        &mut self,
+        session: StreamId,
+        attach: Attach,
+        now: Time,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let life = attach.identity.life.clone();
+        match self.fleet.attach(session, attach, now) {
+            Attached::Refused(reason) => {
+                self.totals.refused_frames += 1;
+                self.credit.remove(&session);
+                self.feeds.close(session);
+                out.push(Output::CloseSession(session, reason));
+                return false;
+            }
+            Attached::Welcome { replaced, void } => {
+                if let Some(old) = replaced.filter(|old| *old != session) {
+                    self.end_session(old, now);
+                    out.push(Output::CloseSession(old, format!("{} subscribed anew", life.id)));
+                }
+                if void {
+                    self.void_budgets();
+                }
+            }
+        }
+        let Some(agent) = self.fleet.session_agent(session) else { return false };
+        let names = Names::default();
+        self.credit.insert(session, Session { agent, seq: 0, names, listing: true });
+        self.feeds.open(session);
+        let hello = self.hello();
+        self.feeds.fill(session, |frame| frame.hello = Some(hello));
+        for part in self.policies.snapshot() {
+            let last = part.last;
+            self.feeds.fill(session, |frame| {
+                frame.policies = Some(part);
+                frame.snapshot_complete = last;
+            });
+            self.feeds.seal(session);
+        }
+        true
+    }
+
+    /// Another manager had the whole fleet: what agents hold is all that is left of this one's budget.
+    fn void_budgets(&mut self) {
+        for (_, counter) in self.ledger.iter_mut() {
+            for slot in counter.windows.iter_mut().flat_map(|w| w.slots.iter_mut()) {
+                slot.carry = slot.book.map_or(0, |b| i64::try_from(b).unwrap_or(i64::MAX));
+            }
+        }
+    }
+
+    fn take_entry(
+        &mut self,
+        session: StreamId,
+        state: &mut Session,
+        entry: &CreditEntry,
+        frame: &CreditFrame,
+        now: Time,
+    ) {
+        let Some(ix) = self.named(&mut state.names, entry.key, now) else { return };
+        let usage = UsageEntry {
+            key: entry.key,
+            window: entry.window,
+            used: entry.used,
+            rejected: entry.rejected,
+        };
+        let Some(name) = self.merge(ix, state.agent, &usage, frame.stamp, false, now) else { return };
+        self.take_ceiling(ix, name, session, state, entry, frame.applied, now);
+        self.dirty.insert((ix, name));
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one entry in its full context")]
+    fn take_ceiling(
+        &mut self,
+        ix: CounterIx,
+        name: WindowStart,
+        session: StreamId,
+        state: &Session,
+        entry: &CreditEntry,
+        applied: u64,
+        now: Time,
+    ) {
+        let Some(counter) = self.ledger.get_mut(ix) else { return };
+        let limit = counter.limit.clone();
+        let window = counter.window(entry.window, now);
+        let slot = window.slot(state.agent, entry.window, now);
+        if slot.birth != entry.window {
+            return;
+        }
+        if state.listing {
+            // What it brings along is its own: the budget here neither grows nor shrinks by it.
+            let share = self.fleet.agent(state.agent).share(name);
+            let pledged = self.fleet.agent(state.agent).pledged(name);
+            let default = limit.as_ref().map_or(0, |l| share.default_of(l.amount));
+            let before = slot.book.unwrap_or(if pledged { default } else { 0 });
+            slot.carry += i64::try_from(entry.ceiling).unwrap_or(i64::MAX)
+                - i64::try_from(before).unwrap_or(i64::MAX);
+        }
+        grants::confirm(slot, entry.ceiling, session, applied);
+        slot.want = entry.want;
+        if entry.want > 0 {
+            slot.asked_at = now;
+            slot.denied = false;
+        }
+        let first = !slot.charged;
+        slot.charged = true;
+        if let Some(l) = limit.filter(|l| first && l.rolling()) {
+            window.ring.charge(entry.recent, l.window.duration(), now);
+        }
+    }
+
+    /// Ends a session from this side.
+    pub(super) fn close_session(
+        &mut self,
+        session: StreamId,
+        text: &str,
+        now: Time,
+        out: &mut Vec<Output>,
+    ) {
+        self.end_session(session, now);
+        out.push(Output::CloseSession(session, text.to_owned()));
+    }
+
+    pub(super) fn end_session(&mut self, session: StreamId, now: Time) {
+        self.credit.remove(&session);
+        self.feeds.close(session);
+        self.fleet.detach(session, now);
+    }
+}

@@ -1,0 +1,115 @@
+//! The HTTP port: the admin API under `/api/v1`, its documentation, the status page, metrics and
+//! the probes.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderValue, header},
+    middleware::{self, Next},
+    response::Response,
+    routing::{get, post},
+};
+use traffic_manager_core::{Manager, Output};
+use weir_proto::time::Time;
+
+pub(crate) use self::readiness::Readiness;
+use self::problem::Problem;
+use crate::{
+    config::Config,
+    driver::{Driver, Stopped},
+    telemetry::Telemetry,
+};
+
+mod body;
+mod conditions;
+mod live;
+mod openapi;
+mod pages;
+mod policies;
+mod problem;
+mod readiness;
+mod schema;
+mod views;
+
+/// A driver that does not answer by then is overloaded; the client should come back later.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the handlers need.
+#[derive(Clone)]
+pub(crate) struct Admin {
+    driver: Driver,
+    telemetry: Arc<Telemetry>,
+    readiness: Readiness,
+    peers: Arc<[String]>,
+}
+
+impl Admin {
+    /// Serves the manager behind `driver`.
+    pub(crate) fn new(
+        config: &Config,
+        driver: Driver,
+        telemetry: Arc<Telemetry>,
+        readiness: Readiness,
+    ) -> Admin {
+        Admin { driver, telemetry, readiness, peers: config.peers.clone().into() }
+    }
+
+    /// Runs `job` where the core is.
+    fn with<R, F>(&self, job: F) -> impl Future<Output = Result<R, Problem>> + Send + 'static
+    where
+        R: Send + 'static,
+        F: FnOnce(&mut Manager, Time, &mut Vec<Output>) -> R + Send + 'static,
+    {
+        let driver = self.driver.clone();
+        async move {
+            match tokio::time::timeout(PATIENCE, driver.with(job)).await {
+                Ok(Ok(result)) => Ok(result),
+                Ok(Err(Stopped)) => Err(Problem::unavailable("the manager is shutting down")),
+                Err(_) => Err(Problem::unavailable(
+                    "the manager is overloaded and did not answer in time; a write may still \
+                     happen, so read before you try again",
+                )),
+            }
+        }
+    }
+}
+
+/// Every route of the port.
+pub(crate) fn router(admin: Admin) -> Router {
+    let api = Router::new()
+        .route("/policies", get(policies::list).post(policies::create))
+        .route(
+            "/policies/{name}",
+            get(policies::read).put(policies::replace).delete(policies::delete),
+        )
+        .route("/policies:validate", post(policies::validate))
+        .route("/counters", get(live::counters))
+        .route("/decisions", get(live::decisions))
+        .route("/nodes", get(live::nodes))
+        .route("/agents", get(live::agents))
+        .route("/openapi.json", get(openapi::document));
+    Router::new()
+        .nest("/api/v1", api)
+        .merge(pages::routes())
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(middleware::from_fn(harden))
+        .with_state(admin)
+}
+
+/// Headers that keep a browser from doing what no page of ours needs.
+async fn harden(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    let policy = HeaderValue::from_static("default-src 'self'; frame-ancestors 'none'");
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests;

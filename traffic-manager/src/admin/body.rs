@@ -1,0 +1,145 @@
+//! Bodies in and out: JSON or YAML, bounded in size and time.
+
+use std::time::Duration;
+
+use axum::{
+    body::{Body, to_bytes},
+    extract::{FromRequest, FromRequestParts, Query, Request},
+    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use http_body_util::LengthLimitError;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::problem::Problem;
+
+/// Largest body.
+pub(super) const MAX_BODY: usize = 1 << 20;
+/// A client that has not sent its body by then is refused.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How a document is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// `application/json`
+    Json,
+    /// `application/yaml`
+    Yaml,
+}
+
+impl Format {
+    /// The format that a content type names.
+    fn named(kind: &str) -> Option<Format> {
+        match kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+            "application/json" => Some(Format::Json),
+            "application/yaml" | "text/yaml" | "application/x-yaml" | "text/x-yaml" => {
+                Some(Format::Yaml)
+            }
+            _ => None,
+        }
+    }
+
+    /// The format that the client would rather read: the first that it names, JSON without one.
+    pub(super) fn accepted(headers: &HeaderMap) -> Format {
+        let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        accept.into_iter().flat_map(|list| list.split(',')).find_map(Format::named)
+            .unwrap_or(Format::Json)
+    }
+
+    /// An answer in this format.
+    pub(super) fn answer(self, status: StatusCode, value: &impl Serialize) -> Response {
+        let (kind, text) = match self {
+            Format::Json => ("application/json", serde_json::to_string(value).ok()),
+            Format::Yaml => ("application/yaml", serde_norway::to_string(value).ok()),
+        };
+        match text {
+            Some(text) => {
+                let kind = HeaderValue::from_static(kind);
+                (status, [(header::CONTENT_TYPE, kind)], Body::from(text)).into_response()
+            }
+            None => Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the answer could not be written; this is a defect of the manager",
+            )
+            .into_response(),
+        }
+    }
+}
+
+/// A JSON or YAML body.
+///
+/// The content type must be given: a browser sends requests without one, or with a form's, to any
+/// address that a page names, but asks before it sends these.
+pub(super) struct Document(pub(super) Value);
+
+impl<S: Sync> FromRequest<S> for Document {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Document, Problem> {
+        let kind = request.headers().get(header::CONTENT_TYPE);
+        let kind = kind.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let Some(format) = Format::named(kind) else {
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                format!(
+                    "the content type {kind:?} is not understood; send application/json or \
+                     application/yaml"
+                ),
+            ));
+        };
+        let bytes = match tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), MAX_BODY))
+            .await
+        {
+            Ok(Ok(bytes)) => bytes,
+            Ok(Err(error)) => return Err(unreadable(&error)),
+            Err(_) => {
+                let detail = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
+                return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
+            }
+        };
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            Problem::bad_request(format!("the body is not UTF-8: {error}"))
+        })?;
+        parse(format, text).map(Document).map_err(Problem::bad_request)
+    }
+}
+
+fn parse(format: Format, text: &str) -> Result<Value, String> {
+    match format {
+        Format::Json => {
+            serde_json::from_str(text).map_err(|e| format!("the body is not valid JSON: {e}"))
+        }
+        // By way of a YAML value, because that refuses a field that is given twice.
+        Format::Yaml => serde_norway::from_str::<serde_norway::Value>(text)
+            .map_err(|e| format!("the body is not valid YAML: {e}"))
+            .and_then(|yaml| {
+                serde_json::to_value(yaml)
+                    .map_err(|e| format!("the body is YAML that JSON cannot express: {e}"))
+            }),
+    }
+}
+
+fn unreadable(error: &axum::Error) -> Problem {
+    let source = std::error::Error::source(error);
+    if source.is_some_and(|source| source.is::<LengthLimitError>()) {
+        let detail = format!("the body is larger than {} KiB; send it in parts", MAX_BODY >> 10);
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    } else {
+        Problem::bad_request(format!("the body could not be read: {error}"))
+    }
+}
+
+/// Query parameters; an unknown one is an error, because a misspelt filter would show too much.
+pub(super) struct Params<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Params<T>, Problem> {
+        match Query::<T>::try_from_uri(&parts.uri) {
+            Ok(Query(params)) => Ok(Params(params)),
+            Err(error) => Err(Problem::bad_request(error.body_text())),
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What happens now: counters, decisions, managers, agents.
+
+use axum::{Json, extract::State};
+use serde::{Deserialize, Serialize};
+use traffic_manager_core::CounterFilter;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    Admin,
+    body::Params,
+    problem::Problem,
+    views::{Agent, Counter, Decision, instant},
+};
+
+const DEFAULT_LIMIT: usize = 100;
+const MAX_LIMIT: usize = 1_000;
+
+/// Which counters or decisions to show.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Filter {
+    /// Only those of this policy.
+    policy: Option<String>,
+    /// Only those with this text in a part of their key.
+    key: Option<String>,
+    /// At most this many, 1 to 1000; 100 if not given.
+    limit: Option<usize>,
+}
+
+impl Filter {
+    fn limit(&self) -> Result<usize, Problem> {
+        match self.limit.unwrap_or(DEFAULT_LIMIT) {
+            limit @ 1..=MAX_LIMIT => Ok(limit),
+            limit => Err(Problem::bad_request(format!("limit={limit} is not in 1 to {MAX_LIMIT}"))),
+        }
+    }
+}
+
+/// Some counters.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Counters {
+    counters: Vec<Counter>,
+    /// There are more; narrow the filter.
+    truncated: bool,
+}
+
+/// Live usage.
+#[utoipa::path(
+    get, path = "/api/v1/counters", tag = "live", operation_id = "listCounters", params(Filter),
+    responses((status = 200, body = Counters), (status = 400, description = "A parameter is not valid", body = Problem)),
+)]
+pub(super) async fn counters(
+    State(admin): State<Admin>,
+    Params(filter): Params<Filter>,
+) -> Result<Json<Counters>, Problem> {
+    let limit = filter.limit()?;
+    // One more than wanted tells whether there are more.
+    let filter = CounterFilter { policy: filter.policy, key: filter.key, limit: limit + 1 };
+    let mut found = admin.with(move |manager, now, _| manager.counters(&filter, now)).await?;
+    let truncated = found.len() > limit;
+    found.truncate(limit);
+    Ok(Json(Counters { counters: found.into_iter().map(Counter::from).collect(), truncated }))
+}
+
+/// Some decisions.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Decisions {
+    decisions: Vec<Decision>,
+    /// There are more; narrow the filter.
+    truncated: bool,
+}
+
+/// Who is throttled now, until when, by which policy.
+#[utoipa::path(
+    get, path = "/api/v1/decisions", tag = "live", operation_id = "listDecisions", params(Filter),
+    responses((status = 200, body = Decisions), (status = 400, description = "A parameter is not valid", body = Problem)),
+)]
+pub(super) async fn decisions(
+    State(admin): State<Admin>,
+    Params(filter): Params<Filter>,
+) -> Result<Json<Decisions>, Problem> {
+    let limit = filter.limit()?;
+    let found = admin.with(move |manager, now, _| {
+        let all = manager.decisions(now).into_iter();
+        all.filter(|view| filter.policy.as_deref().is_none_or(|name| view.key.policy() == name))
+            .filter(|view| {
+                filter.key.as_deref().is_none_or(|part| view.key.parts().any(|p| p.contains(part)))
+            })
+            .take(limit + 1)
+            .collect::<Vec<_>>()
+    });
+    let mut found = found.await?;
+    let truncated = found.len() > limit;
+    found.truncate(limit);
+    Ok(Json(Decisions { decisions: found.into_iter().map(Decision::from).collect(), truncated }))
+}
+
+/// The managers.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Nodes {
+    nodes: Vec<Node>,
+    /// Addresses of the other managers, from the configuration; this version does not link them.
+    peers: Vec<String>,
+}
+
+/// A manager.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Node {
+    /// Its name.
+    id: String,
+    /// It is the one that answers.
+    #[serde(rename = "self")]
+    is_self: bool,
+    /// Which life of it.
+    incarnation: u64,
+    /// Its build.
+    version: String,
+    /// `fleet`: it sizes the agents' shares.
+    roles: Vec<&'static str>,
+    /// When it started.
+    started: String,
+    /// Revision of its policies.
+    policies_revision: u64,
+    /// Policies that it holds.
+    policies: usize,
+    /// Counters that it keeps.
+    counters: usize,
+    /// Agents that it knows.
+    agents: usize,
+    /// Agents that follow its decisions.
+    decision_sessions: usize,
+    /// The fleet as it sees it.
+    fleet: Fleet,
+}
+
+/// Which agents share the limits.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Fleet {
+    /// Larger is newer.
+    view: u64,
+    /// Each member owns one part in this many of every limit.
+    size: u32,
+    /// In rank order.
+    members: Vec<String>,
+}
+
+/// The managers: roles, revisions, load.
+#[utoipa::path(
+    get, path = "/api/v1/nodes", tag = "fleet", operation_id = "listNodes",
+    responses((status = 200, body = Nodes)),
+)]
+pub(super) async fn nodes(State(admin): State<Admin>) -> Result<Json<Nodes>, Problem> {
+    let look = admin.with(|manager, _, _| (manager.stats(), manager.fleet(), manager.revision()));
+    let (stats, fleet, policies_revision) = look.await?;
+    let node = Node {
+        id: admin.driver.id().to_string(),
+        is_self: true,
+        incarnation: admin.driver.incarnation(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        roles: if fleet.incumbent { vec!["fleet"] } else { Vec::new() },
+        started: instant(admin.driver.started()),
+        policies_revision,
+        policies: stats.policies,
+        counters: stats.counters,
+        agents: stats.agents,
+        decision_sessions: stats.decision_sessions,
+        fleet: Fleet {
+            view: fleet.number,
+            size: fleet.fleet,
+            members: fleet.members.iter().map(|life| life.id.to_string()).collect(),
+        },
+    };
+    Ok(Json(Nodes { nodes: vec![node], peers: admin.peers.to_vec() }))
+}
+
+/// The agents.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Agents {
+    agents: Vec<Agent>,
+}
+
+/// The agents that this manager has heard of.
+#[utoipa::path(
+    get, path = "/api/v1/agents", tag = "fleet", operation_id = "listAgents",
+    responses((status = 200, body = Agents)),
+)]
+pub(super) async fn agents(State(admin): State<Admin>) -> Result<Json<Agents>, Problem> {
+    let found = admin.with(|manager, now, _| manager.agents(now)).await?;
+    Ok(Json(Agents { agents: found.into_iter().map(Agent::from).collect() }))
+}

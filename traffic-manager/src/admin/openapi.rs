@@ -1,0 +1,47 @@
+//! The API's description.
+
+use std::sync::LazyLock;
+
+use axum::{
+    http::{HeaderValue, header},
+    response::IntoResponse,
+};
+use utoipa::OpenApi;
+
+use super::{live, policies};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Weir traffic manager",
+        description = "Policies, live usage and the fleet. Errors are `application/problem+json` \
+                       and name every field at fault. Bodies are JSON or YAML.",
+    ),
+    paths(
+        policies::list,
+        policies::create,
+        policies::read,
+        policies::replace,
+        policies::delete,
+        policies::validate,
+        live::counters,
+        live::decisions,
+        live::nodes,
+        live::agents,
+    ),
+    tags(
+        (name = "policies", description = "What is limited"),
+        (name = "live", description = "What happens now"),
+        (name = "fleet", description = "Managers and agents"),
+    )
+)]
+pub(super) struct Api;
+
+/// Written once.
+static DOCUMENT: LazyLock<String> =
+    LazyLock::new(|| Api::openapi().to_json().unwrap_or_else(|error| format!("\"{error}\"")));
+
+/// The description, as OpenAPI 3.
+pub(super) async fn document() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], DOCUMENT.as_str())
+}

@@ -1,0 +1,170 @@
+//! Errors as `application/problem+json` (RFC 9457): what happened, whose fault it is, and every
+//! field at fault.
+
+use axum::{
+    Json,
+    http::{HeaderValue, Method, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use traffic_manager_core::PolicyWriteError;
+use utoipa::ToSchema;
+use weir_proto::policy::PolicyErrors;
+
+use super::conditions::etag;
+
+/// What went wrong. Nothing was changed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Problem {
+    /// Always `about:blank`: the status says what kind of problem it is.
+    #[serde(rename = "type")]
+    #[schema(example = "about:blank")]
+    kind: &'static str,
+    /// The status in words.
+    #[schema(example = "Unprocessable Entity")]
+    title: &'static str,
+    /// The HTTP status.
+    #[schema(example = 422)]
+    status: u16,
+    /// What happened and what to do.
+    detail: String,
+    /// Every field at fault.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldProblem>,
+    /// The `ETag` of what is there now, where the request assumed another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current_etag: Option<String>,
+}
+
+/// One field at fault.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FieldProblem {
+    /// The path of the field; empty for the whole document.
+    #[schema(example = "limits[0].window")]
+    field: String,
+    /// The refused value as JSON, shortened; empty if the field is missing.
+    #[schema(example = "\"1 minute\"")]
+    value: String,
+    /// Why it was refused and what is allowed.
+    #[schema(example = "is not a duration; write it like 1s, 90s, 5m, 1h30m or 30d")]
+    message: String,
+}
+
+impl Problem {
+    /// A problem with this status.
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
+        Problem {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: detail.into(),
+            errors: Vec::new(),
+            current_etag: None,
+        }
+    }
+
+    /// The client's fault, before anything was looked at.
+    pub(super) fn bad_request(detail: impl Into<String>) -> Problem {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// Nobody's fault; try again.
+    pub(super) fn unavailable(detail: &str) -> Problem {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
+    /// There is no policy of that name.
+    pub(super) fn no_policy(name: &str) -> Problem {
+        Self::new(StatusCode::NOT_FOUND, format!("there is no policy {name:?}"))
+    }
+
+    /// Adds what to do instead.
+    pub(super) fn advise(mut self, advice: &str) -> Problem {
+        self.detail = format!("{}; {advice}", self.detail);
+        self
+    }
+
+    /// A policy that breaks the rules.
+    pub(super) fn invalid(errors: PolicyErrors) -> Problem {
+        let mut problem = Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "the policy is not valid; nothing was changed",
+        );
+        let fields = errors.0.into_iter();
+        problem.errors = fields
+            .map(|error| FieldProblem {
+                field: error.field,
+                value: error.value,
+                message: error.message,
+            })
+            .collect();
+        problem
+    }
+
+    /// One field that breaks the rules.
+    pub(super) fn invalid_field(field: &str, value: &str, message: String) -> Problem {
+        let mut problem = Self::invalid(PolicyErrors::default());
+        problem.errors.push(FieldProblem {
+            field: field.to_owned(),
+            value: serde_json::Value::from(value).to_string(),
+            message,
+        });
+        problem
+    }
+
+    /// The request's conditions do not hold any more.
+    pub(super) fn stale(current: Option<String>) -> Problem {
+        let detail = match &current {
+            Some(tag) => format!(
+                "the policy was changed since you read it: its ETag is {tag} now; read it again"
+            ),
+            None => "the policy does not exist (any more)".to_owned(),
+        };
+        let mut problem = Self::new(StatusCode::PRECONDITION_FAILED, detail);
+        problem.current_etag = current;
+        problem
+    }
+
+    /// What the core says about a write.
+    pub(super) fn refused(name: &str, error: PolicyWriteError) -> Problem {
+        match error {
+            PolicyWriteError::Exists { tag } => {
+                let detail = format!("there is a policy {name:?} already; replace it with PUT");
+                let mut problem = Self::new(StatusCode::CONFLICT, detail);
+                problem.current_etag = Some(etag(&tag));
+                problem
+            }
+            PolicyWriteError::NotFound => Self::no_policy(name),
+            PolicyWriteError::Stale { current } => Self::stale(Some(etag(&current))),
+            PolicyWriteError::Full { max } => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                format!("there are {max} policies already, the most that a manager holds"),
+            ),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self)).into_response();
+        let kind = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+/// No such path.
+pub(super) async fn not_found(uri: Uri) -> Problem {
+    let detail = format!("nothing is at {}; the API is described at /docs", uri.path());
+    Problem::new(StatusCode::NOT_FOUND, detail)
+}
+
+/// The path does not know the method; axum adds the `Allow` header.
+pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
+    let detail = format!("{method} is not possible on {}; see the Allow header", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+}

@@ -1,0 +1,136 @@
+//! The shapes of policies and of answers about them, for the API's description. Policies themselves
+//! are read and written by the policy language, not through these.
+#![expect(dead_code, reason = "fields of a description are only named")]
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// What requests are limited, and how. The last of `limits`, `groups` needs one entry, except at
+/// level `deny`, which takes neither.
+#[derive(ToSchema)]
+#[schema(as = Policy, example = json!({
+    "name": "gold-subscription",
+    "level": "subscription",
+    "match": "request.subscription_tier == \"gold\"",
+    "key": ["application", "api"],
+    "limits": [{ "requests": 5000, "window": "1m", "algorithm": "sliding_window" }],
+    "mode": "enforce"
+}))]
+pub(super) struct PolicyDocument {
+    /// Unique; 1 to 128 letters, digits and `.`, `_`, `-`.
+    name: String,
+    /// Place in the evaluation order: deny, api or resource, subscription, application, custom, backend.
+    #[schema(pattern = "^(deny|api|resource|subscription|application|custom|backend)$")]
+    level: String,
+    /// CEL over `request`; absent = every request at that level.
+    r#match: Option<String>,
+    /// Attributes or CEL expressions that make one counter each; empty = one counter for all.
+    key: Option<Vec<String>>,
+    /// The limits; all of them hold.
+    limits: Option<Vec<LimitDocument>>,
+    /// The first whose condition holds replaces `limits`.
+    groups: Option<Vec<GroupDocument>>,
+    /// `enforce` (default), `shadow` (count and report only) or `off`.
+    mode: Option<String>,
+    /// `reject` (default) or `allow`: over quota passes, but is counted and reported.
+    on_limit: Option<String>,
+    /// What an agent does that reaches no manager: `open`, `closed` or `local`.
+    on_disconnect: Option<String>,
+    /// `auto` (default), `strict` (never above the limit) or `balanced`.
+    accuracy: Option<String>,
+    /// How long an uncertain request near the limit may wait, up to 1s; 0s = never.
+    #[schema(example = "5ms")]
+    max_wait: Option<String>,
+    /// Computed: how much can pass at most, in the present fleet.
+    #[schema(read_only)]
+    bound: Option<Bound>,
+}
+
+/// So much per window.
+#[derive(ToSchema)]
+#[schema(as = Limit)]
+pub(super) struct LimitDocument {
+    /// Requests per window.
+    #[schema(example = 5000)]
+    requests: u64,
+    /// 1s to 365d.
+    #[schema(example = "1m")]
+    window: String,
+    /// `fixed_window` (default) or `sliding_window`.
+    algorithm: Option<String>,
+}
+
+/// Limits that replace the policy's own while a condition holds.
+#[derive(ToSchema)]
+#[schema(as = Group)]
+pub(super) struct GroupDocument {
+    /// Names the group's counters.
+    name: Option<String>,
+    /// CEL over `request`.
+    when: String,
+    /// At least one.
+    limits: Vec<LimitDocument>,
+}
+
+/// How exactly a policy is held by the present fleet.
+#[derive(ToSchema)]
+pub(super) struct Bound {
+    /// `strict` or `balanced`.
+    accuracy: String,
+    /// Agents that share the limits.
+    fleet: u32,
+    /// For each limit, how much can pass at most.
+    limits: Vec<LimitBound>,
+}
+
+/// How exactly a limit is held.
+#[derive(ToSchema)]
+pub(super) struct LimitBound {
+    /// The limit in its policy.
+    #[schema(example = "requests/1m/sliding_window")]
+    id: String,
+    /// The limit.
+    limit: u64,
+    /// At most this much passes in a window.
+    bound: u64,
+}
+
+/// All policies.
+#[derive(ToSchema)]
+pub(super) struct PolicyList {
+    /// `weir/v1`
+    #[schema(rename = "apiVersion", example = "weir/v1")]
+    api_version: String,
+    /// By name.
+    policies: Vec<PolicyDocument>,
+}
+
+/// Result of a dry run.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Validation {
+    /// Always true; what is not valid is answered with 422.
+    pub(super) valid: bool,
+    /// In the order of the document.
+    pub(super) policies: Vec<Outcome>,
+}
+
+/// What writing a policy would do.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Outcome {
+    /// The policy.
+    name: String,
+    /// `create`, `replace` or `unchanged`.
+    outcome: &'static str,
+}
+
+impl Outcome {
+    /// `equal` compares with the stored policy, if there is one.
+    pub(super) fn of(name: &str, equal: Option<bool>) -> Outcome {
+        let outcome = match equal {
+            None => "create",
+            Some(false) => "replace",
+            Some(true) => "unchanged",
+        };
+        Outcome { name: name.to_owned(), outcome }
+    }
+}

@@ -1,0 +1,182 @@
+//! The core's views as JSON.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+use traffic_manager_core::{AgentView, BoundView, CounterView, DecisionView};
+use utoipa::ToSchema;
+use weir_proto::time::Time;
+
+/// A time as people write it: `2026-11-22T09:30:00.25Z`.
+pub(super) fn instant(time: Time) -> String {
+    let micros = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+    Timestamp::from_microsecond(micros).unwrap_or(Timestamp::MAX).to_string()
+}
+
+/// See [`super::schema::Bound`].
+pub(super) fn bound(view: &BoundView) -> Value {
+    let limits: Vec<Value> = view
+        .limits
+        .iter()
+        .map(|(id, limit, bound)| json!({ "id": id, "limit": limit, "bound": bound }))
+        .collect();
+    json!({ "accuracy": view.accuracy, "fleet": view.fleet, "limits": limits })
+}
+
+/// One counter in its present window.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Counter {
+    /// The policy.
+    policy: String,
+    /// The limit in it.
+    #[schema(example = "requests/1m/sliding_window")]
+    limit_id: String,
+    /// The values of the policy's key.
+    key: Vec<String>,
+    /// Start of the window; for a sliding one, when the counter was opened.
+    window_start: String,
+    /// End of the window, where it has one.
+    window_end: Option<String>,
+    /// The limit; absent if its policy is gone.
+    limit: Option<u64>,
+    /// Admitted by all agents, as far as reported.
+    used: u64,
+    /// Refused by all agents.
+    rejected: u64,
+    /// Nothing is left in this window.
+    exhausted: bool,
+    /// Who used how much.
+    agents: Vec<AgentUse>,
+}
+
+/// One agent's part of a counter.
+#[derive(Serialize, ToSchema)]
+pub(super) struct AgentUse {
+    /// The agent.
+    agent: String,
+    /// Admitted.
+    used: u64,
+    /// Refused.
+    rejected: u64,
+    /// It may admit up to here.
+    ceiling: u64,
+}
+
+impl From<CounterView> for Counter {
+    fn from(view: CounterView) -> Self {
+        let agents = view.agents.into_iter().map(|part| AgentUse {
+            agent: part.agent.to_string(),
+            used: part.used,
+            rejected: part.rejected,
+            ceiling: part.ceiling,
+        });
+        Counter {
+            policy: view.key.policy().to_owned(),
+            limit_id: view.key.limit().to_owned(),
+            key: view.key.parts().map(str::to_owned).collect(),
+            window_start: instant(view.window.time()),
+            window_end: view.ends.map(instant),
+            limit: view.limit,
+            used: view.used,
+            rejected: view.rejected,
+            exhausted: view.exhausted,
+            agents: agents.collect(),
+        }
+    }
+}
+
+/// A key that is throttled now.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Decision {
+    /// The policy that throttles.
+    policy: String,
+    /// The limit in it.
+    limit_id: String,
+    /// The values of the policy's key.
+    key: Vec<String>,
+    /// Until when.
+    until: String,
+    /// The limit.
+    limit: u64,
+    /// Admitted by all agents.
+    used: u64,
+}
+
+impl From<DecisionView> for Decision {
+    fn from(view: DecisionView) -> Self {
+        Decision {
+            policy: view.key.policy().to_owned(),
+            limit_id: view.key.limit().to_owned(),
+            key: view.key.parts().map(str::to_owned).collect(),
+            until: instant(view.until),
+            limit: view.limit,
+            used: view.used,
+        }
+    }
+}
+
+/// An agent, as this manager sees it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Agent {
+    /// Its name.
+    id: String,
+    /// Which life of it.
+    incarnation: u64,
+    /// Operators' label.
+    gateway_group: String,
+    /// Its build.
+    version: String,
+    /// It owns a share of every limit.
+    member: bool,
+    /// Its usage stream to this manager is open.
+    connected: bool,
+    /// It follows this manager's decisions.
+    follows_this_manager: bool,
+    /// The manager whose decisions it follows, as it says; empty = none.
+    active_manager: String,
+    /// Revision of its policies.
+    policies_revision: u64,
+    /// Counters that changed since its last report.
+    unsent: u64,
+    /// Entries that it could not keep, over its life.
+    dropped: u64,
+    /// Checks that it answered, over its life.
+    checks: u64,
+    /// Changes of its active manager, over its life.
+    failovers: u64,
+    /// When it was heard last.
+    last_seen: String,
+}
+
+impl From<AgentView> for Agent {
+    fn from(view: AgentView) -> Self {
+        let status = view.status.unwrap_or_default();
+        Agent {
+            id: view.life.id.to_string(),
+            incarnation: view.life.incarnation,
+            gateway_group: view.gateway_group,
+            version: view.version,
+            member: view.member,
+            connected: view.usage_connected,
+            follows_this_manager: view.following_me,
+            active_manager: status.active_manager,
+            policies_revision: status.policies_revision,
+            unsent: status.unsent,
+            dropped: status.dropped,
+            checks: status.checks,
+            failovers: status.failovers,
+            last_seen: instant(view.last_heard),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rfc_3339() {
+        assert_eq!(instant(Time::from_millis(1_500)), "1970-01-01T00:00:01.5Z");
+        assert!(instant(Time::MAX).starts_with("9999"));
+    }
+}

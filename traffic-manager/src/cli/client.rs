@@ -1,0 +1,174 @@
+//! The admin API, as the commands use it.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use ureq::{
+    Agent, Body,
+    http::{Method, Request, Response, StatusCode},
+};
+
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// Largest answer: a thousand counters with a hundred agents each fit.
+const MAX_ANSWER: u64 = 64 << 20;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum ClientError {
+    /// The server's own words.
+    Refused(String),
+    /// No server, or none of ours.
+    Unreachable(String),
+}
+
+/// What the server answered.
+pub(super) struct Answer {
+    /// Its version, if it has one.
+    pub(super) etag: Option<String>,
+    /// The body.
+    pub(super) body: Value,
+}
+
+/// A client of one manager.
+pub(super) struct Client {
+    agent: Agent,
+    server: String,
+}
+
+impl Client {
+    /// Asks the manager at `server`.
+    pub(super) fn new(server: &str) -> Client {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(TIMEOUT))
+            // A proxy that the environment names is not meant for a manager next door.
+            .proxy(None)
+            .build();
+        let server = server.trim_end_matches('/');
+        let server =
+            if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
+        Client { agent: Agent::new_with_config(config), server }
+    }
+
+    /// `GET`; `None` if there is no such thing.
+    pub(super) fn find(&self, path: &str) -> Result<Option<Answer>, ClientError> {
+        let response = self.send(Method::GET, path, None, None)?;
+        if response.status() == StatusCode::NOT_FOUND { Ok(None) } else { answer(response).map(Some) }
+    }
+
+    /// `GET` of what must be there.
+    pub(super) fn get(&self, path: &str) -> Result<Value, ClientError> {
+        answer(self.send(Method::GET, path, None, None)?).map(|answer| answer.body)
+    }
+
+    /// A request that changes something. `condition` is a header: `If-Match` or `If-None-Match`.
+    pub(super) fn write(
+        &self,
+        method: Method,
+        path: &str,
+        condition: Option<(&str, &str)>,
+        body: Option<&Value>,
+    ) -> Result<Answer, ClientError> {
+        answer(self.send(method, path, condition, body)?)
+    }
+
+    fn send(
+        &self,
+        method: Method,
+        path: &str,
+        condition: Option<(&str, &str)>,
+        body: Option<&Value>,
+    ) -> Result<Response<Body>, ClientError> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}/api/v1{path}", self.server))
+            .header("accept", "application/json");
+        if let Some((name, value)) = condition {
+            request = request.header(name, value);
+        }
+        let result = match body {
+            Some(body) => {
+                let request = request.header("content-type", "application/json");
+                let request = request.body(body.to_string()).map_err(|e| self.unusable(&e))?;
+                self.agent.run(request)
+            }
+            None => self.agent.run(request.body(()).map_err(|e| self.unusable(&e))?),
+        };
+        result.map_err(|error| self.unreachable(error))
+    }
+
+    fn unusable(&self, error: &dyn std::fmt::Display) -> ClientError {
+        ClientError::Unreachable(format!("{} is not a usable address: {error}", self.server))
+    }
+
+    fn unreachable(&self, error: ureq::Error) -> ClientError {
+        let reason = match error {
+            ureq::Error::Io(error) => match error.kind() {
+                std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+                _ => error.to_string(),
+            },
+            ureq::Error::Timeout(_) => {
+                format!("no answer within {} s", TIMEOUT.as_secs())
+            }
+            ureq::Error::ConnectionFailed => "connection failed".to_owned(),
+            other => other.to_string(),
+        };
+        ClientError::Unreachable(format!(
+            "cannot reach {}: {reason}; is the manager running? (--server or WEIR_SERVER names \
+             another)",
+            self.server
+        ))
+    }
+}
+
+fn answer(mut response: Response<Body>) -> Result<Answer, ClientError> {
+    let status = response.status();
+    let etag = response.headers().get("etag").and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+    let text = response.body_mut().with_config().limit(MAX_ANSWER).read_to_string();
+    let text = text.map_err(|e| ClientError::Unreachable(format!("the answer broke off: {e}")))?;
+    if status == StatusCode::NO_CONTENT {
+        return Ok(Answer { etag, body: Value::Null });
+    }
+    let body: Value = serde_json::from_str(&text).map_err(|_| {
+        let text = format!("the answer ({status}) is not JSON; is this a manager's admin address?");
+        ClientError::Unreachable(text)
+    })?;
+    if status.is_success() {
+        Ok(Answer { etag, body })
+    } else {
+        Err(ClientError::Refused(explain(status, &body)))
+    }
+}
+
+/// A problem document in words: what happened, then each field.
+fn explain(status: StatusCode, problem: &Value) -> String {
+    let text = |value: &Value, field: &str| {
+        value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let mut lines = vec![match text(problem, "detail") {
+        detail if detail.is_empty() => format!("the server answered {status}"),
+        detail => detail,
+    }];
+    for error in problem.get("errors").and_then(Value::as_array).into_iter().flatten() {
+        let (field, value) = (text(error, "field"), text(error, "value"));
+        let field = if field.is_empty() { "the document".to_owned() } else { field };
+        let value = if value.is_empty() { value } else { format!(" = {value}") };
+        lines.push(format!("  {field}{value} {}", text(error, "message")));
+    }
+    lines.join("\n")
+}
+
+/// A text as one segment of a path, or one value of a query.
+pub(super) fn escape(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(escaped, "%{byte:02X}");
+        }
+    }
+    escaped
+}

@@ -1,0 +1,204 @@
+//! `policy list|get|apply|delete|validate`.
+
+use std::{
+    fs,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use clap::Subcommand;
+use serde_json::Value;
+use ureq::http::Method;
+use weir_proto::policy::{MAX_DOCUMENT_BYTES, Policy, parse_document};
+
+use super::{
+    Client, Failure, Output, Remote,
+    client::escape,
+    output::{cells, list, text},
+    table::Table,
+};
+
+/// What to do with policies.
+#[derive(Debug, Subcommand)]
+pub(super) enum PolicyCommand {
+    /// List every policy
+    List {
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Show one policy, with the bound that holds for it now
+    Get {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Create or replace each policy of a file
+    Apply {
+        /// YAML or JSON; - reads standard input
+        #[arg(long, short, value_name = "FILE")]
+        file: PathBuf,
+        /// Only tell what would be done
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Delete a policy
+    Delete {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Check a file without changing anything
+    Validate {
+        /// YAML or JSON; - reads standard input
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        #[command(flatten)]
+        remote: Remote,
+    },
+}
+
+/// Runs a command.
+pub(super) fn obey(command: PolicyCommand, out: &mut dyn io::Write) -> Result<(), Failure> {
+    match command {
+        PolicyCommand::List { remote } => {
+            let answer = Client::new(&remote.server).get("/policies")?;
+            Output::new(remote.output).print(out, &answer, |answer| vec![overview(answer)])
+        }
+        PolicyCommand::Get { name, remote } => {
+            let found = Client::new(&remote.server).find(&place(&name))?;
+            let policy = found.ok_or_else(|| no_policy(&name))?.body;
+            Output::new(remote.output).print(out, &policy, |policy| vec![details(policy)])
+        }
+        PolicyCommand::Apply { file, dry_run, remote } => {
+            let policies = read(&file)?;
+            let client = Client::new(&remote.server);
+            for policy in policies {
+                let outcome = apply(&client, &policy, dry_run)?;
+                let note = if dry_run { " (dry run)" } else { "" };
+                writeln!(out, "policy {} {outcome}{note}", policy.name)?;
+            }
+            Ok(())
+        }
+        PolicyCommand::Delete { name, remote } => {
+            let client = Client::new(&remote.server);
+            client.write(Method::DELETE, &place(&name), None, None)?;
+            writeln!(out, "policy {name} deleted")?;
+            Ok(())
+        }
+        PolicyCommand::Validate { file, remote } => {
+            let policies: Vec<Value> = read(&file)?.iter().map(Policy::to_json).collect();
+            let document = serde_json::json!({ "apiVersion": "weir/v1", "policies": policies });
+            let client = Client::new(&remote.server);
+            let answer = client.write(Method::POST, "/policies:validate", None, Some(&document))?;
+            Output::new(remote.output).print(out, &answer.body, |answer| {
+                let mut table = Table::new(&["POLICY", "APPLYING WOULD"]);
+                for policy in list(answer, "policies") {
+                    table.row(cells(policy, ["name", "outcome"]));
+                }
+                vec![table]
+            })
+        }
+    }
+}
+
+/// Creates or replaces, but only what was looked at: a rival write in between is an error.
+fn apply(client: &Client, policy: &Policy, dry_run: bool) -> Result<&'static str, Failure> {
+    let path = place(policy.name.as_str());
+    let body = policy.to_json();
+    let (condition, outcome) = match client.find(&path)? {
+        Some(current) if equal(&current.body, &body) => return Ok("unchanged"),
+        Some(current) => (("if-match", current.etag.unwrap_or_else(|| "*".to_owned())), "replaced"),
+        None => (("if-none-match", "*".to_owned()), "created"),
+    };
+    if !dry_run {
+        let condition = Some((condition.0, condition.1.as_str()));
+        client.write(Method::PUT, &path, condition, Some(&body))?;
+    }
+    Ok(outcome)
+}
+
+/// The server adds what it computes.
+fn equal(served: &Value, own: &Value) -> bool {
+    let own = own.as_object().into_iter().flatten();
+    let served = served.as_object().into_iter().flatten();
+    served.filter(|(name, _)| *name != "bound").eq(own)
+}
+
+/// The policies of a file; every fault of it is reported.
+fn read(file: &Path) -> Result<Vec<Policy>, Failure> {
+    let (name, text) = if file == Path::new("-") {
+        let mut text = String::new();
+        // One byte more than allowed is enough to be refused.
+        let limit = MAX_DOCUMENT_BYTES as u64 + 1;
+        ("standard input".to_owned(), io::stdin().take(limit).read_to_string(&mut text).map(|_| text))
+    } else {
+        (file.display().to_string(), fs::read_to_string(file))
+    };
+    let text = text.map_err(|error| Failure::Unreachable(format!("cannot read {name}: {error}")))?;
+    parse_document(&text).map_err(|errors| {
+        let lines: Vec<String> = errors.0.iter().map(|error| format!("  {error}")).collect();
+        Failure::Refused(format!("{name} is not valid; nothing was changed\n{}", lines.join("\n")))
+    })
+}
+
+fn place(name: &str) -> String {
+    format!("/policies/{}", escape(name))
+}
+
+fn no_policy(name: &str) -> Failure {
+    Failure::Refused(format!("there is no policy {name:?}"))
+}
+
+fn overview(answer: &Value) -> Table {
+    let mut table = Table::new(&["NAME", "LEVEL", "MODE", "KEY", "LIMITS", "MATCH"]);
+    for policy in list(answer, "policies") {
+        let [name, level, mode, key, condition] =
+            cells(policy, ["name", "level", "mode", "key", "match"]);
+        table.row([name, level, mode, key, limits(policy), condition]);
+    }
+    table
+}
+
+/// `5000 requests/1m, 10 requests/1s`
+fn limits(policy: &Value) -> String {
+    let limit = |limit: &Value| {
+        let fields = limit.as_object().into_iter().flatten();
+        let unit = fields.filter(|(name, _)| *name != "window" && *name != "algorithm");
+        let amount: Vec<String> = unit.map(|(unit, amount)| format!("{amount} {unit}")).collect();
+        format!("{}/{}", amount.join(" "), text(limit, "window"))
+    };
+    let mut all: Vec<String> = list(policy, "limits").map(limit).collect();
+    let groups = list(policy, "groups").count();
+    if groups > 0 {
+        all.push(format!("{groups} conditional"));
+    }
+    all.join(", ")
+}
+
+fn details(policy: &Value) -> Table {
+    let mut table = Table::new(&["FIELD", "VALUE"]);
+    for (field, value) in policy.as_object().into_iter().flatten() {
+        match field.as_str() {
+            "limits" => table.row(["limits".to_owned(), limits(policy)]),
+            "groups" => {
+                for group in list(policy, "groups") {
+                    let condition = format!("{} when {}", limits(group), text(group, "when"));
+                    table.row(["group".to_owned(), condition]);
+                }
+            }
+            "bound" => {
+                for limit in list(value, "limits") {
+                    let [id, bound] = cells(limit, ["id", "bound"]);
+                    let accuracy = text(value, "accuracy");
+                    table.row(["bound".to_owned(), format!("at most {bound} of {id} ({accuracy})")]);
+                }
+            }
+            _ => table.row([field.clone(), text(policy, field)]),
+        }
+    }
+    table
+}

@@ -1,0 +1,94 @@
+//! The configuration as people meet it.
+
+use std::fs;
+
+use super::*;
+
+fn load(text: &str) -> Result<Config, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tm.toml");
+    fs::write(&file, text).unwrap();
+    Config::load(Some(&file), Settings::default()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn everything_has_a_default() {
+    let config = load("id = \"tm-1\"").unwrap();
+    assert_eq!(config.grpc.to_string(), "127.0.0.1:9611");
+    assert_eq!(config.http.to_string(), "127.0.0.1:9610");
+    assert_eq!(config.data_dir, IN_MEMORY);
+    assert_eq!(config.silent_hold, Duration::from_secs(30));
+    assert_eq!((config.log_format, config.log_level), (LogFormat::Text, LogLevel::default()));
+    assert!(Config::resolve(Settings::default()).is_ok(), "the host name is a name");
+}
+
+#[test]
+fn the_whole_file_is_read() {
+    let config = load(
+        "id = 'tm-1'\ndata_dir = '/var/lib/weir'\npeers = ['http://tm2:9611']\n\
+         policies_file = 'policies.yaml'\ninsecure_listen = true\nsilent_hold = '2m'\n\
+         max_counters = 5\n[listen]\ngrpc = '0.0.0.0:9611'\nhttp = 'localhost:9620'\n\
+         [log]\nformat = 'json'\nlevel = 'debug'\n",
+    )
+    .unwrap();
+    assert_eq!(config.peers, ["http://tm2:9611"]);
+    assert_eq!(config.http.to_string(), "127.0.0.1:9620");
+    assert_eq!((config.max_counters, config.silent_hold.as_secs()), (5, 120));
+    assert_eq!(config.log_format, LogFormat::Json);
+    let policies = config.policies_file.unwrap();
+    assert!(policies.is_absolute() && policies.ends_with("policies.yaml"), "beside the file");
+}
+
+#[test]
+fn an_unknown_field_is_named_with_file_and_line() {
+    let error = load("id = 'a'\npeer = ['http://x:1']\n").unwrap_err();
+    for part in ["tm.toml", "line 2", "unknown field `peer`", "`peers`"] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+    let error = load("[listen]\ngprc = '127.0.0.1:1'\n").unwrap_err();
+    assert!(error.contains("unknown field `gprc`"), "{error}");
+}
+
+#[test]
+fn every_fault_is_reported_at_once() {
+    let error = load(
+        "id = 'a b'\npeers = ['tm2']\nsilent_hold = '2h'\nmax_counters = 0\n\
+         [listen]\ngrpc = 'here'\n[log]\nformat = 'xml'\n",
+    )
+    .unwrap_err();
+    let fields: Vec<&str> =
+        error.lines().filter_map(|line| line.split(": ").nth(1)?.split(' ').next()).collect();
+    assert_eq!(
+        fields,
+        ["id", "peers", "listen.grpc", "silent_hold", "max_counters", "log.format"],
+        "{error}"
+    );
+}
+
+#[test]
+fn other_than_loopback_must_be_asked_for() {
+    let error = load("[listen]\nhttp = '0.0.0.0:9610'\n").unwrap_err();
+    assert!(error.contains("listen.http") && error.contains("insecure_listen = true"), "{error}");
+    assert!(load("insecure_listen = true\n[listen]\nhttp = '0.0.0.0:9610'\n").is_ok());
+    assert!(load("[listen]\nhttp = '[::1]:9610'\n").is_ok());
+}
+
+#[test]
+fn one_address_serves_one_thing() {
+    let error = load("[listen]\nhttp = '127.0.0.1:9611'\n").unwrap_err();
+    assert!(error.contains("is the address of listen.grpc"), "{error}");
+}
+
+#[test]
+fn flags_and_variables_win_over_the_file() {
+    let file = Settings { id: Some("file".into()), max_counters: Some(1), ..Settings::default() };
+    let over = Settings { id: Some("flag".into()), ..Settings::default() };
+    let config = Config::resolve(file.overridden_by(over)).unwrap();
+    assert_eq!((config.id.as_str(), config.max_counters), ("flag", 1));
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = Config::load(Some(Path::new("/no/such.toml")), Settings::default()).unwrap_err();
+    assert!(error.to_string().starts_with("cannot read /no/such.toml"), "{error}");
+}

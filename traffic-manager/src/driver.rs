@@ -1,0 +1,218 @@
+//! The one task that owns the core.
+//!
+//! Everything that changes the manager's state passes through one bounded queue: frames, ended
+//! streams, and closures for queries and policy writes. The driver hands them in, performs what
+//! comes out, and wakes for the core's deadlines. It is the only reader of the clocks.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{mpsc, oneshot};
+use tonic::Status;
+use traffic_manager_core::{Config as CoreConfig, Input, Manager, Output, StreamId};
+use weir_proto::{
+    id::{Incarnation, ManagerId, ManagerLife},
+    time::Time,
+};
+
+use self::{
+    clock::ManagerClock,
+    links::{Links, Sent},
+};
+pub(crate) use self::{
+    handle::{Driver, Stopped},
+    links::{End, SESSION_QUEUE, SessionLink, UsageLink},
+};
+use crate::{config::Config, stop::Stop, telemetry::Telemetry};
+
+mod clock;
+mod handle;
+mod links;
+
+/// Commands that wait. Senders wait when it is full, which stops them reading from their streams:
+/// the peers' flow control does the rest.
+const COMMANDS: usize = 4_096;
+/// Commands handled between two looks at the deadlines.
+const BATCH: usize = 256;
+/// Longest sleep, so that a correction of the clock or a missed deadline cannot last.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// A query or a write, run where the core is.
+pub(crate) type Job = Box<dyn FnOnce(&mut Manager, Time, &mut Vec<Output>) + Send>;
+
+/// What the driver is asked to do.
+pub(crate) enum Command {
+    /// A usage stream begins.
+    OpenUsage(StreamId, UsageLink),
+    /// A decision session begins.
+    OpenSession(StreamId, SessionLink),
+    /// A frame for the core.
+    Frame(Input),
+    /// A usage stream ended; the peer is answered with this.
+    CloseUsage(StreamId, End),
+    /// A session ended; the peer is answered with this.
+    CloseSession(StreamId, End),
+    /// Run this.
+    With(Job),
+}
+
+struct Task {
+    manager: Manager,
+    clock: ManagerClock,
+    origin: Instant,
+    links: Links,
+    telemetry: Arc<Telemetry>,
+    jumps: u64,
+}
+
+/// Starts the driver. It runs until `shutdown` says so; the returned receiver then resolves, and
+/// fails if the task died of a panic.
+pub(crate) fn start(
+    config: &Config,
+    telemetry: Arc<Telemetry>,
+    shutdown: Stop,
+) -> (Driver, oneshot::Receiver<()>) {
+    let origin = Instant::now();
+    let wall = wall_micros();
+    // A restart happens at a later wall time, so that the incarnation grows without a store.
+    let life = ManagerLife { id: config.id.clone(), incarnation: wall };
+    let core = CoreConfig {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        silent_hold: config.silent_hold,
+        max_counters: config.max_counters,
+        ..CoreConfig::new(life.clone())
+    };
+    let task = Task {
+        manager: Manager::new(core, Time::from_micros(wall)),
+        clock: ManagerClock::new(wall, Duration::ZERO),
+        origin,
+        links: Links::default(),
+        telemetry,
+        jumps: 0,
+    };
+    let (commands, queue) = mpsc::channel(COMMANDS);
+    let (done, finished) = oneshot::channel();
+    tokio::spawn(async move {
+        task.run(queue, shutdown).await;
+        // Nobody waits for us any more if this fails.
+        let _ = done.send(());
+    });
+    (Driver::new(commands, life, Time::from_micros(wall)), finished)
+}
+
+impl Task {
+    async fn run(mut self, mut queue: mpsc::Receiver<Command>, mut shutdown: Stop) {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut outputs = Vec::new();
+        loop {
+            let now = self.now();
+            if self.manager.next_deadline().is_some_and(|deadline| deadline <= now) {
+                self.manager.on_deadline(now, &mut outputs);
+                self.perform(&mut outputs, now);
+            }
+            let sleep = self.sleep(now);
+            tokio::select! {
+                biased;
+                () = shutdown.requested() => break,
+                count = queue.recv_many(&mut batch, BATCH) => {
+                    if count == 0 {
+                        break;
+                    }
+                    let now = self.now();
+                    for command in batch.drain(..) {
+                        self.obey(command, now, &mut outputs);
+                    }
+                    self.perform(&mut outputs, now);
+                }
+                () = tokio::time::sleep(sleep) => {}
+            }
+        }
+        self.links.end_all(&Status::unavailable("the manager is shutting down"));
+    }
+
+    /// How long nothing is due.
+    fn sleep(&self, now: Time) -> Duration {
+        self.manager.next_deadline().map_or(LONGEST_SLEEP, |deadline| {
+            deadline.since(now).min(LONGEST_SLEEP)
+        })
+    }
+
+    fn now(&mut self) -> Time {
+        let now = self.clock.read(wall_micros(), self.origin.elapsed());
+        let jumps = self.clock.jumps();
+        if jumps != self.jumps {
+            tracing::warn!("the wall clock jumped; manager time approaches it by 0.1 %");
+            self.telemetry.clock_jumps.increment(jumps - self.jumps);
+            self.jumps = jumps;
+        }
+        now
+    }
+
+    fn obey(&mut self, command: Command, now: Time, outputs: &mut Vec<Output>) {
+        match command {
+            Command::OpenUsage(stream, link) => self.links.open_usage(stream, link),
+            Command::OpenSession(stream, link) => self.links.open_session(stream, link),
+            Command::Frame(input) => self.manager.handle(input, now, outputs),
+            Command::CloseUsage(stream, end) => {
+                self.links.end_usage(stream, end);
+                self.manager.handle(Input::UsageClosed(stream), now, outputs);
+            }
+            Command::CloseSession(stream, end) => {
+                self.links.end_session(stream, end);
+                self.manager.handle(Input::SessionClosed(stream), now, outputs);
+            }
+            Command::With(job) => job(&mut self.manager, now, outputs),
+        }
+    }
+
+    /// Does what the core wants, in its order. Cutting a subscriber off is told to the core, which
+    /// may want more; that ends, because every round closes a session.
+    fn perform(&mut self, outputs: &mut Vec<Output>, now: Time) {
+        while !outputs.is_empty() {
+            let mut cut_off = Vec::new();
+            for output in outputs.drain(..) {
+                match output {
+                    Output::Ack(stream, seq) => self.links.ack(stream, seq),
+                    Output::Decide(stream, frame) => {
+                        if self.links.decide(stream, frame.into()) == Sent::CutOff {
+                            cut_off.push(stream);
+                        }
+                    }
+                    Output::CloseUsage(stream, text) => {
+                        tracing::info!(stream = stream.0, "usage stream closed: {text}");
+                        self.links.end_usage(stream, End::because(refusal(text)));
+                    }
+                    Output::CloseSession(stream, text) => {
+                        tracing::info!(stream = stream.0, "decision session closed: {text}");
+                        self.links.end_session(stream, End::because(refusal(text)));
+                    }
+                    Output::WindowClosed { admitted, limit, .. } => {
+                        self.telemetry.window_closed(admitted, limit);
+                    }
+                }
+            }
+            for stream in cut_off {
+                tracing::warn!(stream = stream.0, "subscriber too slow; cut off");
+                self.telemetry.subscribers_cut_off.increment(1);
+                self.manager.handle(Input::SessionClosed(stream), now, outputs);
+            }
+        }
+    }
+}
+
+/// The core ends a stream because of what the peer sent, or because it is superseded.
+fn refusal(text: String) -> Status {
+    Status::failed_precondition(text)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+fn wall_micros() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    // A wall clock before 1970 counts as 1970.
+    since.map_or(0, |d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX))
+}

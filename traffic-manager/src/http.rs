@@ -1,0 +1,58 @@
+//! The HTTP port: hyper under axum, because a public port needs limits on slow clients.
+
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::task::JoinSet;
+
+use crate::{
+    net::{Connection, Listener},
+    stop::Stop,
+};
+
+/// A client that has not sent its request's head by then is disconnected; an idle one as well.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Largest head of a request.
+const MAX_HEAD: usize = 64 << 10;
+
+/// Serves until `shutdown`, then until the requests under way are answered.
+pub(crate) async fn serve(listener: Listener, router: Router, shutdown: Stop) {
+    let mut connections = JoinSet::new();
+    let mut stop = shutdown.clone();
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.requested() => break,
+            Some(_) = connections.join_next() => {}
+            connection = listener.accept() => {
+                connections.spawn(converse(connection, router.clone(), shutdown.clone()));
+            }
+        }
+    }
+    while connections.join_next().await.is_some() {}
+}
+
+async fn converse(connection: Connection, router: Router, mut shutdown: Stop) {
+    let service = TowerToHyperService::new(router);
+    let conversation = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(connection), service);
+    tokio::pin!(conversation);
+    let result = tokio::select! {
+        result = conversation.as_mut() => result,
+        () = shutdown.requested() => {
+            conversation.as_mut().graceful_shutdown();
+            conversation.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!("an HTTP connection ended: {error}");
+    }
+}

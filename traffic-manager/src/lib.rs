@@ -1,0 +1,29 @@
+//! Weir's traffic manager: counts what every agent admitted, decides how much more each may admit,
+//! and publishes the decisions and the policies.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`config`] | the TOML file, variables, flags |
+//! | `driver` | the one task that owns the core; the only reader of the clocks |
+//! | `ingest`, `broker` | the usage and the decision plane, both by way of `streams` |
+//! | `grpc`, `http`, `net` | the two ports and their bounds |
+//! | `admin` | the HTTP API, the status page, the API's documentation |
+//! | [`telemetry`] | metrics and log |
+//! | `serve` | all of these, from start to shutdown |
+//! | [`cli`] | the program's commands |
+
+pub use self::{config::Config, serve::run};
+
+mod admin;
+mod broker;
+pub mod cli;
+pub mod config;
+mod driver;
+mod grpc;
+mod http;
+mod ingest;
+mod net;
+mod serve;
+mod stop;
+mod streams;
+pub mod telemetry;

@@ -1,0 +1,142 @@
+//! A manager from start to shutdown.
+
+use std::{fs, future::Future, path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context, bail};
+use tokio::{task::JoinHandle, time::timeout};
+use weir_proto::policy::{Policy, parse_document};
+
+use crate::{
+    admin::{self, Admin, Readiness},
+    config::{Config, IN_MEMORY},
+    driver::{self, Driver},
+    grpc, http,
+    net::Listener,
+    stop,
+    telemetry::Telemetry,
+};
+
+/// Streams and requests get this long to end after a shutdown was asked for.
+const GRACE: Duration = Duration::from_millis(1_500);
+/// How often recorded samples are moved into their buckets.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Runs a manager until `shutdown` resolves.
+///
+/// # Errors
+/// It could not start: a port is in use, the policies file is not valid. Or it could not go on.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let policies = read_policies(config.policies_file.as_deref())?;
+    let telemetry = Telemetry::new().context("cannot set up the metrics")?;
+    let grpc_port =
+        Listener::bind(config.grpc, "listen.grpc", telemetry.refused_grpc.clone()).await?;
+    let http_port =
+        Listener::bind(config.http, "listen.http", telemetry.refused_http.clone()).await?;
+    let (grpc_address, http_address) = (grpc_port.address()?, http_port.address()?);
+    warn_of_memory(&config);
+
+    let (stopper, stop) = stop::stop();
+    let (driver, mut driver_done) =
+        driver::start(&config, Arc::clone(&telemetry), stop.clone());
+    load_policies(&driver, policies).await?;
+    let readiness = Readiness::default();
+    let admin = Admin::new(&config, driver.clone(), Arc::clone(&telemetry), readiness.clone());
+    let mut http_task =
+        tokio::spawn(http::serve(http_port, admin::router(admin), stop.clone()));
+    let mut grpc_task =
+        tokio::spawn(grpc::serve(grpc_port, driver, Arc::clone(&telemetry), stop.clone()));
+    let upkeep = tokio::spawn(upkeep(telemetry));
+    readiness.listening();
+    tracing::info!(
+        id = %config.id,
+        grpc = %grpc_address,
+        http = %http_address,
+        "the traffic manager is ready; admin API and status page: http://{http_address}/"
+    );
+
+    let failure = tokio::select! {
+        () = shutdown => None,
+        _ = &mut driver_done => Some("the driver stopped".to_owned()),
+        end = &mut http_task => Some(format!("the HTTP server stopped: {end:?}")),
+        end = &mut grpc_task => Some(format!("the gRPC server stopped: {end:?}")),
+    };
+    readiness.leaving();
+    tracing::info!("shutting down");
+    stopper.stop();
+    upkeep.abort();
+    end(http_task, "HTTP").await;
+    end(grpc_task, "gRPC").await;
+    match failure {
+        Some(what) => bail!("{what}; this is a defect of the manager, its log says more"),
+        None => Ok(()),
+    }
+}
+
+/// Waits for a server, but not for ever.
+async fn end<T>(mut task: JoinHandle<T>, name: &str) {
+    if task.is_finished() {
+        return;
+    }
+    // Both servers share one span of grace: it began for both when the stop was sent.
+    if timeout(GRACE / 2, &mut task).await.is_err() {
+        tracing::warn!("some {name} connections did not end in time; they are cut");
+        task.abort();
+    }
+}
+
+async fn upkeep(telemetry: Arc<Telemetry>) {
+    let mut ticks = tokio::time::interval(UPKEEP);
+    loop {
+        ticks.tick().await;
+        telemetry.upkeep();
+    }
+}
+
+/// The policies of a file; every fault of it is reported.
+///
+/// # Errors
+/// The file cannot be read, or a policy in it is not valid.
+pub(crate) fn read_policies(file: Option<&Path>) -> anyhow::Result<Vec<Policy>> {
+    let Some(file) = file else { return Ok(Vec::new()) };
+    let name = file.display();
+    let text = fs::read_to_string(file)
+        .with_context(|| format!("cannot read the policies file {name} (policies_file)"))?;
+    parse_document(&text).map_err(|errors| {
+        let lines: Vec<String> = errors.0.iter().map(|error| format!("{name}: {error}")).collect();
+        anyhow::anyhow!("{}", lines.join("\n"))
+    })
+}
+
+async fn load_policies(driver: &Driver, policies: Vec<Policy>) -> anyhow::Result<()> {
+    let count = policies.len();
+    let loaded = driver.with(move |manager, now, outputs| {
+        policies.into_iter().try_for_each(|policy| {
+            let name = policy.name.clone();
+            let created = manager.create_policy(policy, now, outputs);
+            created.map(drop).map_err(|error| format!("policy {name}: {error:?}"))
+        })
+    });
+    if let Err(message) = loaded.await? {
+        bail!("cannot load the policies file: {message}");
+    }
+    if count > 0 {
+        tracing::info!("{count} policies loaded from the policies file");
+    }
+    Ok(())
+}
+
+fn warn_of_memory(config: &Config) {
+    if config.data_dir != IN_MEMORY {
+        tracing::warn!(
+            "data_dir = {:?} is not used yet: in this version policies live in memory, and those \
+             written through the API are lost at a restart",
+            config.data_dir
+        );
+    }
+    if !config.peers.is_empty() {
+        tracing::warn!(
+            "peers are not linked yet: in this version write every policy to each manager (agents \
+             report to all managers, so counting needs no link)"
+        );
+    }
+}

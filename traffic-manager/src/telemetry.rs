@@ -1,0 +1,134 @@
+//! Metrics and log.
+//!
+//! Every manager has its own registry rather than the process's: two managers in one process do not
+//! mix their numbers.
+
+use std::{io::IsTerminal, sync::Arc};
+
+use metrics::{Counter, Gauge, Histogram};
+use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+use traffic_manager_core::{FleetView, Stats};
+
+use self::registry::Registry;
+use crate::config::{Config, LogFormat};
+
+mod registry;
+
+/// The manager's metrics. No label ever holds a counter's key.
+pub(crate) struct Telemetry {
+    handle: PrometheusHandle,
+    overshoot: Histogram,
+    usage_reports: Counter,
+    usage_entries: Counter,
+    grants: Counter,
+    recalls: Counter,
+    exhaustions: Counter,
+    refused_counters: Counter,
+    refused_frames: Counter,
+    counters: Gauge,
+    policies: Gauge,
+    agents: Gauge,
+    sessions: Gauge,
+    fleet_role: Gauge,
+    /// Usage frames refused before the core saw them.
+    pub(crate) malformed_usage: Counter,
+    /// Credit frames refused before the core saw them.
+    pub(crate) malformed_credit: Counter,
+    /// Subscribers that read too slowly.
+    pub(crate) subscribers_cut_off: Counter,
+    /// Jumps of the wall clock.
+    pub(crate) clock_jumps: Counter,
+    /// gRPC connections beyond the bound.
+    pub(crate) refused_grpc: Counter,
+    /// HTTP connections beyond the bound.
+    pub(crate) refused_http: Counter,
+}
+
+impl Telemetry {
+    /// A new registry, with every series present from the start.
+    ///
+    /// # Errors
+    /// None in practice: the buckets are constant.
+    pub(crate) fn new() -> Result<Arc<Telemetry>, BuildError> {
+        let registry = Registry::new()?;
+        let malformed = "weir_manager_malformed_frames_total";
+        let refused = "weir_manager_refused_connections_total";
+        let decisions = "weir_manager_decisions_total";
+        registry.gauge("weir_build_info", &[("version", env!("CARGO_PKG_VERSION"))]).set(1.0);
+        Ok(Arc::new(Telemetry {
+            overshoot: registry.histogram("weir_manager_overshoot_ratio"),
+            usage_reports: registry.counter("weir_manager_usage_reports_total", &[]),
+            usage_entries: registry.counter("weir_manager_usage_entries_total", &[]),
+            grants: registry.counter(decisions, &[("kind", "grant")]),
+            recalls: registry.counter(decisions, &[("kind", "recall")]),
+            exhaustions: registry.counter(decisions, &[("kind", "exhausted")]),
+            refused_counters: registry.counter("weir_manager_refused_counters_total", &[]),
+            refused_frames: registry.counter("weir_manager_refused_frames_total", &[]),
+            counters: registry.gauge("weir_manager_counters", &[]),
+            policies: registry.gauge("weir_manager_policies", &[]),
+            agents: registry.gauge("weir_manager_agents", &[]),
+            sessions: registry.gauge("weir_manager_decision_sessions", &[]),
+            fleet_role: registry.gauge("weir_manager_role", &[("role", "fleet")]),
+            malformed_usage: registry.counter(malformed, &[("plane", "usage")]),
+            malformed_credit: registry.counter(malformed, &[("plane", "decisions")]),
+            subscribers_cut_off: registry.counter("weir_manager_subscribers_cut_off_total", &[]),
+            clock_jumps: registry.counter("weir_manager_clock_jumps_total", &[]),
+            refused_grpc: registry.counter(refused, &[("port", "grpc")]),
+            refused_http: registry.counter(refused, &[("port", "http")]),
+            handle: registry.handle(),
+        }))
+    }
+
+    /// A window closed in which the limit was approached: what was admitted above it, as a part of
+    /// the limit.
+    pub(crate) fn window_closed(&self, admitted: u64, limit: u64) {
+        if limit == 0 {
+            // A limit of nothing has no ratio; the counter shows what passed.
+            return;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a ratio for a histogram")]
+        self.overshoot.record(admitted.saturating_sub(limit) as f64 / limit as f64);
+    }
+
+    /// The text for Prometheus, with the core's numbers as they are now.
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floating point")]
+    pub(crate) fn render(&self, stats: &Stats, fleet: &FleetView) -> String {
+        self.usage_reports.absolute(stats.usage_frames);
+        self.usage_entries.absolute(stats.usage_entries);
+        self.grants.absolute(stats.decisions_grant);
+        self.recalls.absolute(stats.decisions_recall);
+        self.exhaustions.absolute(stats.decisions_exhausted);
+        self.refused_counters.absolute(stats.refused_counters);
+        self.refused_frames.absolute(stats.refused_frames);
+        self.counters.set(stats.counters as f64);
+        self.policies.set(stats.policies as f64);
+        self.agents.set(stats.agents as f64);
+        self.sessions.set(stats.decision_sessions as f64);
+        self.fleet_role.set(f64::from(u8::from(fleet.incumbent)));
+        self.handle.render()
+    }
+
+    /// Moves recorded samples into the buckets; without it they pile up between two scrapes.
+    pub(crate) fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+}
+
+/// Starts the log of the process, on standard error. A second manager in the process writes to the
+/// log of the first.
+pub fn start_log(config: &Config) {
+    let level = config.log_level.0;
+    // Libraries speak only when something is wrong.
+    let filter = EnvFilter::new(format!("warn,traffic_manager={level}"));
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    let started = match config.log_format {
+        LogFormat::Text => {
+            log.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init()
+        }
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
+    if started.is_err() {
+        tracing::debug!("the log of this process is already started");
+    }
+}

@@ -1,0 +1,85 @@
+//! Names, help texts and buckets.
+
+use metrics::{
+    Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString,
+};
+use metrics_exporter_prometheus::{
+    BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
+
+/// Overshoot, as a part of the limit. The first bucket holds the windows that kept it exactly.
+const OVERSHOOT: [f64; 11] = [0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0];
+const META: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
+
+const COUNTERS: [(&str, &str); 9] = [
+    ("weir_manager_usage_reports_total", "Usage frames merged."),
+    ("weir_manager_usage_entries_total", "Counter entries in the merged usage frames."),
+    ("weir_manager_decisions_total", "Decisions sent to agents, by kind."),
+    ("weir_manager_refused_counters_total", "Counters refused because max_counters was reached."),
+    ("weir_manager_refused_frames_total", "Frames that broke the protocol; their stream was ended."),
+    ("weir_manager_malformed_frames_total", "Frames that could not be read; their stream was ended."),
+    ("weir_manager_subscribers_cut_off_total", "Subscribers cut off because they read too slowly."),
+    ("weir_manager_clock_jumps_total", "Jumps of the wall clock, absorbed into manager time."),
+    ("weir_manager_refused_connections_total", "Connections closed because there were too many."),
+];
+
+const GAUGES: [(&str, &str); 6] = [
+    ("weir_build_info", "Always 1; the label tells the version."),
+    ("weir_manager_counters", "Counters kept."),
+    ("weir_manager_policies", "Policies in force."),
+    ("weir_manager_agents", "Agents known."),
+    ("weir_manager_decision_sessions", "Agents that follow this manager's decisions."),
+    ("weir_manager_role", "1 if this manager has the role: fleet = it sizes the agents' shares."),
+];
+
+/// The registry of one manager.
+pub(super) struct Registry(PrometheusRecorder);
+
+impl Registry {
+    pub(super) fn new() -> Result<Registry, BuildError> {
+        let overshoot = "weir_manager_overshoot_ratio";
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Full(overshoot.to_owned()), &OVERSHOOT)?
+            .build_recorder();
+        for (name, help) in COUNTERS {
+            recorder.describe_counter(KeyName::from(name), None, SharedString::from(help));
+        }
+        for (name, help) in GAUGES {
+            recorder.describe_gauge(KeyName::from(name), None, SharedString::from(help));
+        }
+        let help = "Amount admitted above the limit, as a part of the limit, of windows that came \
+                    near it.";
+        recorder.describe_histogram(KeyName::from(overshoot), None, SharedString::from(help));
+        Ok(Registry(recorder))
+    }
+
+    pub(super) fn counter(
+        &self,
+        name: &'static str,
+        labels: &[(&'static str, &'static str)],
+    ) -> Counter {
+        self.0.register_counter(&key(name, labels), &META)
+    }
+
+    pub(super) fn gauge(
+        &self,
+        name: &'static str,
+        labels: &[(&'static str, &'static str)],
+    ) -> Gauge {
+        self.0.register_gauge(&key(name, labels), &META)
+    }
+
+    pub(super) fn histogram(&self, name: &'static str) -> Histogram {
+        self.0.register_histogram(&key(name, &[]), &META)
+    }
+
+    pub(super) fn handle(&self) -> PrometheusHandle {
+        self.0.handle()
+    }
+}
+
+fn key(name: &'static str, labels: &[(&'static str, &'static str)]) -> Key {
+    let labels: Vec<Label> =
+        labels.iter().map(|&(name, value)| Label::from_static_parts(name, value)).collect();
+    Key::from_parts(name, labels)
+}

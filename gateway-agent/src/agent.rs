@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use gateway_agent_core::{Checker, Outcome, Status, Verdict};
+use gateway_agent_core::{Checker, Outcome, Verdict, agent::Status};
 use tokio::{
     runtime::Handle,
     sync::{Notify, Semaphore, watch},
@@ -81,7 +81,7 @@ impl Agent {
 
     /// Decides about one request, from memory alone: it never waits.
     ///
-    /// [`Outcome::Pending`] means refused for now; [`Agent::check_wait`] would have waited.
+    /// An uncertain request near its limit is refused; [`Agent::check_wait`] would have waited.
     pub fn check(&self, request: &Request<'_>) -> Verdict {
         self.check_n(request, 1)
     }
@@ -94,27 +94,41 @@ impl Agent {
 
     /// Like [`Agent::check_n`], but an uncertain request waits for its manager's answer, at most
     /// for the policy's `max_wait`. When [`MAX_WAITERS`] wait already, it does not.
-    ///
-    /// An outcome that is still [`Outcome::Pending`] means refused.
     pub async fn check_wait(&self, request: &Request<'_>, hits: u64) -> Verdict {
-        let verdict = self.check_n(request, hits);
-        let Outcome::Pending { wait } = verdict.outcome else {
-            return verdict;
-        };
-        let Ok(_place) = self.inner.waiters.try_acquire() else {
-            return verdict;
-        };
-        let end = Instant::now() + wait;
+        let verdict = self.try_check(request, hits);
+        match verdict.outcome {
+            Outcome::Allowed => return verdict,
+            Outcome::Refused(_) => {}
+            Outcome::Pending { wait } => {
+                if let Some(allowed) = self.wait(request, hits, wait).await {
+                    return allowed;
+                }
+            }
+        }
+        // The last look is the one that counts the refusal.
+        self.check_n(request, hits)
+    }
+
+    /// Looks again at every wake-up until the request is decided, for `patience` at most. `None`
+    /// unless it is allowed.
+    async fn wait(&self, request: &Request<'_>, hits: u64, patience: Duration) -> Option<Verdict> {
+        let _place = self.inner.waiters.try_acquire().ok()?;
+        let end = Instant::now() + patience;
         loop {
             // Listen first and look afterwards: a wake-up between the two is not missed.
             let mut woken = std::pin::pin!(self.inner.wake.notified());
             woken.as_mut().enable();
-            let verdict = self.check_n(request, hits);
-            let pending = matches!(verdict.outcome, Outcome::Pending { .. });
-            if !pending || timeout_at(end, woken).await.is_err() {
-                return verdict;
+            let verdict = self.try_check(request, hits);
+            match verdict.outcome {
+                Outcome::Allowed => return Some(verdict),
+                Outcome::Refused(_) => return None,
+                Outcome::Pending { .. } => timeout_at(end, woken).await.ok()?,
             }
         }
+    }
+
+    fn try_check(&self, request: &Request<'_>, hits: u64) -> Verdict {
+        self.inner.checker.try_check(request, hits, self.inner.clock.now())
     }
 
     /// What the agent knows of itself, at most a few milliseconds old.
@@ -172,3 +186,6 @@ fn core_config(config: Config) -> gateway_agent_core::Config {
     core.max_counters = config.max_counters;
     core
 }
+
+#[cfg(all(test, feature = "sidecar"))]
+mod tests;

@@ -7,8 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use gateway_agent_core::{
-    Agent as Core, Status,
-    message::{ConnectionId, Input, ManagerIndex, Notice, Output},
+    Agent as Core, ConnectionId, Input, ManagerIndex, Notice, Output, agent::Status,
 };
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -31,15 +30,23 @@ const QUEUE: usize = 1_024;
 const BATCH: usize = 128;
 /// Least time between two snapshots of the status.
 const SNAPSHOT_EVERY: Duration = Duration::from_millis(50);
+/// Least time between two deadlines: what timers can tell apart.
+const LEAST_PAUSE: Duration = Duration::from_millis(1);
 /// How long a leaving agent tries to bring its last usage to the managers.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What the links tell the driver.
 pub(crate) enum Event {
     /// For the core as it is.
-    Input(Input),
+    Input(Box<Input>),
     /// A usage link is open; its frames go into the outbox.
     UsageOpened(ManagerIndex, ConnectionId, Outbox<UsageFrame>),
+}
+
+impl From<Input> for Event {
+    fn from(input: Input) -> Self {
+        Event::Input(Box::new(input))
+    }
 }
 
 /// The agent's status as of a time.
@@ -61,6 +68,14 @@ pub(crate) struct Channels {
     pub(crate) status: watch::Sender<Arc<Snapshot>>,
 }
 
+/// An open usage link.
+struct UsageLink {
+    connection: ConnectionId,
+    outbox: Outbox<UsageFrame>,
+    /// The newest frame that was queued.
+    sent: u64,
+}
+
 /// See the module's documentation.
 pub(crate) struct Driver {
     core: Core,
@@ -69,11 +84,12 @@ pub(crate) struct Driver {
     managers: Vec<ManagerUrl>,
     to_me: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
-    usage: Vec<Option<(ConnectionId, Outbox<UsageFrame>)>>,
+    usage: Vec<Option<UsageLink>>,
     sessions: BTreeMap<ConnectionId, Outbox<CreditFrame>>,
     tasks: JoinSet<()>,
     snapshot_due: Option<Time>,
     last_snapshot: Time,
+    last_deadline: Time,
 }
 
 impl Driver {
@@ -97,6 +113,7 @@ impl Driver {
             tasks: JoinSet::new(),
             snapshot_due: None,
             last_snapshot: Time::ZERO,
+            last_deadline: Time::ZERO,
         }
     }
 
@@ -122,10 +139,12 @@ impl Driver {
     /// Waits for something to happen and handles it. Safe to cancel: it waits before it acts.
     async fn turn(&mut self) {
         let deadline = [self.core.next_deadline(), self.snapshot_due].into_iter().flatten().min();
-        let wake_up = self.clock.instant(deadline.unwrap_or(Time::MAX));
+        // A core that has left may keep a deadline in the past: that must not become a busy loop.
+        let earliest = self.last_deadline + LEAST_PAUSE;
+        let wake_up = self.clock.instant(deadline.unwrap_or(Time::MAX).max(earliest));
         let event = tokio::select! {
             event = self.events.recv() => event,
-            () = self.channels.poke.notified() => Some(Event::Input(Input::Poke)),
+            () = self.channels.poke.notified() => Some(Input::Poke.into()),
             () = sleep_until(wake_up) => None,
         };
         let now = self.clock.now();
@@ -135,6 +154,7 @@ impl Driver {
             self.handle(event, now);
         }
         if self.core.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.last_deadline = now;
             let mut outputs = Vec::new();
             self.core.on_deadline(now, &mut outputs);
             self.perform(outputs, now);
@@ -147,11 +167,11 @@ impl Driver {
         let input = match event {
             Event::UsageOpened(manager, connection, outbox) => {
                 if let Some(slot) = self.usage.get_mut(manager) {
-                    *slot = Some((connection, outbox));
+                    *slot = Some(UsageLink { connection, outbox, sent: 0 });
                 }
                 Input::UsageOpened(manager, connection)
             }
-            Event::Input(input) => input,
+            Event::Input(input) => *input,
         };
         match &input {
             Input::UsageClosed(manager, connection, _) => self.drop_usage(*manager, *connection),
@@ -211,16 +231,19 @@ impl Driver {
 
     /// `false` when the link hangs. A frame for a link that is already closed is nobody's loss: the
     /// core is about to hear of it.
-    fn send_usage(&self, manager: ManagerIndex, on: ConnectionId, frame: UsageFrame) -> bool {
-        match self.usage.get(manager) {
-            Some(Some((current, outbox))) if *current == on => outbox.send(frame),
+    fn send_usage(&mut self, manager: ManagerIndex, on: ConnectionId, frame: UsageFrame) -> bool {
+        match self.usage.get_mut(manager) {
+            Some(Some(link)) if link.connection == on => {
+                link.sent = frame.seq;
+                link.outbox.send(frame)
+            }
             _ => true,
         }
     }
 
     fn drop_usage(&mut self, manager: ManagerIndex, connection: ConnectionId) {
         if let Some(slot) = self.usage.get_mut(manager) {
-            slot.take_if(|(current, _)| *current == connection);
+            slot.take_if(|link| link.connection == connection);
         }
     }
 
@@ -247,13 +270,15 @@ impl Driver {
         let _ = timeout(LINGER, async { while self.tasks.join_next().await.is_some() {} }).await;
     }
 
+    /// Whether every manager that can be reached has everything.
     fn delivered(&self) -> bool {
         let status = self.core.status(self.clock.now());
-        let mut reachable = status.managers.iter().filter(|manager| manager.usage_up).peekable();
-        if reachable.peek().is_none() {
-            return true;
-        }
-        status.unsent == 0 && reachable.all(|manager| manager.usage_behind == 0)
+        let mut links = self.usage.iter().zip(&status.managers);
+        links.all(|(link, manager)| match link {
+            Some(link) => manager.usage_behind == 0 && manager.usage_acked >= link.sent,
+            // Reachable after all, and its usage link is about to open.
+            None => !manager.decisions_up,
+        })
     }
 
     fn log(&self, notice: &Notice) {
@@ -265,7 +290,11 @@ impl Driver {
                 tracing::info!(manager = url(*manager), name, "attached: following its decisions");
             }
             Notice::Detached(manager, reason) => {
-                tracing::warn!(manager = url(*manager), reason, "detached: trying the next manager");
+                tracing::warn!(
+                    manager = url(*manager),
+                    reason,
+                    "detached: trying the next manager"
+                );
             }
             Notice::Isolated => {
                 tracing::error!("isolated: no manager is reachable; on_disconnect applies");

@@ -40,7 +40,8 @@ impl RateLimitHeaders {
             headers.retry_after = headers.retry_after.max(retry_after(verdict));
             let Some(limit) = &verdict.limit else { continue };
             let known = |other: &&LimitStatus| {
-                other.policy == limit.policy && other.limit_id == limit.limit_id
+                other.policy.policy.name == limit.policy.policy.name
+                    && other.limit_id == limit.limit_id
             };
             if !seen.iter().any(known) {
                 seen.push(limit);
@@ -61,13 +62,19 @@ impl RateLimitHeaders {
 
     fn add(&mut self, limit: &LimitStatus) {
         let separator = if self.policy.is_empty() { "" } else { ", " };
-        let name = quoted(&limit.policy);
+        let name = quoted(limit.policy.policy.name.as_str());
         let (quota, window) = (integer(limit.amount), integer(limit.window.as_secs()));
         let (left, reset) = (integer(limit.remaining), integer(whole_seconds(limit.reset)));
         // Writing to a string cannot fail.
         let _ = write!(self.policy, "{separator}{name};q={quota};w={window}");
         let _ = write!(self.limit, "{separator}{name};r={left};t={reset}");
     }
+}
+
+/// The policy that decided.
+#[cfg(feature = "sidecar")]
+pub(crate) fn policy_name(verdict: &Verdict) -> Option<&str> {
+    verdict.policy.as_ref().map(|policy| policy.policy.name.as_str())
 }
 
 /// When to come back, in whole seconds, at least one; `None` for an allowed request, and for one

@@ -101,7 +101,6 @@ fn refusal<R: Default>(verdict: &Verdict) -> http::Response<R> {
     *response.status_mut() = match verdict.outcome {
         Outcome::Refused(Reason::Denied) => StatusCode::FORBIDDEN,
         Outcome::Refused(Reason::Disconnected) => StatusCode::SERVICE_UNAVAILABLE,
-        Outcome::Refused(Reason::Invalid) => StatusCode::BAD_REQUEST,
         _ => StatusCode::TOO_MANY_REQUESTS,
     };
     response

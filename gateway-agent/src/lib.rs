@@ -35,6 +35,8 @@ mod agent;
 mod clock;
 mod config;
 mod driver;
+#[cfg(all(test, feature = "sidecar"))]
+mod fake_manager;
 mod headers;
 mod link;
 mod publish;
@@ -45,7 +47,10 @@ pub mod layer;
 #[cfg(feature = "sidecar")]
 pub mod sidecar;
 
-pub use gateway_agent_core::{LimitStatus, ManagerStatus, Outcome, Reason, Status, Verdict};
+pub use gateway_agent_core::{
+    LimitStatus, Outcome, Reason, Verdict,
+    agent::{ManagerStatus, Status},
+};
 pub use weir_proto::{policy::OnDisconnect, request::Request};
 
 pub use crate::{

@@ -8,7 +8,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use gateway_agent_core::message::{ConnectionId, Input, ManagerIndex};
+use gateway_agent_core::{ConnectionId, Input, ManagerIndex};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{sleep, timeout},
@@ -82,7 +82,9 @@ impl Publisher {
         let acks = match timeout(OPEN_TIMEOUT, call).await {
             Ok(Ok(response)) => response.into_inner(),
             Ok(Err(status)) => return Ended::unopened(describe(&status)),
-            Err(_) => return Ended::unopened("accepted the connection but not the call".to_owned()),
+            Err(_) => {
+                return Ended::unopened("accepted the connection but not the call".to_owned());
+            }
         };
         let connection = self.numbers.next();
         if self.events.send(Event::UsageOpened(self.manager, connection, outbox)).await.is_err() {
@@ -92,7 +94,7 @@ impl Publisher {
         let ended = self.follow(connection, acks, dropped).await;
         let closed = Input::UsageClosed(self.manager, connection, ended.reason.clone());
         // A driver that is gone needs no farewell.
-        let _ = self.events.send(Event::Input(closed)).await;
+        let _ = self.events.send(closed.into()).await;
         ended
     }
 
@@ -124,7 +126,7 @@ impl Publisher {
             acknowledged = true;
             let life = ManagerLife { id, incarnation: ack.manager_incarnation };
             let input = Input::UsageAck { manager: self.manager, connection, seq: ack.seq, life };
-            if self.events.send(Event::Input(input)).await.is_err() {
+            if self.events.send(input.into()).await.is_err() {
                 break "the agent has ended".to_owned();
             }
         };

@@ -4,7 +4,7 @@
 //! between it and one manager. A frame that cannot be understood ends the session, for a missing
 //! decision would be a gap.
 
-use gateway_agent_core::message::{ConnectionId, Input};
+use gateway_agent_core::{ConnectionId, Input};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -14,8 +14,7 @@ use tonic::Streaming;
 use weir_proto::{
     decision::{CreditFrame, DecisionFrame},
     wire::weir::v1::{
-        CreditFrame as WireCredit, DecisionFrame as WireDecision,
-        decisions_client::DecisionsClient,
+        CreditFrame as WireCredit, DecisionFrame as WireDecision, decisions_client::DecisionsClient,
     },
 };
 
@@ -113,7 +112,7 @@ impl Session {
     /// Waits for room in the driver's queue, which holds the manager's stream back. `false` when
     /// the driver is gone.
     async fn tell(&self, input: Input) -> bool {
-        self.events.send(Event::Input(input)).await.is_ok()
+        self.events.send(input.into()).await.is_ok()
     }
 }
 

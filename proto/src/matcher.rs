@@ -2,7 +2,7 @@
 //!
 //! A gateway asks for every request which policies it meets, so the cost must follow the policies
 //! that *can* apply, not all of them. A policy whose condition demands an attribute to have certain
-//! values, or the client's address to lie in certain networks, is filed under them (the [`index`]);
+//! values, or the client's address to lie in certain networks, is filed under them (the `index`);
 //! a request looks up its own values and evaluates only what it finds, plus the policies that could
 //! not be filed. Nothing is allocated once the [`Scratch`] has grown.
 //!

@@ -14,8 +14,8 @@ use axum::{
 use traffic_manager_core::{Manager, Output};
 use weir_proto::time::Time;
 
-pub(crate) use self::readiness::Readiness;
 use self::problem::Problem;
+pub(crate) use self::readiness::Readiness;
 use crate::{
     config::Config,
     driver::{Driver, Stopped},
@@ -103,7 +103,9 @@ pub(crate) fn router(admin: Admin) -> Router {
 async fn harden(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    let policy = HeaderValue::from_static("default-src 'self'; frame-ancestors 'none'");
+    let policy = HeaderValue::from_static(
+        "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
+    );
     headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

@@ -41,8 +41,7 @@ impl Decisions for Broker {
             close: Box::new(move |end| Command::CloseSession(id, end)),
             malformed: self.telemetry.malformed_credit.clone(),
         };
-        let reader =
-            streams::read(request.into_inner(), ended.clone(), self.driver.clone(), plane);
+        let reader = streams::read(request.into_inner(), ended.clone(), self.driver.clone(), plane);
         tokio::spawn(reader);
         let feed = Feed { queue, ended, done: false };
         Ok(Response::new(Box::pin(stream::unfold(feed, Feed::next))))

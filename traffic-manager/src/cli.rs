@@ -74,12 +74,7 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct Remote {
     /// Admin API of any manager
-    #[arg(
-        long,
-        env = "WEIR_SERVER",
-        value_name = "URL",
-        default_value = "http://127.0.0.1:9610"
-    )]
+    #[arg(long, env = "WEIR_SERVER", value_name = "URL", default_value = "http://127.0.0.1:9610")]
     server: String,
     /// How to print
     #[arg(long, short, value_name = "FORMAT", default_value = "table")]
@@ -130,10 +125,7 @@ pub fn main() -> ExitCode {
 }
 
 /// Runs the command that `arguments` name and prints what it answers to `out`.
-pub fn run(
-    arguments: impl IntoIterator<Item = OsString>,
-    out: &mut dyn io::Write,
-) -> ExitCode {
+pub fn run(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn io::Write) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {

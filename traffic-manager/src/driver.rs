@@ -46,6 +46,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 pub(crate) type Job = Box<dyn FnOnce(&mut Manager, Time, &mut Vec<Output>) + Send>;
 
 /// What the driver is asked to do.
+#[expect(clippy::large_enum_variant, reason = "most commands are frames: a box for each is waste")]
 pub(crate) enum Command {
     /// A usage stream begins.
     OpenUsage(StreamId, UsageLink),
@@ -137,9 +138,9 @@ impl Task {
 
     /// How long nothing is due.
     fn sleep(&self, now: Time) -> Duration {
-        self.manager.next_deadline().map_or(LONGEST_SLEEP, |deadline| {
-            deadline.since(now).min(LONGEST_SLEEP)
-        })
+        self.manager
+            .next_deadline()
+            .map_or(LONGEST_SLEEP, |deadline| deadline.since(now).min(LONGEST_SLEEP))
     }
 
     fn now(&mut self) -> Time {

@@ -67,3 +67,6 @@ fn router(driver: Driver, telemetry: Arc<Telemetry>) -> anyhow::Result<Router> {
         // Tools that are a few years old ask for this one.
         .add_service(reflection().build_v1alpha()?))
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,8 +41,7 @@ impl Usage for Ingest {
             close: Box::new(move |end| Command::CloseUsage(id, end)),
             malformed: self.telemetry.malformed_usage.clone(),
         };
-        let reader =
-            streams::read(request.into_inner(), ended.clone(), self.driver.clone(), plane);
+        let reader = streams::read(request.into_inner(), ended.clone(), self.driver.clone(), plane);
         tokio::spawn(reader);
         let replies = Replies {
             acks,

@@ -36,13 +36,11 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     warn_of_memory(&config);
 
     let (stopper, stop) = stop::stop();
-    let (driver, mut driver_done) =
-        driver::start(&config, Arc::clone(&telemetry), stop.clone());
+    let (driver, mut driver_done) = driver::start(&config, Arc::clone(&telemetry), stop.clone());
     load_policies(&driver, policies).await?;
     let readiness = Readiness::default();
     let admin = Admin::new(&config, driver.clone(), Arc::clone(&telemetry), readiness.clone());
-    let mut http_task =
-        tokio::spawn(http::serve(http_port, admin::router(admin), stop.clone()));
+    let mut http_task = tokio::spawn(http::serve(http_port, admin::router(admin), stop.clone()));
     let mut grpc_task =
         tokio::spawn(grpc::serve(grpc_port, driver, Arc::clone(&telemetry), stop.clone()));
     let upkeep = tokio::spawn(upkeep(telemetry));

@@ -8,7 +8,7 @@ use std::{io::IsTerminal, sync::Arc};
 use metrics::{Counter, Gauge, Histogram};
 use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
-use traffic_manager_core::{FleetView, Stats};
+use traffic_manager_core::view::{FleetView, Stats};
 
 use self::registry::Registry;
 use crate::config::{Config, LogFormat};

@@ -60,6 +60,8 @@ pub struct LimitStatus {
     pub amount: u64,
     /// Window length.
     pub window: Duration,
+    /// The window's name: its start in manager time.
+    pub start: WindowStart,
     /// What this agent may still admit in the window without asking.
     pub remaining: u64,
     /// Until the window ends.
@@ -301,6 +303,7 @@ fn status(policy: &Arc<CompiledPolicy>, limit: &CompiledLimit, answer: &Answer) 
         limit_id: Arc::clone(&limit.id),
         amount: limit.limit.amount,
         window: limit.limit.window.duration(),
+        start: answer.window,
         remaining: answer.remaining,
         reset: answer.reset,
         retry_after: (!answer.admitted).then_some(answer.retry),

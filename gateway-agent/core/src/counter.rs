@@ -54,6 +54,8 @@ pub struct Answer {
     pub disconnected: bool,
     /// Still admissible here in this window.
     pub remaining: u64,
+    /// The window that it was counted in.
+    pub window: WindowStart,
     /// Until the window ends; the whole length for rolling windows.
     pub reset: Duration,
     /// When asking again makes sense, after a refusal.
@@ -165,6 +167,7 @@ impl Counter {
             uncertain: false,
             disconnected: false,
             remaining: 0,
+            window: state.window,
             reset,
             retry: reset,
             wake: false,

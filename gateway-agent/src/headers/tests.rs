@@ -3,15 +3,29 @@
 use std::sync::Arc;
 
 use gateway_agent_core::Reason;
+use weir_proto::{
+    matcher::{CompiledPolicy, PolicySet},
+    policy::parse_document,
+    time::WindowStart,
+};
 
 use super::*;
 
-fn limit(policy: &str, remaining: u64) -> LimitStatus {
+fn policy(name: &str) -> Arc<CompiledPolicy> {
+    let text = format!(
+        "apiVersion: weir/v1\npolicies: [{{name: {name}, level: api, limits: [{{requests: 100, window: 1m}}]}}]"
+    );
+    let policies = parse_document(&text).unwrap();
+    PolicySet::compile(1, policies.into_iter().map(Arc::new)).get(name).unwrap().clone()
+}
+
+fn limit(name: &str, remaining: u64) -> LimitStatus {
     LimitStatus {
-        policy: Arc::from(policy),
-        limit_id: Arc::from("requests-60"),
+        policy: policy(name),
+        limit_id: Arc::from("requests/1m/fixed_window"),
         amount: 100,
         window: Duration::from_secs(60),
+        start: WindowStart(60),
         remaining,
         reset: Duration::from_millis(20_300),
         retry_after: None,
@@ -19,7 +33,8 @@ fn limit(policy: &str, remaining: u64) -> LimitStatus {
 }
 
 fn verdict(outcome: Outcome, limit: Option<LimitStatus>) -> Verdict {
-    Verdict { outcome, limit, shadow: Vec::new(), over_quota: false }
+    let policy = limit.as_ref().map(|limit| limit.policy.clone());
+    Verdict { outcome, policy, limit, shadow: Vec::new(), over_quota: false }
 }
 
 #[test]

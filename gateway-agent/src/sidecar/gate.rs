@@ -8,6 +8,15 @@ use weir_proto::request::Request;
 use super::telemetry::Telemetry;
 use crate::{Agent, Verdict};
 
+/// The policies in shadow mode that would have refused, each once.
+pub(crate) fn shadows(verdict: &Verdict) -> Vec<&str> {
+    let mut names: Vec<&str> =
+        verdict.shadow.iter().map(|policy| policy.policy.name.as_str()).collect();
+    // Several limits of one policy stand side by side.
+    names.dedup();
+    names
+}
+
 /// What the servers check requests with.
 #[derive(Clone)]
 pub(crate) struct Gate {

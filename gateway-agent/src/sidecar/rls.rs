@@ -14,11 +14,14 @@ use tonic::{
     Request, Response, Status,
     transport::{Server, server::Router},
 };
-use weir_proto::wire::{
-    self,
-    envoy::service::ratelimit::v3::{
-        RateLimitRequest, RateLimitResponse,
-        rate_limit_service_server::{RateLimitService, RateLimitServiceServer},
+use weir_proto::{
+    request::RequestError,
+    wire::{
+        self,
+        envoy::service::ratelimit::v3::{
+            RateLimitRequest, RateLimitResponse,
+            rate_limit_service_server::{RateLimitService, RateLimitServiceServer},
+        },
     },
 };
 
@@ -68,12 +71,19 @@ impl RateLimitService for Service {
     ) -> Result<Response<RateLimitResponse>, Status> {
         let request = request.into_inner();
         request::validate(&request).map_err(Status::invalid_argument)?;
-        let mut verdicts = Vec::with_capacity(request.descriptors.len());
-        for descriptor in &request.descriptors {
-            let hits = request::hits(&request, descriptor);
-            let described = request::describe(&request.domain, descriptor);
-            let described = described.map_err(|error| Status::invalid_argument(error.to_string()))?;
-            verdicts.push(self.gate.check(&described, hits).await);
+        // All are understood before the first counts, so that a refused call charges nothing.
+        let checks = request
+            .descriptors
+            .iter()
+            .map(|descriptor| {
+                let described = request::describe(&request.domain, descriptor)?;
+                Ok((described, request::hits(&request, descriptor)))
+            })
+            .collect::<Result<Vec<_>, RequestError>>()
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let mut verdicts = Vec::with_capacity(checks.len());
+        for (described, hits) in &checks {
+            verdicts.push(self.gate.check(described, *hits).await);
         }
         Ok(Response::new(response::of(&verdicts)))
     }

@@ -151,7 +151,9 @@ impl Settings {
         let unreadable = |reason: String| SettingsError::Unreadable { file: name.clone(), reason };
         let size = fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
         if size > MAX_FILE_BYTES {
-            return Err(unreadable(format!("it has {size} bytes; at most {MAX_FILE_BYTES} are read")));
+            return Err(unreadable(format!(
+                "it has {size} bytes; at most {MAX_FILE_BYTES} are read"
+            )));
         }
         let text = fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
         let file = toml::from_str(&text).map_err(|error| SettingsError::Malformed {

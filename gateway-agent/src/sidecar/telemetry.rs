@@ -8,7 +8,8 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
-use crate::{Agent, Outcome, Reason, Verdict};
+use super::gate::shadows;
+use crate::{Agent, Outcome, Reason, Verdict, headers::policy_name};
 
 const CHECKS: &str = "weir_agent_checks_total";
 const CHECK_DURATION: &str = "weir_agent_check_duration_seconds";
@@ -19,12 +20,25 @@ const LINK_UP: &str = "weir_agent_link_up";
 const FAILOVERS: &str = "weir_agent_failovers_total";
 const DECISION_AGE: &str = "weir_agent_decision_age_seconds";
 const COUNTERS: &str = "weir_agent_counters";
+const OVERFLOWED: &str = "weir_agent_overflowed_checks_total";
 const BUILD_INFO: &str = "weir_build_info";
 
 /// From a hit in the cache to the longest wait for a manager.
 const DURATION_BUCKETS: [f64; 14] = [
-    0.000_000_5, 0.000_001, 0.000_002, 0.000_005, 0.000_01, 0.000_025, 0.000_1, 0.000_5, 0.001,
-    0.002_5, 0.005, 0.01, 0.1, 1.0,
+    0.000_000_5,
+    0.000_001,
+    0.000_002,
+    0.000_005,
+    0.000_01,
+    0.000_025,
+    0.000_1,
+    0.000_5,
+    0.001,
+    0.002_5,
+    0.005,
+    0.01,
+    0.1,
+    1.0,
 ];
 
 const METADATA: Metadata<'static> =
@@ -47,7 +61,8 @@ impl Telemetry {
         let recorder = builder.build_recorder();
         describe(&recorder);
         let handle = recorder.handle();
-        let durations = recorder.register_histogram(&Key::from_static_name(CHECK_DURATION), &METADATA);
+        let durations =
+            recorder.register_histogram(&Key::from_static_name(CHECK_DURATION), &METADATA);
         let telemetry = Self { recorder, handle, durations };
         telemetry.gauge(BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))]).set(1.0);
         telemetry
@@ -55,10 +70,10 @@ impl Telemetry {
 
     /// Counts an answered check.
     pub(crate) fn checked(&self, verdict: &Verdict, took: Duration) {
-        let policy = verdict.limit.as_ref().map_or("", |limit| &*limit.policy);
+        let policy = policy_name(verdict).unwrap_or_default();
         let labels = [("verdict", verdict_label(verdict)), ("policy", policy)];
         self.counter(CHECKS, &labels).increment(1);
-        for policy in &verdict.shadow {
+        for policy in shadows(verdict) {
             self.counter(SHADOW, &[("policy", policy)]).increment(1);
         }
         self.durations.record(took);
@@ -80,6 +95,7 @@ impl Telemetry {
         self.gauge(UNSENT, &[]).set(float(status.unsent));
         self.gauge(COUNTERS, &[]).set(float(status.counters as u64));
         self.counter(FAILOVERS, &[]).absolute(status.failovers);
+        self.counter(OVERFLOWED, &[]).absolute(status.overflowed);
         if let Some(age) = status.decision_age {
             self.gauge(DECISION_AGE, &[]).set(age.as_secs_f64());
         }
@@ -88,8 +104,8 @@ impl Telemetry {
             for (link, up) in [("usage", manager.usage_up), ("decisions", manager.decisions_up)] {
                 self.gauge(LINK_UP, &[manager_label, ("link", link)]).set(f64::from(u8::from(up)));
             }
-            // An entry that the full table could not keep is lost for every manager alike.
-            self.counter(DROPPED, &[manager_label]).absolute(status.overflowed);
+            // What is dropped is dropped for all of them: the managers share one memory.
+            self.counter(DROPPED, &[manager_label]).absolute(status.dropped);
         }
     }
 
@@ -111,7 +127,8 @@ fn describe(recorder: &PrometheusRecorder) {
     };
     counter(CHECKS, "Checks answered, by verdict and by the policy that decided.");
     counter(SHADOW, "Requests that a policy in shadow mode would have refused.");
-    counter(DROPPED, "Usage entries that could not be kept because the table was full.");
+    counter(DROPPED, "Usage of ended windows given up before the manager had it.");
+    counter(OVERFLOWED, "Checks counted in a shared counter because the table was full.");
     counter(FAILOVERS, "Changes of the manager whose decisions are followed.");
     gauge(UNSENT, "Counters that changed since they were last reported.");
     gauge(COUNTERS, "Counters in the table.");
@@ -130,7 +147,6 @@ pub(crate) fn verdict_label(verdict: &Verdict) -> &'static str {
         Outcome::Allowed => "allowed",
         Outcome::Refused(Reason::Denied) => "denied",
         Outcome::Refused(Reason::Disconnected) => "disconnected",
-        Outcome::Refused(Reason::Invalid) => "invalid",
         Outcome::Refused(Reason::Limit) | Outcome::Pending { .. } => "limited",
     }
 }

@@ -57,6 +57,9 @@ pub fn settle(
     if limit.rolling() && !turn.fleet.incumbent() {
         return None;
     }
+    if !limit.rolling() && limit.window.end(start) <= turn.now {
+        return None;
+    }
     let at = counter.windows.iter().position(|w| w.start == start)?;
     let free = free(&limit, &mut counter.windows[at], turn.fleet, turn.now);
     let mut scene = Scene { ix, counter, limit, at, free };

@@ -43,7 +43,10 @@ impl Format {
     /// The format that the client would rather read: the first that it names, JSON without one.
     pub(super) fn accepted(headers: &HeaderMap) -> Format {
         let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-        accept.into_iter().flat_map(|list| list.split(',')).find_map(Format::named)
+        accept
+            .into_iter()
+            .flat_map(|list| list.split(','))
+            .find_map(Format::named)
             .unwrap_or(Format::Json)
     }
 
@@ -88,19 +91,19 @@ impl<S: Sync> FromRequest<S> for Document {
                 ),
             ));
         };
-        let bytes = match tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), MAX_BODY))
-            .await
-        {
-            Ok(Ok(bytes)) => bytes,
-            Ok(Err(error)) => return Err(unreadable(&error)),
-            Err(_) => {
-                let detail = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
-                return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
-            }
-        };
-        let text = std::str::from_utf8(&bytes).map_err(|error| {
-            Problem::bad_request(format!("the body is not UTF-8: {error}"))
-        })?;
+        let bytes =
+            match tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), MAX_BODY)).await
+            {
+                Ok(Ok(bytes)) => bytes,
+                Ok(Err(error)) => return Err(unreadable(&error)),
+                Err(_) => {
+                    let detail =
+                        format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
+                    return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
+                }
+            };
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|error| Problem::bad_request(format!("the body is not UTF-8: {error}")))?;
         parse(format, text).map(Document).map_err(Problem::bad_request)
     }
 }

@@ -84,7 +84,9 @@ fn tags(headers: &HeaderMap, name: HeaderName) -> Result<Option<Tags>, Problem> 
 }
 
 fn malformed(name: &HeaderName) -> Problem {
-    Problem::bad_request(format!("the {name} header is not a list of entity tags like \"17\", or *"))
+    Problem::bad_request(format!(
+        "the {name} header is not a list of entity tags like \"17\", or *"
+    ))
 }
 
 #[cfg(test)]

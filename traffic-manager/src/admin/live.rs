@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
-use traffic_manager_core::CounterFilter;
+use traffic_manager_core::view::CounterFilter;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{

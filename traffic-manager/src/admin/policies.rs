@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
-use traffic_manager_core::{BoundView, Manager, Output, StoredPolicy};
+use traffic_manager_core::{Manager, Output, policies::StoredPolicy, view::BoundView};
 use weir_proto::{
     policy::{API_VERSION, Policy, parse_document},
     time::Time,

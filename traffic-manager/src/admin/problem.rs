@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use traffic_manager_core::PolicyWriteError;
+use traffic_manager_core::policies::PolicyWriteError;
 use utoipa::ToSchema;
 use weir_proto::policy::PolicyErrors;
 

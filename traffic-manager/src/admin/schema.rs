@@ -5,8 +5,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// What requests are limited, and how. The last of `limits`, `groups` needs one entry, except at
-/// level `deny`, which takes neither.
+/// Which requests are limited, and how. At level `deny` they are refused, and no `key`, `limits` or
+/// `groups` are given; at every other level at least one limit is.
 #[derive(ToSchema)]
 #[schema(as = Policy, example = json!({
     "name": "gold-subscription",

@@ -1,1 +1,324 @@
-//! x
+//! The admin API through its router, with a driver behind it.
+
+use axum::{
+    body::{Body, to_bytes},
+    http::{Method, Request, StatusCode, header},
+};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+use utoipa::OpenApi;
+
+use super::*;
+use crate::{
+    config::Settings,
+    driver,
+    stop::{Stopper, stop},
+};
+
+const POLICIES: &str = "/api/v1/policies";
+const GOLD: &str = "/api/v1/policies/gold";
+
+/// A manager without ports.
+struct Served {
+    router: Router,
+    readiness: Readiness,
+    stopper: Stopper,
+    driver: Driver,
+}
+
+fn serve() -> Served {
+    let settings = Settings { id: Some("tm-1".into()), ..Settings::default() };
+    let config = Config::resolve(settings).unwrap();
+    let telemetry = Telemetry::new().unwrap();
+    let (stopper, stop) = stop();
+    let (driver, _) = driver::start(&config, Arc::clone(&telemetry), stop);
+    let readiness = Readiness::default();
+    let admin = Admin::new(&config, driver.clone(), telemetry, readiness.clone());
+    Served { router: router(admin), readiness, stopper, driver }
+}
+
+struct Answer {
+    status: StatusCode,
+    kind: String,
+    etag: String,
+    text: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
+    }
+
+    /// The fields at fault; checks on the way that it is a problem document.
+    fn fields(&self) -> Vec<String> {
+        assert_eq!(self.kind, "application/problem+json");
+        let problem = self.json();
+        assert_eq!(problem["status"], self.status.as_u16());
+        let errors = problem["errors"].as_array().cloned().unwrap_or_default();
+        errors.iter().map(|error| error["field"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+impl Served {
+    async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let header = |name| {
+            let value = response.headers().get(name);
+            value.map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
+        };
+        let (kind, etag) = (header(header::CONTENT_TYPE), header(header::ETAG));
+        let status = response.status();
+        let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        Answer { status, kind, etag, text: String::from_utf8(bytes.to_vec()).unwrap() }
+    }
+
+    async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(Body::from(body.to_owned())).unwrap()).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.call("GET", path, &[], "").await
+    }
+
+    async fn json(&self, method: &str, path: &str, body: &Value) -> Answer {
+        self.call(method, path, &[("content-type", "application/json")], &body.to_string()).await
+    }
+}
+
+fn gold(requests: u64) -> Value {
+    json!({
+        "name": "gold", "level": "application", "key": ["application"],
+        "limits": [{ "requests": requests, "window": "1m" }],
+    })
+}
+
+#[tokio::test]
+async fn a_policy_lives_from_post_to_delete() {
+    let served = serve();
+    let made = served.json("POST", POLICIES, &gold(5)).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
+    assert!(made.etag.starts_with('"') && made.etag.ends_with('"'), "{}", made.etag);
+    assert_eq!(made.json()["bound"]["limits"][0]["limit"], 5);
+
+    let again = served.json("POST", POLICIES, &gold(6)).await;
+    assert_eq!(again.status, StatusCode::CONFLICT);
+    assert_eq!(again.json()["current_etag"], made.etag);
+
+    let list = served.get(POLICIES).await.json();
+    assert_eq!(list["apiVersion"], "weir/v1");
+    assert_eq!(list["policies"][0]["name"], "gold");
+
+    assert_eq!(served.call("DELETE", GOLD, &[], "").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(served.get(GOLD).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(served.call("DELETE", GOLD, &[], "").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_stale_writer_overwrites_nothing() {
+    let served = serve();
+    let first = served.json("POST", POLICIES, &gold(5)).await.etag;
+    let put = async |condition: (&str, &str), requests| {
+        let headers = [("content-type", "application/json"), condition];
+        served.call("PUT", GOLD, &headers, &gold(requests).to_string()).await
+    };
+    let second = put(("if-match", &first), 6).await;
+    assert_eq!(second.status, StatusCode::OK);
+    assert_ne!(second.etag, first);
+
+    let stale = put(("if-match", &first), 7).await;
+    assert_eq!(stale.status, StatusCode::PRECONDITION_FAILED);
+    assert_eq!(stale.json()["current_etag"], second.etag);
+    assert_eq!(put(("if-none-match", "*"), 7).await.status, StatusCode::PRECONDITION_FAILED);
+    let stale = served.call("DELETE", GOLD, &[("if-match", &first)], "").await;
+    assert_eq!(stale.status, StatusCode::PRECONDITION_FAILED);
+    assert_eq!(served.get(GOLD).await.json()["limits"][0]["requests"], 6);
+
+    let same = put(("if-match", &second.etag), 6).await;
+    assert_eq!((same.status, &same.etag), (StatusCode::OK, &second.etag), "equal = no new version");
+    let read = served.call("GET", GOLD, &[("if-none-match", &second.etag)], "").await;
+    assert_eq!((read.status, read.text.as_str()), (StatusCode::NOT_MODIFIED, ""));
+    let broken = put(("if-match", "5"), 8).await;
+    assert_eq!(broken.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn put_creates_only_when_asked_to() {
+    let served = serve();
+    assert_eq!(served.json("PUT", GOLD, &gold(5)).await.status, StatusCode::NOT_FOUND);
+    let mut nameless = gold(5);
+    nameless.as_object_mut().unwrap().remove("name");
+    let headers = [("content-type", "application/json"), ("if-none-match", "*")];
+    let made = served.call("PUT", GOLD, &headers, &nameless.to_string()).await;
+    assert_eq!(made.status, StatusCode::CREATED, "the path names it: {}", made.text);
+    let other = served.json("PUT", "/api/v1/policies/silver", &gold(5)).await;
+    assert_eq!(other.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(other.fields(), ["name"]);
+}
+
+#[tokio::test]
+async fn what_is_read_can_be_written_back() {
+    let served = serve();
+    served.json("POST", POLICIES, &gold(5)).await;
+    for kind in ["application/json", "application/yaml"] {
+        let read = served.call("GET", GOLD, &[("accept", kind)], "").await;
+        assert_eq!(read.kind, kind);
+        assert!(read.text.contains("bound"), "{}", read.text);
+        let headers = [("content-type", kind), ("if-match", &read.etag)];
+        let written = served.call("PUT", GOLD, &headers, &read.text).await;
+        assert_eq!((written.status, written.etag), (StatusCode::OK, read.etag), "{}", written.text);
+    }
+}
+
+#[tokio::test]
+async fn every_field_at_fault_is_named() {
+    let served = serve();
+    let wrong = json!({
+        "name": "a b", "level": "nowhere", "limits": [{ "requests": -1, "window": "1 minute" }],
+        "colour": "red",
+    });
+    let refused = served.json("POST", POLICIES, &wrong).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let fields = refused.fields();
+    for field in ["name", "level", "limits[0].requests", "limits[0].window", "colour"] {
+        assert!(fields.iter().any(|f| f == field), "{field} in {fields:?}");
+    }
+    assert_eq!(served.get(POLICIES).await.json()["policies"], json!([]));
+}
+
+#[tokio::test]
+async fn a_dry_run_tells_and_changes_nothing() {
+    let served = serve();
+    served.json("POST", POLICIES, &gold(5)).await;
+    let mut silver = gold(1);
+    silver["name"] = "silver".into();
+    let document = json!({ "apiVersion": "weir/v1", "policies": [gold(6), silver] });
+    let answer = served.json("POST", "/api/v1/policies:validate", &document).await;
+    let outcomes = json!([
+        { "name": "gold", "outcome": "replace" }, { "name": "silver", "outcome": "create" },
+    ]);
+    assert_eq!((answer.status, &answer.json()["policies"]), (StatusCode::OK, &outcomes));
+    let one = served.json("POST", "/api/v1/policies:validate", &gold(5)).await;
+    assert_eq!(one.json()["policies"][0]["outcome"], "unchanged");
+    let document = json!({ "apiVersion": "weir/v1", "policies": [{ "name": "x" }] });
+    let refused = served.json("POST", "/api/v1/policies:validate", &document).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(refused.fields().contains(&"policies[0].level".to_owned()), "{}", refused.text);
+    assert_eq!(served.get(POLICIES).await.json()["policies"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn bodies_are_bounded_and_typed() {
+    let served = serve();
+    let post = async |kind: &str, body: &str| {
+        served.call("POST", POLICIES, &[("content-type", kind)], body).await
+    };
+    let broken = post("application/json", "{\"name\": \"gold\",\n  oops").await;
+    assert_eq!(broken.status, StatusCode::BAD_REQUEST);
+    assert!(broken.json()["detail"].as_str().unwrap().contains("line 2"), "{}", broken.text);
+    let broken = post("text/yaml", "name: gold\nlevel: [").await;
+    assert_eq!(broken.status, StatusCode::BAD_REQUEST);
+    assert!(broken.json()["detail"].as_str().unwrap().contains("line"), "{}", broken.text);
+    let form = post("application/x-www-form-urlencoded", "a=b").await;
+    assert_eq!(form.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let untyped = served.call("POST", POLICIES, &[], "{}").await;
+    assert_eq!(untyped.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let huge = format!("{{\"name\": \"{}\"}}", "x".repeat(body::MAX_BODY));
+    let huge = post("application/json", &huge).await;
+    assert_eq!(huge.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(huge.fields().is_empty());
+    let yaml = "name: y\nlevel: api\nlimits: [{ requests: 1, window: 1s }]\n";
+    assert_eq!(post("application/yaml; charset=utf-8", yaml).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn unknown_paths_methods_and_parameters_are_problems() {
+    let served = serve();
+    for path in ["/api/v1/nothing", "/nothing", "/api/v1/conflicts", "/api/v1/policies/a/b"] {
+        let answer = served.get(path).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+        assert!(answer.fields().is_empty());
+    }
+    let answer = served.call("PATCH", POLICIES, &[], "").await;
+    assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert!(answer.fields().is_empty());
+    for query in ["limit=0", "limit=1001", "limit=x", "polcy=gold"] {
+        let answer = served.get(&format!("/api/v1/counters?{query}")).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}");
+        assert!(answer.fields().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_empty_manager_shows_itself() {
+    let served = serve();
+    assert_eq!(served.get("/api/v1/nodes").await.json()["nodes"][0]["id"], "tm-1");
+    assert_eq!(served.get("/api/v1/agents").await.json(), json!({ "agents": [] }));
+    let nothing = json!({ "counters": [], "truncated": false });
+    assert_eq!(served.get("/api/v1/counters?policy=gold&limit=5").await.json(), nothing);
+    let nothing = json!({ "decisions": [], "truncated": false });
+    assert_eq!(served.get("/api/v1/decisions").await.json(), nothing);
+    served.json("POST", POLICIES, &gold(5)).await;
+    let metrics = served.get("/metrics").await.text;
+    for line in ["weir_manager_policies 1", "weir_build_info{version=", "weir_manager_role{role="] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
+}
+
+#[tokio::test]
+async fn probes_follow_the_life_of_the_manager() {
+    let served = serve();
+    let ready = served.get("/readyz").await;
+    assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(ready.text.contains("gRPC"), "{}", ready.text);
+    assert_eq!(served.get("/healthz").await.status, StatusCode::OK);
+    served.readiness.listening();
+    assert_eq!(served.get("/readyz").await.status, StatusCode::OK);
+    served.readiness.leaving();
+    assert_eq!(served.get("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    served.stopper.stop();
+    // The driver has read the stop once it refuses a job.
+    while served.driver.with(|_, _, _| ()).await.is_ok() {}
+    assert_eq!(served.get("/healthz").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    let answer = served.get(POLICIES).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.fields().is_empty());
+}
+
+#[tokio::test]
+async fn pages_need_nothing_from_elsewhere() {
+    let served = serve();
+    for page in ["/", "/docs", "/assets/weir.css", "/assets/status.js", "/assets/docs.js"] {
+        let answer = served.get(page).await;
+        assert_eq!(answer.status, StatusCode::OK, "{page}");
+        assert!(!answer.text.contains("http://") && !answer.text.contains("https://"), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn the_description_matches_the_routes() {
+    let served = serve();
+    let described = served.get("/api/v1/openapi.json").await.json();
+    assert_eq!(described, serde_json::to_value(openapi::Api::openapi()).unwrap());
+    let mut operations = 0;
+    for (path, item) in described["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys() {
+            let method: Method = method.to_ascii_uppercase().parse().unwrap();
+            let path = path.replace("{name}", "absent");
+            let answer = served.call(method.as_str(), &path, &[], "").await;
+            let missing = answer.text.contains("nothing is at");
+            let allowed = answer.status != StatusCode::METHOD_NOT_ALLOWED;
+            assert!(allowed && !missing, "{method} {path} is described but not served");
+            operations += 1;
+        }
+    }
+    assert_eq!(operations, 10);
+    let text = described.to_string();
+    for reference in text.split("#/components/schemas/").skip(1) {
+        let name = reference.split('"').next().unwrap();
+        assert!(!described["components"]["schemas"][name].is_null(), "{name} is not described");
+    }
+}

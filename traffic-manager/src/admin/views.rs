@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
-use traffic_manager_core::{AgentView, BoundView, CounterView, DecisionView};
+use traffic_manager_core::view::{AgentView, BoundView, CounterView, DecisionView};
 use utoipa::ToSchema;
 use weir_proto::time::Time;
 
@@ -33,8 +33,8 @@ pub(super) struct Counter {
     limit_id: String,
     /// The values of the policy's key.
     key: Vec<String>,
-    /// Start of the window; for a sliding one, when the counter was opened.
-    window_start: String,
+    /// Start of the window, where it has one: a sliding one is always the last span.
+    window_start: Option<String>,
     /// End of the window, where it has one.
     window_end: Option<String>,
     /// The limit; absent if its policy is gone.
@@ -58,8 +58,8 @@ pub(super) struct AgentUse {
     used: u64,
     /// Refused.
     rejected: u64,
-    /// It may admit up to here.
-    ceiling: u64,
+    /// It may admit up to here, if a manager ever said so.
+    ceiling: Option<u64>,
 }
 
 impl From<CounterView> for Counter {
@@ -74,7 +74,7 @@ impl From<CounterView> for Counter {
             policy: view.key.policy().to_owned(),
             limit_id: view.key.limit().to_owned(),
             key: view.key.parts().map(str::to_owned).collect(),
-            window_start: instant(view.window.time()),
+            window_start: (view.window.0 > 0).then(|| instant(view.window.time())),
             window_end: view.ends.map(instant),
             limit: view.limit,
             used: view.used,

@@ -53,7 +53,11 @@ impl Client {
     /// `GET`; `None` if there is no such thing.
     pub(super) fn find(&self, path: &str) -> Result<Option<Answer>, ClientError> {
         let response = self.send(Method::GET, path, None, None)?;
-        if response.status() == StatusCode::NOT_FOUND { Ok(None) } else { answer(response).map(Some) }
+        if response.status() == StatusCode::NOT_FOUND {
+            Ok(None)
+        } else {
+            answer(response).map(Some)
+        }
     }
 
     /// `GET` of what must be there.

@@ -47,7 +47,14 @@ fn managers(whole: &Value) -> Table {
 
 fn agents_table(whole: &Value) -> Table {
     let mut table = Table::new(&[
-        "AGENT", "GROUP", "FOLLOWS", "CONNECTED", "MEMBER", "REVISION", "UNSENT", "DROPPED",
+        "AGENT",
+        "GROUP",
+        "FOLLOWS",
+        "CONNECTED",
+        "MEMBER",
+        "REVISION",
+        "UNSENT",
+        "DROPPED",
         "LAST SEEN",
     ]);
     for agent in list(whole, "agents") {
@@ -79,7 +86,15 @@ pub(super) fn counters(
     let answer = client.get(&format!("/counters{}", query(filter)))?;
     output.print(out, &answer, |answer| {
         let mut table = Table::new(&[
-            "POLICY", "LIMIT", "KEY", "USED", "OF", "REJECTED", "EXHAUSTED", "AGENTS", "WINDOW ENDS",
+            "POLICY",
+            "LIMIT",
+            "KEY",
+            "USED",
+            "OF",
+            "REJECTED",
+            "EXHAUSTED",
+            "AGENTS",
+            "WINDOW ENDS",
         ]);
         for counter in list(answer, "counters") {
             let [policy, limit, key, used, of, rejected, exhausted, ends] = cells(

@@ -134,11 +134,15 @@ fn read(file: &Path) -> Result<Vec<Policy>, Failure> {
         let mut text = String::new();
         // One byte more than allowed is enough to be refused.
         let limit = MAX_DOCUMENT_BYTES as u64 + 1;
-        ("standard input".to_owned(), io::stdin().take(limit).read_to_string(&mut text).map(|_| text))
+        (
+            "standard input".to_owned(),
+            io::stdin().take(limit).read_to_string(&mut text).map(|_| text),
+        )
     } else {
         (file.display().to_string(), fs::read_to_string(file))
     };
-    let text = text.map_err(|error| Failure::Unreachable(format!("cannot read {name}: {error}")))?;
+    let text =
+        text.map_err(|error| Failure::Unreachable(format!("cannot read {name}: {error}")))?;
     parse_document(&text).map_err(|errors| {
         let lines: Vec<String> = errors.0.iter().map(|error| format!("  {error}")).collect();
         Failure::Refused(format!("{name} is not valid; nothing was changed\n{}", lines.join("\n")))
@@ -194,7 +198,8 @@ fn details(policy: &Value) -> Table {
                 for limit in list(value, "limits") {
                     let [id, bound] = cells(limit, ["id", "bound"]);
                     let accuracy = text(value, "accuracy");
-                    table.row(["bound".to_owned(), format!("at most {bound} of {id} ({accuracy})")]);
+                    table
+                        .row(["bound".to_owned(), format!("at most {bound} of {id} ({accuracy})")]);
                 }
             }
             _ => table.row([field.clone(), text(policy, field)]),

@@ -18,7 +18,8 @@ pub(super) fn serve(file: Option<&Path>, settings: Settings) -> Result<(), Failu
         .map_err(|error| Failure::Refused(format!("cannot start the runtime: {error}")))?;
     let result = runtime.block_on(async {
         // Registered before anything else runs: an early signal still ends us in good order.
-        let signal = signal().map_err(|e| Failure::Refused(format!("cannot catch signals: {e}")))?;
+        let signal =
+            signal().map_err(|e| Failure::Refused(format!("cannot catch signals: {e}")))?;
         serve::run(config, signal).await.map_err(|error| Failure::Refused(format!("{error:#}")))
     });
     // What is left does not hold the process up.

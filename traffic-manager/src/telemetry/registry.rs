@@ -16,8 +16,14 @@ const COUNTERS: [(&str, &str); 9] = [
     ("weir_manager_usage_entries_total", "Counter entries in the merged usage frames."),
     ("weir_manager_decisions_total", "Decisions sent to agents, by kind."),
     ("weir_manager_refused_counters_total", "Counters refused because max_counters was reached."),
-    ("weir_manager_refused_frames_total", "Frames that broke the protocol; their stream was ended."),
-    ("weir_manager_malformed_frames_total", "Frames that could not be read; their stream was ended."),
+    (
+        "weir_manager_refused_frames_total",
+        "Frames that broke the protocol; their stream was ended.",
+    ),
+    (
+        "weir_manager_malformed_frames_total",
+        "Frames that could not be read; their stream was ended.",
+    ),
     ("weir_manager_subscribers_cut_off_total", "Subscribers cut off because they read too slowly."),
     ("weir_manager_clock_jumps_total", "Jumps of the wall clock, absorbed into manager time."),
     ("weir_manager_refused_connections_total", "Connections closed because there were too many."),

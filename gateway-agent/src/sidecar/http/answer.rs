@@ -10,7 +10,8 @@ use serde::Serialize;
 use super::problem::{Problem, QUOTA_EXCEEDED};
 use crate::{
     LimitStatus, Outcome, RateLimitHeaders, Reason, Verdict,
-    headers::{retry_after, whole_seconds},
+    headers::{policy_name, retry_after, whole_seconds},
+    sidecar::gate::shadows,
 };
 
 /// The body of an allowed check. What is absent was not met: a request that meets no limit is just
@@ -59,20 +60,20 @@ fn allowed(verdict: &Verdict) -> Allowed<'_> {
     let limit = verdict.limit.as_ref();
     Allowed {
         allowed: true,
-        policy: limit.map(|limit| &*limit.policy),
+        policy: policy_name(verdict),
         limit: limit.map(|limit| limit.amount),
         remaining: limit.map(|limit| limit.remaining),
         reset_seconds: limit.map(|limit| whole_seconds(limit.reset)),
         window_seconds: limit.map(|limit| limit.window.as_secs()),
         over_quota: verdict.over_quota,
-        shadow: verdict.shadow.iter().map(|policy| &**policy).collect(),
+        shadow: shadows(verdict),
     }
 }
 
 /// Why a request is refused; `None` for an allowed one.
 pub(super) fn refusal(verdict: &Verdict) -> Option<Problem> {
     let limit = verdict.limit.as_ref();
-    let name = limit.map_or_else(String::new, |limit| format!(" {:?}", &*limit.policy));
+    let name = policy_name(verdict).map_or_else(String::new, |name| format!(" {name:?}"));
     let mut problem = match verdict.outcome {
         Outcome::Allowed => return None,
         Outcome::Refused(Reason::Limit) | Outcome::Pending { .. } => limited(verdict, limit),
@@ -86,11 +87,8 @@ pub(super) fn refusal(verdict: &Verdict) -> Option<Problem> {
                  (on_disconnect: closed)."
             ),
         ),
-        Outcome::Refused(Reason::Invalid) => {
-            Problem::bad_request("An attribute or amount of the request breaks a bound.")
-        }
     };
-    problem.policy = limit.map(|limit| limit.policy.to_string());
+    problem.policy = policy_name(verdict).map(str::to_owned);
     Some(problem)
 }
 
@@ -99,7 +97,7 @@ fn limited(verdict: &Verdict, limit: Option<&LimitStatus>) -> Problem {
     let detail = match limit {
         Some(limit) => format!(
             "Policy {:?} allows {} per {} s ({}), and that is used up. Try again in {retry_after} s.",
-            &*limit.policy,
+            limit.policy.policy.name.as_str(),
             limit.amount,
             limit.window.as_secs(),
             &*limit.limit_id,
@@ -112,7 +110,7 @@ fn limited(verdict: &Verdict, limit: Option<&LimitStatus>) -> Problem {
         limit: limit.map(|limit| limit.amount),
         window_seconds: limit.map(|limit| limit.window.as_secs()),
         retry_after_seconds: Some(retry_after),
-        violated: limit.map(|limit| limit.policy.to_string()).into_iter().collect(),
+        violated: policy_name(verdict).map(str::to_owned).into_iter().collect(),
         ..Problem::new(StatusCode::TOO_MANY_REQUESTS, detail)
     }
 }

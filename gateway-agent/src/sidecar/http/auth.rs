@@ -73,18 +73,18 @@ pub(super) async fn auth(State(gate): State<Gate>, uri: Uri, headers: HeaderMap)
     with_headers(response, &verdict)
 }
 
-fn options(uri: &Uri) -> Result<Options, Problem> {
+fn options(uri: &Uri) -> Result<Options, Box<Problem>> {
     let parsed = Query::<Options>::try_from_uri(uri);
     match parsed.map(|Query(options)| options) {
         Ok(options) if options.refuse.is_none_or(|s| [401, 403, 429].contains(&s)) => Ok(options),
-        _ => Err(Problem::bad_request(
+        _ => Err(Problem::boxed(
             "The query of /v1/auth takes refuse=401, refuse=403 or refuse=429, and nothing else.",
         )),
     }
 }
 
 /// What the headers say of the request behind the sub-request.
-fn describe(headers: &HeaderMap) -> Result<Request<'_>, Problem> {
+fn describe(headers: &HeaderMap) -> Result<Request<'_>, Box<Problem>> {
     let first = |names: &[&str]| names.iter().find_map(|name| text(headers, name));
     let mut request = Request::new();
     if let Some(method) = first(&["x-original-method", "x-forwarded-method"]) {
@@ -125,11 +125,11 @@ fn with_attribute<'a>(
     mut request: Request<'a>,
     attribute: &str,
     value: Cow<'a, str>,
-) -> Result<Request<'a>, Problem> {
+) -> Result<Request<'a>, Box<Problem>> {
     let name = attribute.replace('-', "_");
     if Field::parse(&name).is_none() {
         let known = Field::ALL.map(|field| field.as_str().replace('_', "-")).join(", ");
-        return Err(Problem::bad_request(format!(
+        return Err(Problem::boxed(format!(
             "The header X-Weir-{attribute} names no attribute; known are {known}."
         )));
     }
@@ -177,7 +177,7 @@ fn hex(digit: u8) -> Option<u8> {
 }
 
 /// The client's address as the nearest proxy saw it.
-fn client(headers: &HeaderMap) -> Result<Option<IpAddr>, Problem> {
+fn client(headers: &HeaderMap) -> Result<Option<IpAddr>, Box<Problem>> {
     let from = |name: &str| headers.get(name).map(|value| lossy(value.as_bytes()));
     if let Some(ip) = from("x-real-ip") {
         return address("X-Real-IP", &ip).map(Some);
@@ -190,22 +190,22 @@ fn client(headers: &HeaderMap) -> Result<Option<IpAddr>, Problem> {
 }
 
 /// An address, which some proxies write with a port.
-fn address(header: &str, text: &str) -> Result<IpAddr, Problem> {
+fn address(header: &str, text: &str) -> Result<IpAddr, Box<Problem>> {
     let text = text.trim();
     let socket = || text.parse::<std::net::SocketAddr>().map(|address| address.ip());
     let bare = text.trim_start_matches('[').trim_end_matches(']');
     bare.parse().or_else(|_| socket()).map_err(|_| {
         let shown: String = text.chars().take(64).collect();
-        Problem::bad_request(format!("{header} holds {shown:?}, which is not an address."))
+        Problem::boxed(format!("{header} holds {shown:?}, which is not an address."))
     })
 }
 
-fn refused(error: &RequestError) -> Problem {
+fn refused(error: &RequestError) -> Box<Problem> {
     let status = match error {
         RequestError::TooMany { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         _ => StatusCode::BAD_REQUEST,
     };
-    Problem::new(status, error.to_string())
+    Box::new(Problem::new(status, error.to_string()))
 }
 
 #[cfg(test)]

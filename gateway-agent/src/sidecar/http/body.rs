@@ -1,10 +1,10 @@
 //! The body of a check: attributes and amounts, refused with the path of what is wrong.
 
-use std::{borrow::Cow, fmt, mem};
+use std::{borrow::Cow, fmt, marker::PhantomData, mem};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, MapAccess, Visitor},
+    de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 use weir_proto::{
     amount::{MAX_AMOUNT, Unit},
@@ -30,10 +30,12 @@ impl<'a> Check<'a> {
     /// Reads a body. The error names the field and, for unknown ones, what is known.
     pub(super) fn parse(body: &'a [u8]) -> Result<Self, String> {
         let mut reader = serde_json::Deserializer::from_slice(body);
-        let parsed: Body<'a> = serde_path_to_error::deserialize(&mut reader)
-            .map_err(|error| match error.path().to_string() {
-                path if path == "." => format!("The body is refused: {}", error.inner()),
-                path => format!("{path}: {}", error.inner()),
+        let Object::<Body<'a>>(parsed) =
+            serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+                match error.path().to_string() {
+                    path if path == "." => format!("The body is refused: {}", error.inner()),
+                    path => format!("{path}: {}", error.inner()),
+                }
             })?;
         reader.end().map_err(|error| format!("The body is refused: {error}"))?;
         Ok(Self { attributes: parsed.attributes, hits: parsed.amounts.0 })
@@ -44,7 +46,7 @@ impl<'a> Check<'a> {
         let mut request = self.attributes.request.clone();
         for descriptor in &self.attributes.descriptors {
             let entries: Vec<(&str, &str)> =
-                descriptor.iter().map(|entry| (&*entry.key.0, &*entry.value.0)).collect();
+                descriptor.iter().map(|Object(entry)| (&*entry.key.0, &*entry.value.0)).collect();
             request = request.descriptor(&entries);
         }
         request.check().map_err(ToString::to_string)?;
@@ -57,7 +59,7 @@ impl<'a> Check<'a> {
 struct Attributes<'a> {
     request: Request<'a>,
     /// Apart, for a request borrows the entries of its descriptors.
-    descriptors: Vec<Vec<Entry<'a>>>,
+    descriptors: Vec<Vec<Object<Entry<'a>>>>,
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Attributes<'a> {
@@ -95,7 +97,7 @@ impl<'a> Attributes<'a> {
             _ if Field::parse(name).is_some() => {
                 self.request.set(name, map.next_value::<Text<'a>>()?.0).map_err(A::Error::custom)
             }
-            _ => Err(A::Error::custom(format_args!("unknown attribute; known are {}", known()))),
+            _ => Err(A::Error::custom(unknown("attribute", name, &known()))),
         }
     }
 
@@ -115,6 +117,30 @@ impl<'a> Attributes<'a> {
 fn known() -> String {
     let fields = Field::ALL.map(Field::as_str).join(", ");
     format!("{fields}, headers, query, claims, descriptors")
+}
+
+fn unknown(what: &str, name: &str, known: &str) -> String {
+    let name: String = name.chars().take(64).collect();
+    format!("unknown {what} {name:?}; known are {known}")
+}
+
+/// A struct that may only be written as an object, not as an array of its fields.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Reader<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Reader<T> {
+            type Value = Object<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        from.deserialize_map(Reader(PhantomData))
+    }
 }
 
 /// One entry of a descriptor.
@@ -228,12 +254,12 @@ impl<'de> Deserialize<'de> for Amounts {
                 while let Some(name) = map.next_key::<String>()? {
                     if Unit::parse(&name).is_none() {
                         let known = Unit::ALL.map(Unit::as_str).join(", ");
-                        let message = format_args!("unknown amount; known are {known}");
-                        return Err(A::Error::custom(message));
+                        return Err(A::Error::custom(unknown("amount", &name, &known)));
                     }
                     amounts.0 = map.next_value()?;
                     if !(1..=MAX_AMOUNT).contains(&amounts.0) {
-                        let message = format_args!("is {}, not from 1 to {MAX_AMOUNT}", amounts.0);
+                        let value = amounts.0;
+                        let message = format_args!("{name} is {value}, not 1 to {MAX_AMOUNT}");
                         return Err(A::Error::custom(message));
                     }
                 }

@@ -33,11 +33,11 @@ pub(super) async fn check(State(gate): State<Gate>, request: Request) -> Respons
     }
 }
 
-async fn read(request: Request) -> Result<Bytes, Problem> {
+async fn read(request: Request) -> Result<Bytes, Box<Problem>> {
     let body = request.into_body();
     let too_large = || {
         let detail = format!("The body has more than {MAX_BODY} bytes.");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+        Box::new(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail))
     };
     if body.size_hint().lower() > MAX_BODY as u64 {
         return Err(too_large());
@@ -46,6 +46,9 @@ async fn read(request: Request) -> Result<Bytes, Problem> {
         Ok(Ok(body)) => Ok(body),
         // The reader does not say which; a connection that broke hears neither.
         Ok(Err(_)) => Err(too_large()),
-        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time.")),
+        Err(_) => {
+            let detail = "The body did not arrive in time.";
+            Err(Box::new(Problem::new(StatusCode::REQUEST_TIMEOUT, detail)))
+        }
     }
 }

@@ -26,7 +26,11 @@ pub(super) struct StatusBody {
     fleet: u32,
     counters: usize,
     unsent_usage: u64,
-    overflowed: u64,
+    /// Usage of ended windows given up before every manager had it.
+    dropped_usage: u64,
+    /// Checks counted in a shared counter because the table was full.
+    overflowed_checks: u64,
+    checks: u64,
     failovers: u64,
     manager_time_offset_ms: i64,
     managers: Vec<ManagerBody>,
@@ -85,10 +89,8 @@ pub(super) fn unready(status: &Status) -> Option<&'static str> {
 fn body(status: Status, urls: &[String]) -> StatusBody {
     let not_ready_because = unready(&status);
     let url = |index: usize| urls.get(index).cloned().unwrap_or_default();
-    let active = status.active.map(|index| ActiveManager {
-        url: url(index),
-        name: status.active_name,
-    });
+    let active =
+        status.active.map(|index| ActiveManager { url: url(index), name: status.active_name });
     let managers = status.managers.into_iter().enumerate().map(|(index, manager)| ManagerBody {
         url: url(index),
         name: manager.name,
@@ -113,7 +115,9 @@ fn body(status: Status, urls: &[String]) -> StatusBody {
         fleet: status.fleet,
         counters: status.counters,
         unsent_usage: status.unsent,
-        overflowed: status.overflowed,
+        dropped_usage: status.dropped,
+        overflowed_checks: status.overflowed,
+        checks: status.checks,
         failovers: status.failovers,
         manager_time_offset_ms: status.manager_time_offset_us / 1_000,
         managers: managers.collect(),

@@ -16,8 +16,7 @@ const MAX_DESCRIPTORS: usize = 64;
 /// The name under which Envoy sends the client's address.
 const REMOTE_ADDRESS: &str = "remote_address";
 
-/// Refuses what the reference service refuses, and what cannot be meant. Done before anything is
-/// counted, so that a refused call charges nothing.
+/// Refuses what the reference service refuses, and what cannot be meant.
 pub(super) fn validate(request: &RateLimitRequest) -> Result<(), String> {
     if request.domain.is_empty() {
         return Err("rate limit domain must not be empty".to_owned());
@@ -27,11 +26,15 @@ pub(super) fn validate(request: &RateLimitRequest) -> Result<(), String> {
         return Err("rate limit descriptor list must not be empty".to_owned());
     }
     if count > MAX_DESCRIPTORS {
-        return Err(format!("descriptors has {count} entries; at most {MAX_DESCRIPTORS} are allowed"));
+        return Err(format!(
+            "descriptors has {count} entries; at most {MAX_DESCRIPTORS} are allowed"
+        ));
     }
     for (index, descriptor) in request.descriptors.iter().enumerate() {
         if descriptor.entries.len() > MAX_ENTRIES {
-            return Err(format!("descriptors[{index}].entries has more than {MAX_ENTRIES} entries"));
+            return Err(format!(
+                "descriptors[{index}].entries has more than {MAX_ENTRIES} entries"
+            ));
         }
         if descriptor.is_negative_hits {
             return Err(format!("descriptors[{index}].is_negative_hits is not supported"));

@@ -45,7 +45,7 @@ fn status(verdict: &Verdict) -> DescriptorStatus {
 fn current_limit(limit: &LimitStatus) -> Option<RateLimit> {
     let unit = unit(limit.window)?;
     Some(RateLimit {
-        name: format!("{}/{}", limit.policy, limit.limit_id),
+        name: format!("{}/{}", limit.policy.policy.name, limit.limit_id),
         requests_per_unit: saturated(limit.amount),
         unit: unit.into(),
     })
@@ -69,11 +69,7 @@ fn unit(window: Duration) -> Option<Unit> {
 fn headers(verdicts: &[Verdict]) -> Vec<HeaderValue> {
     RateLimitHeaders::of_all(verdicts)
         .iter()
-        .map(|(name, value)| HeaderValue {
-            key: name.to_owned(),
-            value,
-            ..HeaderValue::default()
-        })
+        .map(|(name, value)| HeaderValue { key: name.to_owned(), value, ..HeaderValue::default() })
         .collect()
 }
 

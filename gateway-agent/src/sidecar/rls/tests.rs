@@ -1,0 +1,153 @@
+//! Envoy's service over a real connection, against an agent with policies.
+
+use tokio::net::TcpListener;
+use tonic::{Code, transport::server::TcpIncoming};
+use weir_proto::wire::envoy::{
+    extensions::common::ratelimit::v3::{RateLimitDescriptor, rate_limit_descriptor::Entry},
+    service::ratelimit::v3::{
+        rate_limit_response::{Code as Answer, rate_limit::Unit},
+        rate_limit_service_client::RateLimitServiceClient,
+    },
+};
+
+use super::*;
+use crate::fake_manager::FakeManager;
+
+const POLICIES: &str = "
+- { name: app, level: application, key: [application], limits: [{ requests: 2, window: 365d }] }
+- name: address
+  level: custom
+  match: 'request.domain == \"edge\"'
+  key: [ip]
+  limits: [{ requests: 100, window: 90d }]
+- name: generic
+  level: custom
+  match: 'request.descriptors[0].generic_key == \"slow\"'
+  limits: [{ requests: 1, window: 30d }]
+";
+
+type Client = RateLimitServiceClient<tonic::transport::Channel>;
+
+async fn started() -> (FakeManager, Client) {
+    let manager = FakeManager::start("tm-1", POLICIES).await;
+    let agent = FakeManager::agent(&[&manager]).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = server(Gate::new(agent)).await.unwrap();
+    tokio::spawn(router.serve_with_incoming(TcpIncoming::from(listener)));
+    let channel = tonic::transport::Channel::from_shared(url).unwrap().connect().await.unwrap();
+    (manager, Client::new(channel))
+}
+
+fn descriptor(entries: &[(&str, &str)]) -> RateLimitDescriptor {
+    let entry =
+        |(key, value): &(&str, &str)| Entry { key: (*key).to_owned(), value: (*value).to_owned() };
+    RateLimitDescriptor { entries: entries.iter().map(entry).collect(), ..Default::default() }
+}
+
+fn call(domain: &str, descriptors: Vec<RateLimitDescriptor>) -> RateLimitRequest {
+    RateLimitRequest { domain: domain.to_owned(), descriptors, hits_addend: 0 }
+}
+
+fn codes(response: &RateLimitResponse) -> (Answer, Vec<Answer>) {
+    let statuses = response.statuses.iter().map(|status| status.code()).collect();
+    (response.overall_code(), statuses)
+}
+
+fn header<'a>(response: &'a RateLimitResponse, name: &str) -> Option<&'a str> {
+    let header = response.response_headers_to_add.iter().find(|header| header.key == name);
+    header.map(|header| &*header.value)
+}
+
+#[tokio::test]
+async fn a_descriptor_is_limited_by_the_attribute_that_it_names() {
+    let (_manager, mut client) = started().await;
+    let ask = call("d", vec![descriptor(&[("application", "shop")])]);
+    for left in [1, 0] {
+        let response = client.should_rate_limit(ask.clone()).await.unwrap().into_inner();
+        assert_eq!(codes(&response), (Answer::Ok, vec![Answer::Ok]));
+        let status = &response.statuses[0];
+        let limit = status.current_limit.as_ref().unwrap();
+        assert_eq!((limit.requests_per_unit, limit.unit()), (2, Unit::Year));
+        assert!(limit.name.starts_with("app/requests"), "{}", limit.name);
+        assert_eq!(status.limit_remaining, left);
+        assert!(status.duration_until_reset.as_ref().unwrap().seconds > 0);
+        assert_eq!(header(&response, "retry-after"), None);
+    }
+    let response = client.should_rate_limit(ask).await.unwrap().into_inner();
+    assert_eq!(codes(&response), (Answer::OverLimit, vec![Answer::OverLimit]));
+    assert_eq!(header(&response, "ratelimit-policy"), Some(r#""app";q=2;w=31536000"#));
+    assert!(header(&response, "ratelimit").unwrap().starts_with(r#""app";r=0;t="#));
+    assert!(header(&response, "retry-after").is_some());
+}
+
+#[tokio::test]
+async fn each_descriptor_is_answered_and_one_refusal_is_enough() {
+    let (_manager, mut client) = started().await;
+    let both = call(
+        "edge",
+        vec![
+            descriptor(&[("generic_key", "slow")]),
+            descriptor(&[("remote_address", "192.0.2.7")]),
+            descriptor(&[("nothing", "known")]),
+        ],
+    );
+    client.should_rate_limit(both.clone()).await.unwrap();
+    let response = client.should_rate_limit(both).await.unwrap().into_inner();
+    let (over, ok) = (Answer::OverLimit, Answer::Ok);
+    assert_eq!(codes(&response), (over, vec![over, ok, ok]));
+    assert_eq!(response.statuses[0].current_limit.as_ref().unwrap().unit(), Unit::Month);
+    // Refused first, but the later ones still count; 90 days have no name at Envoy's.
+    assert_eq!(response.statuses[1].limit_remaining, 98);
+    assert_eq!(response.statuses[1].current_limit, None);
+    assert_eq!(response.statuses[2].duration_until_reset, None);
+    assert!(header(&response, "ratelimit").unwrap().contains(r#", "address";r=98"#));
+}
+
+#[tokio::test]
+async fn hits_come_from_the_descriptor_then_the_call_then_one() {
+    let (_manager, mut client) = started().await;
+    let address = || descriptor(&[("remote_address", "192.0.2.7")]);
+    let own = RateLimitDescriptor { hits_addend: Some(20), ..address() };
+    let request = RateLimitRequest { hits_addend: 5, ..call("edge", vec![address(), own]) };
+    let response = client.should_rate_limit(request).await.unwrap().into_inner();
+    let left: Vec<u32> = response.statuses.iter().map(|status| status.limit_remaining).collect();
+    assert_eq!(left, [95, 75]);
+    let response = client.should_rate_limit(call("edge", vec![address()])).await.unwrap();
+    assert_eq!(response.into_inner().statuses[0].limit_remaining, 74);
+}
+
+#[tokio::test]
+async fn what_cannot_be_meant_is_refused_before_anything_counts() {
+    let (_manager, mut client) = started().await;
+    let good = || descriptor(&[("application", "shop")]);
+    let negative = RateLimitDescriptor { is_negative_hits: true, ..good() };
+    let huge = RateLimitDescriptor { hits_addend: Some(u64::MAX), ..good() };
+    let address = descriptor(&[("remote_address", "nowhere")]);
+    for (request, reason) in [
+        (call("", vec![good()]), "domain must not be empty"),
+        (call("d", vec![]), "list must not be empty"),
+        (call("d", vec![good(); 65]), "at most 64"),
+        (call("d", vec![good(), descriptor(&[("k", "v"); 65])]), "descriptors[1].entries"),
+        (call("d", vec![good(), negative]), "is_negative_hits"),
+        (call("d", vec![good(), huge]), "hits_addend"),
+        (call("d", vec![good(), address]), "request.ip"),
+    ] {
+        let status = client.should_rate_limit(request).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert!(status.message().contains(reason), "{}", status.message());
+    }
+    let response = client.should_rate_limit(call("d", vec![good()])).await.unwrap().into_inner();
+    assert_eq!(response.statuses[0].limit_remaining, 1);
+}
+
+#[tokio::test]
+async fn a_value_that_a_client_stretches_is_still_limited() {
+    let (_manager, mut client) = started().await;
+    let long = "x".repeat(10_000);
+    let ask = call("d", vec![descriptor(&[("application", &long)])]);
+    for expected in [Answer::Ok, Answer::Ok, Answer::OverLimit] {
+        let response = client.should_rate_limit(ask.clone()).await.unwrap();
+        assert_eq!(response.into_inner().overall_code(), expected);
+    }
+}

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The highest ceiling that the agent of `slot` may have in force, by the books.
-pub fn ceiling(slot: &Slot, limit: &LimitInfo, fleet: &Fleet, start: WindowStart) -> u64 {
+pub(super) fn ceiling(slot: &Slot, limit: &LimitInfo, fleet: &Fleet, start: WindowStart) -> u64 {
     slot.book.unwrap_or_else(|| {
         let agent = fleet.agent(slot.agent);
         let begun = if limit.rolling() { slot.birth } else { start };

@@ -1,0 +1,77 @@
+// The status page: reads the public API every two seconds. Foreign text only ever becomes text nodes.
+const PERIOD = 2000;
+const at = (id) => document.getElementById(id);
+const element = (name, text, kind) => {
+  const node = document.createElement(name);
+  node.textContent = text ?? "";
+  if (kind) node.className = kind;
+  return node;
+};
+const read = async (path) => {
+  const answer = await fetch("/api/v1" + path, { headers: { accept: "application/json" } });
+  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+  return answer.json();
+};
+const table = (id, headings, rows, empty) => {
+  const head = element("tr");
+  head.append(...headings.map((heading) => element("th", heading)));
+  const body = rows.map((cells) => {
+    const row = element("tr");
+    row.append(...cells.map((cell) => (cell instanceof Node ? wrap(cell) : element("td", cell))));
+    return row;
+  });
+  if (rows.length) at(id).replaceChildren(head, ...body);
+  else at(id).replaceChildren(element("caption", empty, "soft"));
+};
+const wrap = (node) => {
+  const cell = element("td");
+  cell.append(node);
+  return cell;
+};
+const flag = (on, yes, no) => element("span", on ? yes : no, on ? "good" : "bad");
+const ago = (time) => {
+  const seconds = Math.max(0, Math.round((Date.now() - Date.parse(time)) / 1000));
+  return seconds < 90 ? `${seconds} s ago` : new Date(time).toLocaleString();
+};
+const limits = (policy) => {
+  const own = (policy.limits ?? []).map(({ window, algorithm, ...units }) =>
+    Object.entries(units).map(([unit, amount]) => `${amount} ${unit}`).join(" ") + ` / ${window}`);
+  if (policy.groups) own.push(`${policy.groups.length} conditional`);
+  return own.join(", ") || "refuses";
+};
+async function refresh() {
+  const [{ nodes }, { agents }, { policies }, { decisions, truncated }] = await Promise.all(
+    ["/nodes", "/agents", "/policies", "/decisions"].map(read));
+  const self = nodes.find((node) => node.self);
+  at("manager").textContent = `${self.id} · ${self.version}`;
+  const tiles = [["agents", agents.length], ["policies", policies.length], ["live counters", self.counters],
+    ["throttled now", decisions.length + (truncated ? "+" : "")]];
+  at("tiles").replaceChildren(...tiles.map(([name, value]) => {
+    const tile = element("div", "", "tile");
+    tile.append(element("b", value), element("span", name));
+    return tile;
+  }));
+  table("decisions", ["Policy", "Limit", "Key", "Used", "Of", "Until"], decisions.map((it) =>
+    [it.policy, it.limit_id, it.key.join(" · ") || "everybody", it.used, it.limit, new Date(it.until).toLocaleTimeString()]),
+    "Nobody.");
+  table("agents", ["Agent", "Group", "Usage link", "Follows", "Share", "Policies", "Checks", "Unsent", "Last seen"],
+    agents.map((it) => [it.id, it.gateway_group, flag(it.connected, "up", "down"), it.active_manager || "nobody",
+      flag(it.member, "member", "none"), "r" + it.policies_revision, it.checks, it.unsent, ago(it.last_seen)]),
+    "No agent has reported yet.");
+  table("nodes", ["Manager", "Roles", "Policies", "Counters", "Sessions", "Fleet", "Started"], nodes.map((it) =>
+    [it.id, it.roles.join(", "), `${it.policies} (r${it.policies_revision})`, it.counters, it.decision_sessions,
+      `${it.fleet.size} in view ${it.fleet.view}`, new Date(it.started).toLocaleString()]), "");
+  table("policies", ["Name", "Level", "Mode", "Key", "Limits", "Match"], policies.map((it) =>
+    [it.name, it.level, it.mode, (it.key ?? []).join(", "), limits(it), element("code", it.match)]),
+    "None yet: POST one to /api/v1/policies, or run traffic-manager policy apply -f FILE.");
+}
+async function loop() {
+  try {
+    await refresh();
+    at("live").replaceChildren(flag(true, "● live"));
+  } catch (error) {
+    at("live").replaceChildren(flag(false, "", `● no answer: ${error.message}`));
+  }
+  setTimeout(loop, PERIOD);
+}
+loop();

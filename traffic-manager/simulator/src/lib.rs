@@ -1,0 +1,24 @@
+//! Drives the real cores of agents and managers on a virtual clock over a virtual network.
+//!
+//! Pure and deterministic: one seed, one run. Whatever a schedule of faults does, the cores are the
+//! ones that serve requests in production; only time, sockets and chance are made up.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`chance`] | seeded randomness |
+//! | [`plan`] | a run: policies, fleet, traffic, faults |
+//! | [`world`] | the event loop and the nodes |
+//! | [`network`] | connections, delays, cuts, hangs |
+//! | [`outcome`] | what was admitted, against what was allowed |
+//! | [`fuzz`] | random plans |
+
+pub mod chance;
+pub mod fuzz;
+pub mod network;
+pub mod outcome;
+pub mod plan;
+pub mod world;
+
+pub use outcome::Outcome;
+pub use plan::{Fault, Plan, Traffic};
+pub use world::World;

@@ -1,0 +1,139 @@
+//! A run: policies, fleet, traffic and faults.
+
+use std::time::Duration;
+
+/// What happens to the world at some time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Fault {
+    /// The manager dies; its connections are reset.
+    KillManager(usize),
+    /// A dead manager starts, empty.
+    StartManager(usize),
+    /// The manager hangs: it neither reads nor writes, its sockets stay open.
+    FreezeManager(usize),
+    /// It goes on.
+    ThawManager(usize),
+    /// The agent dies; what it had not sent is lost.
+    KillAgent(usize),
+    /// A dead agent starts anew.
+    StartAgent(usize),
+    /// The agent says goodbye and ends.
+    StopAgent(usize),
+    /// Nothing passes between this agent and this manager.
+    Cut(usize, usize),
+    /// It does again.
+    Heal(usize, usize),
+    /// One connection of this agent to this manager is reset: 0 = decisions, 1 = usage.
+    Reset(usize, usize, u8),
+}
+
+/// Requests at one agent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Traffic {
+    /// Which agent.
+    pub agent: usize,
+    /// From when on.
+    pub from: Duration,
+    /// Until when.
+    pub to: Duration,
+    /// Requests per second, Poisson.
+    pub rate: f64,
+    /// Counter keys, drawn evenly.
+    pub keys: u64,
+}
+
+/// Everything that a run needs; equal plans give equal runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// For delays, arrivals, keys.
+    pub seed: u64,
+    /// How long the run takes.
+    pub length: Duration,
+    /// Managers, all started at 0.
+    pub managers: usize,
+    /// Agents started at 0 (others by [`Fault::StartAgent`]).
+    pub agents: usize,
+    /// Agents known in total.
+    pub spare_agents: usize,
+    /// Limit per window.
+    pub limit: u64,
+    /// Window length.
+    pub window: Duration,
+    /// Sliding instead of fixed windows.
+    pub sliding: bool,
+    /// `balanced` instead of `strict`.
+    pub balanced: bool,
+    /// How long an uncertain request waits.
+    pub max_wait: Duration,
+    /// One-way delay, least and most; evenly drawn.
+    pub delay: (Duration, Duration),
+    /// One message in so many is lost and sent again 200 ms later; 0 = none.
+    pub loss: u64,
+    /// Skew of each manager's clock, in milliseconds.
+    pub skew_ms: Vec<i64>,
+    /// How long managers reserve the share of the silent.
+    pub silent_hold: Duration,
+    /// Requests.
+    pub traffic: Vec<Traffic>,
+    /// What goes wrong, by time.
+    pub faults: Vec<(Duration, Fault)>,
+}
+
+impl Plan {
+    /// Two managers, `agents` agents, no faults, no traffic yet.
+    pub fn new(seed: u64, agents: usize, limit: u64, window: Duration, length: Duration) -> Self {
+        Plan {
+            seed,
+            length,
+            managers: 2,
+            agents,
+            spare_agents: 0,
+            limit,
+            window,
+            sliding: false,
+            balanced: false,
+            max_wait: Duration::from_millis(5),
+            delay: (Duration::from_micros(300), Duration::from_micros(700)),
+            loss: 0,
+            skew_ms: Vec::new(),
+            silent_hold: Duration::from_secs(30),
+            traffic: Vec::new(),
+            faults: Vec::new(),
+        }
+    }
+
+    /// The same rate at every agent, from the start to the end.
+    #[must_use]
+    pub fn steady(mut self, total_rate: f64) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "fleets are small")]
+        let rate = total_rate / self.agents as f64;
+        for agent in 0..self.agents {
+            let to = self.length;
+            self.traffic.push(Traffic { agent, from: Duration::from_secs(2), to, rate, keys: 1 });
+        }
+        self
+    }
+
+    /// Adds a fault.
+    #[must_use]
+    pub fn fault(mut self, at_ms: u64, fault: Fault) -> Self {
+        self.faults.push((Duration::from_millis(at_ms), fault));
+        self
+    }
+
+    /// The policy of the run, as JSON.
+    pub fn policy(&self) -> serde_json::Value {
+        serde_json::json!({
+            "name": "p",
+            "level": "application",
+            "key": ["application"],
+            "limits": [{
+                "requests": self.limit,
+                "window": format!("{}s", self.window.as_secs()),
+                "algorithm": if self.sliding { "sliding_window" } else { "fixed_window" },
+            }],
+            "accuracy": if self.balanced { "balanced" } else { "strict" },
+            "max_wait": format!("{}ms", self.max_wait.as_millis()),
+        })
+    }
+}

@@ -1,0 +1,255 @@
+//! Starting, stopping and driving the nodes.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use gateway_agent_core as agent_core;
+use traffic_manager_core as manager_core;
+use weir_proto::{
+    id::{AgentId, AgentLife, ManagerId, ManagerLife},
+    time::Time,
+    usage::AgentIdentity,
+};
+
+use super::{AgentNode, EPOCH_SECS, Event, ManagerNode, World};
+use crate::plan::Fault;
+
+impl ManagerNode {
+    pub(super) fn new(skew_ms: i64) -> Self {
+        ManagerNode {
+            core: None,
+            life: 0,
+            frozen: false,
+            held: Vec::new(),
+            due: Time::MAX,
+            skew_ms,
+        }
+    }
+
+    pub(super) fn time(&self, now: Time) -> Time {
+        let micros = (now + Duration::from_secs(EPOCH_SECS)).as_micros();
+        Time::from_micros(micros.saturating_add_signed(self.skew_ms * 1_000))
+    }
+
+    /// The manager's life as it names it.
+    pub(super) fn identity(&self, index: usize) -> ManagerLife {
+        let id = format!("tm-{}", index + 1);
+        ManagerLife {
+            id: ManagerId::new(&id).unwrap_or_else(|e| panic!("{id} {e}")),
+            incarnation: self.life,
+        }
+    }
+}
+
+impl AgentNode {
+    pub(super) fn new() -> Self {
+        AgentNode {
+            core: None,
+            checker: None,
+            life: 0,
+            poked: Arc::new(AtomicBool::new(false)),
+            due: Time::MAX,
+            sessions: BTreeMap::new(),
+            usage: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+        }
+    }
+}
+
+impl World {
+    pub(super) fn start_manager(&mut self, i: usize) {
+        if self.managers[i].core.is_some() {
+            return;
+        }
+        self.lives += 1;
+        self.managers[i].life = self.lives;
+        self.managers[i].frozen = false;
+        let mut config = manager_core::Config::new(self.managers[i].identity(i));
+        config.silent_hold = self.plan.silent_hold;
+        let time = self.managers[i].time(self.now);
+        let mut core = manager_core::Manager::new(config, time);
+        let mut out = Vec::new();
+        if let Err(e) = core.create_policy(self.policy.clone(), time, &mut out) {
+            panic!("a new manager takes its first policy: {e}");
+        }
+        self.managers[i].core = Some(core);
+        self.plan_manager(i);
+    }
+
+    fn kill_manager(&mut self, i: usize) {
+        self.managers[i].core = None;
+        self.managers[i].held.clear();
+        self.managers[i].frozen = false;
+        for connection in 0..self.network.connections.len() {
+            let c = &self.network.connections[connection];
+            if c.manager == i && c.manager_open {
+                self.close_manager_end(connection, "reset");
+            }
+        }
+    }
+
+    pub(super) fn start_agent(&mut self, i: usize) {
+        if self.agents[i].core.is_some() {
+            return;
+        }
+        self.lives += 1;
+        let id = format!("gw-{}", i + 1);
+        let identity = AgentIdentity {
+            life: AgentLife {
+                id: AgentId::new(&id).unwrap_or_else(|e| panic!("{id} {e}")),
+                incarnation: self.lives,
+            },
+            gateway_group: String::new(),
+            version: String::new(),
+        };
+        let poked = Arc::clone(&self.agents[i].poked);
+        poked.store(false, Ordering::Relaxed);
+        let config = agent_core::Config::new(identity, self.plan.managers);
+        let waker = Arc::new(move || poked.store(true, Ordering::Relaxed));
+        let (core, checker) = agent_core::agent(config, waker, self.local());
+        let node = &mut self.agents[i];
+        node.core = Some(core);
+        node.checker = Some(checker);
+        node.life = self.lives;
+        node.sessions.clear();
+        node.usage.clear();
+        node.waiting.clear();
+        let life = node.life;
+        for manager in 0..self.plan.managers {
+            let pause = Duration::from_millis(50);
+            self.schedule(self.now, Event::UsageConnect { agent: i, life, manager, pause });
+        }
+        self.plan_agent(i);
+    }
+
+    fn kill_agent(&mut self, i: usize) {
+        self.agents[i].core = None;
+        self.agents[i].checker = None;
+        for connection in 0..self.network.connections.len() {
+            let c = &self.network.connections[connection];
+            if c.agent == i && c.agent_open {
+                self.close_agent_end(connection, "reset");
+            }
+        }
+    }
+
+    /// Does what is due at a manager, and notes when more will be.
+    pub(super) fn manager_due(&mut self, i: usize, life: u64) {
+        let node = &mut self.managers[i];
+        if node.life != life || node.frozen {
+            return;
+        }
+        let time = node.time(self.now);
+        node.due = Time::MAX;
+        let mut out = Vec::new();
+        if let Some(core) = &mut node.core {
+            if core.next_deadline().is_some_and(|at| at <= time) {
+                core.on_deadline(time, &mut out);
+            }
+        }
+        self.manager_out(i, out);
+        self.plan_manager(i);
+    }
+
+    pub(super) fn plan_manager(&mut self, i: usize) {
+        let node = &mut self.managers[i];
+        let Some(deadline) = node.core.as_ref().and_then(|c| c.next_deadline()) else { return };
+        let wait = deadline.since(node.time(self.now));
+        let at = self.now + wait;
+        if at < node.due {
+            node.due = at;
+            let life = node.life;
+            self.schedule(at, Event::ManagerDue(i, life));
+        }
+    }
+
+    pub(super) fn agent_due(&mut self, i: usize, life: u64) {
+        let local = self.local();
+        let node = &mut self.agents[i];
+        if node.life != life {
+            return;
+        }
+        node.due = Time::MAX;
+        let mut out = Vec::new();
+        if let Some(core) = &mut node.core {
+            if core.next_deadline().is_some_and(|at| at <= local) {
+                core.on_deadline(local, &mut out);
+            }
+        }
+        self.agent_out(i, out);
+        self.plan_agent(i);
+    }
+
+    pub(super) fn plan_agent(&mut self, i: usize) {
+        let local = self.local();
+        let node = &mut self.agents[i];
+        let Some(deadline) = node.core.as_ref().and_then(agent_core::Agent::next_deadline) else {
+            return;
+        };
+        let at = self.now + deadline.since(local);
+        if at < node.due {
+            node.due = at;
+            let life = node.life;
+            self.schedule(at, Event::AgentDue(i, life));
+        }
+    }
+
+    pub(super) fn tell_agent(&mut self, i: usize, input: agent_core::Input) {
+        let local = self.local();
+        let mut out = Vec::new();
+        if let Some(core) = &mut self.agents[i].core {
+            core.handle(input, local, &mut out);
+        }
+        self.agent_out(i, out);
+        self.plan_agent(i);
+    }
+
+    pub(super) fn tell_manager(&mut self, i: usize, input: manager_core::Input) {
+        let time = self.managers[i].time(self.now);
+        let mut out = Vec::new();
+        if let Some(core) = &mut self.managers[i].core {
+            core.handle(input, time, &mut out);
+        }
+        self.manager_out(i, out);
+        self.plan_manager(i);
+    }
+
+    pub(super) fn fault(&mut self, fault: Fault) {
+        match fault {
+            Fault::KillManager(i) => self.kill_manager(i),
+            Fault::StartManager(i) => self.start_manager(i),
+            Fault::FreezeManager(i) => self.managers[i].frozen = true,
+            Fault::ThawManager(i) => self.thaw(i),
+            Fault::KillAgent(i) => self.kill_agent(i),
+            Fault::StartAgent(i) => self.start_agent(i),
+            Fault::StopAgent(i) => {
+                self.tell_agent(i, agent_core::Input::Leave);
+                self.kill_agent(i);
+            }
+            Fault::Cut(agent, manager) => {
+                self.network.set_cut(agent, manager, true);
+                self.watch(agent, manager);
+            }
+            Fault::Heal(agent, manager) => self.network.set_cut(agent, manager, false),
+            Fault::Reset(agent, manager, kind) => self.reset(agent, manager, kind),
+        }
+    }
+
+    fn thaw(&mut self, i: usize) {
+        if !self.managers[i].frozen {
+            return;
+        }
+        self.managers[i].frozen = false;
+        for (connection, message) in std::mem::take(&mut self.managers[i].held) {
+            self.deliver(connection, true, message);
+        }
+        let life = self.managers[i].life;
+        self.schedule(self.now, Event::ManagerDue(i, life));
+    }
+}

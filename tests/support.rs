@@ -3,9 +3,12 @@
 #![allow(dead_code, reason = "every target uses its part")]
 
 pub(crate) mod envoy;
+pub(crate) mod fleet;
 pub(crate) mod http;
+pub(crate) mod load;
 pub(crate) mod peers;
 pub(crate) mod ports;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod upstream;
 pub(crate) mod wait;

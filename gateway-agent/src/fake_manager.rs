@@ -1,5 +1,5 @@
-//! A manager for tests: serves fixed policies to a fleet of one agent, which therefore owns every
-//! limit whole, and remembers what it was told.
+//! A manager for tests: serves fixed policies and remembers what it was told. A fleet of one owns
+//! every limit whole and is granted nothing; a larger one is granted whatever it asks for.
 #![expect(clippy::unwrap_used, reason = "only tests use it")]
 
 use std::{
@@ -23,7 +23,8 @@ use tonic::{
 use weir_proto::{
     policy::parse_document,
     wire::weir::v1::{
-        CreditFrame, DecisionFrame, ManagerHello, Member, PolicyUpdate, UsageAck, UsageFrame, View,
+        CreditEntry, CreditFrame, Decision, DecisionFrame, KeyDef, ManagerHello, Member,
+        PolicyUpdate, UsageAck, UsageFrame, View,
         decisions_server::{Decisions, DecisionsServer},
         usage_server::{Usage, UsageServer},
     },
@@ -58,7 +59,13 @@ pub(crate) struct FakeManager {
 }
 
 impl FakeManager {
+    /// Of a fleet of one agent.
     pub(crate) async fn start(name: &str, policies: &str) -> Self {
+        Self::of_fleet(1, name, policies).await
+    }
+
+    /// Tells the agent that so many share each limit.
+    pub(crate) async fn of_fleet(fleet: u32, name: &str, policies: &str) -> Self {
         let runtime =
             runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.spawn(TcpListener::bind("127.0.0.1:0")).await.unwrap().unwrap();
@@ -68,7 +75,7 @@ impl FakeManager {
         let put = parse_document(&text).unwrap();
         let put = put.iter().map(|policy| policy.to_json().to_string().into()).collect();
         let update = PolicyUpdate { revision: 7, full: true, put, deleted: Vec::new(), last: true };
-        let service = Service { name: name.to_owned(), update, told: told.clone() };
+        let service = Service { name: name.to_owned(), fleet, update, told: told.clone() };
         let service = Arc::new(service);
         let server = Server::builder()
             .add_service(UsageServer::from_arc(service.clone()))
@@ -120,6 +127,7 @@ pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
 
 struct Service {
     name: String,
+    fleet: u32,
     update: PolicyUpdate,
     told: Arc<Mutex<Told>>,
 }
@@ -161,6 +169,7 @@ impl Decisions for Service {
                 version: "test".to_owned(),
                 silent_hold_ms: 30_000,
             },
+            fleet: self.fleet,
             update: self.update.clone(),
             told: self.told.clone(),
             frames,
@@ -172,6 +181,7 @@ impl Decisions for Service {
 
 struct Session {
     hello: ManagerHello,
+    fleet: u32,
     update: PolicyUpdate,
     told: Arc<Mutex<Told>>,
     frames: mpsc::Sender<Result<DecisionFrame, Status>>,
@@ -189,7 +199,7 @@ impl Session {
             policies: Some(self.update.clone()),
             install: Some(View {
                 number: 1,
-                fleet: 1,
+                fleet: self.fleet,
                 members: vec![member],
                 proposer_id: self.hello.id.clone(),
                 proposer_incarnation: 1,
@@ -200,17 +210,34 @@ impl Session {
         self.told.lock().unwrap().credit.push(first);
         let mut next = snapshot;
         while self.frames.send(Ok(next)).await.is_ok() {
+            revision += 1;
+            next = self.frame(revision);
             match timeout(BEAT, upstream.message()).await {
-                Ok(Ok(Some(frame))) => self.told.lock().unwrap().credit.push(frame),
+                Ok(Ok(Some(frame))) => {
+                    if self.fleet > 1 {
+                        (next.keys, next.decisions) = grants(&frame);
+                    }
+                    self.told.lock().unwrap().credit.push(frame);
+                }
                 Ok(_) => return,
                 Err(_) => {}
             }
-            revision += 1;
-            next = self.frame(revision);
         }
     }
 
     fn frame(&self, revision: u64) -> DecisionFrame {
         DecisionFrame { revision, manager_ms: incarnation() / 1_000, ..DecisionFrame::default() }
     }
+}
+
+/// Grants every wish, under the agent's own names.
+fn grants(frame: &CreditFrame) -> (Vec<KeyDef>, Vec<Decision>) {
+    let wishes = frame.entries.iter().filter(|entry| entry.want > 0);
+    let grant = |entry: &CreditEntry| Decision {
+        key: entry.key,
+        window: entry.window,
+        ceiling: entry.used + entry.want,
+        ..Decision::default()
+    };
+    (frame.keys.clone(), wishes.map(grant).collect())
 }

@@ -114,3 +114,38 @@ fn with_headers<R>(mut response: http::Response<R>, verdict: &Verdict) -> http::
     }
     response
 }
+
+#[cfg(all(test, feature = "sidecar"))]
+mod tests {
+    use tower::{ServiceBuilder, ServiceExt, service_fn};
+
+    use super::*;
+    use crate::fake_manager::FakeManager;
+
+    const ONE: &str = "
+- { name: one, level: api, key: [path], limits: [{ requests: 1, window: 365d }] }
+";
+
+    #[tokio::test]
+    async fn a_service_is_asked_only_for_what_is_allowed() {
+        let manager = FakeManager::start("tm-1", ONE).await;
+        let agent = FakeManager::agent(&[&manager]).await;
+        let layer = LimitLayer::new(agent, |parts: &Parts| Request::new().path(parts.uri.path()));
+        let service = ServiceBuilder::new().layer(layer).service(service_fn(
+            async |request: http::Request<()>| {
+                Ok::<_, std::convert::Infallible>(http::Response::new(request.uri().to_string()))
+            },
+        ));
+        let call = async |path: &'static str| {
+            let request = http::Request::get(path).body(()).unwrap();
+            service.clone().oneshot(request).await.unwrap()
+        };
+        let allowed = call("/a").await;
+        assert_eq!((allowed.status(), &**allowed.body()), (StatusCode::OK, "/a"));
+        assert!(allowed.headers().contains_key("ratelimit"));
+        let refused = call("/a").await;
+        assert_eq!((refused.status(), &**refused.body()), (StatusCode::TOO_MANY_REQUESTS, ""));
+        assert!(refused.headers().contains_key("retry-after"));
+        assert_eq!(call("/b").await.status(), StatusCode::OK);
+    }
+}

@@ -8,6 +8,7 @@ use crate::{
     id::{AgentId, AgentLife, ManagerId, ManagerLife, NameError},
     key::{CounterKey, KeyError},
     share::View,
+    time::Time,
     usage::{AgentIdentity, KeyDef},
     wire::weir::v1 as wire,
 };
@@ -114,11 +115,21 @@ impl TryFrom<wire::View> for View {
             .into_iter()
             .map(|m| agent_life("view.members[].id", &m.id, m.incarnation))
             .collect::<Result<_, _>>()?;
+        bounded("view.lost", w.lost.len() as u64, MAX_MEMBERS as u64)?;
+        let lost = w
+            .lost
+            .into_iter()
+            .map(|l| {
+                let at = bounded("view.lost[].at_ms", l.at_ms, MAX_TIME_MS)?;
+                let life = agent_life("view.lost[].id", &l.id, l.incarnation)?;
+                Ok((life, Time::from_millis(at)))
+            })
+            .collect::<Result<_, WireError>>()?;
         let proposer = match w.proposer_id.as_str() {
             "" => None,
             id => Some(manager_life("view.proposer_id", id, w.proposer_incarnation)?),
         };
-        Ok(View { number: w.number, fleet: w.fleet, members, proposer })
+        Ok(View { number: w.number, fleet: w.fleet, members, lost, proposer })
     }
 }
 
@@ -129,6 +140,15 @@ impl From<View> for wire::View {
             fleet: v.fleet,
             proposer_incarnation: v.proposer.as_ref().map_or(0, |m| m.incarnation),
             proposer_id: v.proposer.map(|m| m.id.to_string()).unwrap_or_default(),
+            lost: v
+                .lost
+                .into_iter()
+                .map(|(life, at)| wire::Loss {
+                    id: life.id.to_string(),
+                    incarnation: life.incarnation,
+                    at_ms: at.as_millis(),
+                })
+                .collect(),
             members: v
                 .members
                 .into_iter()

@@ -19,6 +19,9 @@ pub struct View {
     pub fleet: u32,
     /// Who takes part, in rank order.
     pub members: Vec<AgentLife>,
+    /// Former members and when they were last known to live, oldest first. Whoever takes over must
+    /// have heard what they used.
+    pub lost: Vec<(AgentLife, Time)>,
     /// The manager that proposed it; `None` for the empty view.
     pub proposer: Option<ManagerLife>,
 }

@@ -7,17 +7,33 @@ use serde_json::Value;
 use ureq::{Agent, http::Request};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
+const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
 
-static AGENT: LazyLock<Agent> = LazyLock::new(|| {
+static AGENT: LazyLock<Agent> = LazyLock::new(|| agent(0));
+
+fn agent(idle_connections: usize) -> Agent {
     Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
-        .max_idle_connections(0)
+        .max_idle_connections(idle_connections)
         .proxy(None)
         .timeout_global(Some(TIMEOUT))
         .build()
         .into()
-});
+}
+
+/// A client that keeps its connection, as gateways do; for programs that are not restarted.
+pub(crate) struct Session(Agent);
+
+impl Session {
+    pub(crate) fn new() -> Self {
+        Self(agent(1))
+    }
+
+    pub(crate) fn post_json(&self, url: &str, body: &Value) -> Result<Response, String> {
+        send_with(&self.0, "POST", url, JSON, &body.to_string())
+    }
+}
 
 /// What came back, whatever the status.
 #[derive(Debug)]
@@ -54,17 +70,27 @@ pub(crate) fn send(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Result<Response, String> {
+    send_with(&AGENT, method, url, headers, body)
+}
+
+fn send_with(
+    agent: &Agent,
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Result<Response, String> {
     let mut request = Request::builder().method(method).uri(url);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
     let fault = |e: ureq::Error| format!("{method} {url}: {e}");
     let mut response = if body.is_empty() {
-        AGENT
+        agent
             .run(request.body(()).map_err(|e| e.to_string())?)
             .map_err(fault)?
     } else {
-        AGENT
+        agent
             .run(request.body(body).map_err(|e| e.to_string())?)
             .map_err(fault)?
     };
@@ -85,10 +111,5 @@ pub(crate) fn get(url: &str) -> Result<Response, String> {
 }
 
 pub(crate) fn post_json(url: &str, body: &Value) -> Result<Response, String> {
-    send(
-        "POST",
-        url,
-        &[("content-type", "application/json")],
-        &body.to_string(),
-    )
+    send("POST", url, JSON, &body.to_string())
 }

@@ -16,8 +16,11 @@ use tempfile::TempDir;
 use super::wait::wait_for;
 
 const TAIL_LINES: usize = 30;
+/// How a Rust program's panic begins in its log: `thread 'main' panicked at …`.
+const PANIC: &str = "panicked at";
 
-/// A running program. Dropping it kills it, and prints the end of its log if the test is failing.
+/// A running program. Dropping it kills it, prints the end of its log if the test is failing, and
+/// fails the test if the program ever panicked.
 pub(crate) struct Process {
     name: String,
     child: Mutex<Child>,
@@ -143,6 +146,14 @@ impl Drop for Process {
         // It may have ended by itself; there is nothing to do about any other error.
         let _ = child.kill();
         let _ = child.wait();
+        drop(child);
+        let log = self.log();
+        if let Some(at) = log.find(PANIC)
+            && !thread::panicking()
+        {
+            let report: Vec<&str> = log[at..].lines().take(TAIL_LINES).collect();
+            panic!("{} panicked:\n{}", self.name, report.join("\n"));
+        }
     }
 }
 

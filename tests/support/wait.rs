@@ -2,7 +2,7 @@
 
 use std::{
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use super::process::Process;
@@ -48,9 +48,42 @@ pub(crate) fn wait_until(
     wait_for(what, within, logs, || poll().then_some(()));
 }
 
+/// Waits until the present window of this length (a minute, an hour) has at least `room` left, so
+/// that it does not end in the middle of a test.
+pub(crate) fn wait_for_room(window: Duration, room: Duration) {
+    assert!(room < window, "{room:?} never fits into {window:?}");
+    wait_until("the window has room", window, &[], || {
+        window.as_secs_f64() - wall_clock().as_secs_f64() % window.as_secs_f64() >= room.as_secs_f64()
+    });
+}
+
+#[expect(clippy::disallowed_methods, reason = "windows are named by the wall clock")]
+fn wall_clock() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// The beat of a load: so many requests a second, and never a burst to catch up.
+pub(crate) struct Pace {
+    every: Duration,
+    next: Instant,
+}
+
+impl Pace {
+    pub(crate) fn new(every: Duration) -> Self {
+        Self { every, next: Instant::now() }
+    }
+
+    /// Returns when the next request is due.
+    pub(crate) fn beat(&mut self) {
+        let now = Instant::now();
+        pause_for(self.next.saturating_duration_since(now));
+        self.next = self.next.max(now) + self.every;
+    }
+}
+
 #[expect(
     clippy::disallowed_methods,
-    reason = "between two looks at a condition, with a deadline"
+    reason = "between two looks at a condition, with a deadline; and the beat of a load"
 )]
 fn pause_for(pause: Duration) {
     thread::sleep(pause);

@@ -70,6 +70,48 @@ async fn a_manager_that_accepts_and_says_nothing_delays_nobody() {
     assert!(!agent.status().managers[0].usage_up);
 }
 
+/// Of eight agents each, so that none may admit one unasked.
+const EIGHT: &str = "
+- name: eight
+  level: application
+  key: [application]
+  max_wait: 1s
+  limits: [{ requests: 8, window: 365d }]
+";
+
+#[tokio::test]
+async fn an_uncertain_request_waits_for_its_manager() {
+    let manager = FakeManager::of_fleet(8, "tm-1", EIGHT).await;
+    let agent = FakeManager::agent(&[&manager]).await;
+    assert!(!agent.check(&shop()).allowed(), "nothing is granted yet, and this one does not wait");
+    let patient = Request::new().application("patient");
+    let began = Instant::now();
+    assert!(agent.check_wait(&patient, 1).await.allowed());
+    assert!(began.elapsed() < Duration::from_millis(500), "woken, not timed out");
+    assert!(!agent.check_wait(&patient, 9).await.allowed(), "more than the limit never comes");
+}
+
+#[tokio::test]
+async fn waiting_ends() {
+    let manager = FakeManager::of_fleet(8, "tm-1", EIGHT).await;
+    let agent = FakeManager::agent(&[&manager]).await;
+    drop(manager);
+    let began = Instant::now();
+    assert!(!agent.check_wait(&shop(), 1).await.allowed());
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn too_many_waiters_do_not_wait() {
+    let manager = FakeManager::of_fleet(8, "tm-1", EIGHT).await;
+    let agent = FakeManager::agent(&[&manager]).await;
+    let _all = agent.inner.waiters.try_acquire_many(MAX_WAITERS as u32).unwrap();
+    let request = shop();
+    let mut check = std::pin::pin!(agent.check_wait(&request, 1));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(check.as_mut().poll(&mut context).is_ready());
+}
+
 #[tokio::test]
 async fn an_agent_that_is_shut_down_says_goodbye_and_brings_its_usage() {
     let manager = FakeManager::start("tm-1", THREE).await;

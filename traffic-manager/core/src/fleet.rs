@@ -29,6 +29,8 @@ pub type AgentIx = u32;
 
 /// Agents not heard of for this long after they went are forgotten, with what they may hold.
 const FORGET: Duration = Duration::from_secs(25 * 3600);
+/// Agents say something every 100 ms; keep-alive takes longer than this to notice a dead link.
+const ABRUPT: Duration = Duration::from_millis(500);
 /// Intervals of pledges remembered per agent.
 const PLEDGES: usize = 16;
 
@@ -47,10 +49,16 @@ pub struct AgentRecord {
     pub session: Option<StreamId>,
     /// Everything it holds is known, in the present session.
     pub ready: bool,
+    /// Since when its present session lasts.
+    pub since: Time,
     /// It followed another manager since this one installed its view.
     pub strayed: bool,
+    /// When both its connections broke in the middle of its talking: a crash, unless it is heard again.
+    pub ended: Option<Time>,
     /// It left, was superseded by a later life, or was silent for too long.
     pub gone: Option<Time>,
+    /// Member of the newest view known here.
+    pub member: bool,
     /// It said goodbye: it admits nothing more.
     pub left: bool,
     history: ShareHistory,
@@ -66,11 +74,22 @@ impl AgentRecord {
             usage: None,
             session: None,
             ready: false,
+            since: now,
             strayed: false,
+            ended: None,
             gone: None,
+            member: false,
             left: false,
             history: ShareHistory::default(),
             pledged: Vec::new(),
+        }
+    }
+
+    /// A connection closed. When none is left, and it was talking until then, it has probably crashed.
+    pub fn note_end(&mut self, now: Time) {
+        let talking = self.last_heard + ABRUPT > now;
+        if self.session.is_none() && self.usage.is_none() && talking {
+            self.ended = Some(now);
         }
     }
 
@@ -88,6 +107,11 @@ impl AgentRecord {
     /// Its present share.
     pub fn current_share(&self) -> Share {
         self.history.current()
+    }
+
+    /// Whether it may be granted ceilings: attached, and part of the view.
+    pub fn eligible(&self) -> bool {
+        self.attached() && self.member
     }
 
     /// Whether it follows this manager and is fully known.
@@ -134,6 +158,8 @@ pub struct Fleet {
     highest: u64,
     incumbent: bool,
     minted: Time,
+    /// Windows begun by then may hold use that nobody alive has told: they are not granted from.
+    murky_until: Time,
     proposal: Option<Proposal>,
     review_at: Option<Time>,
 }
@@ -152,6 +178,7 @@ impl Fleet {
             highest: 0,
             incumbent: false,
             minted: Time::ZERO,
+            murky_until: Time::ZERO,
             proposal: None,
             review_at: None,
         }
@@ -185,6 +212,11 @@ impl Fleet {
     /// Whether this manager may grant whole limits.
     pub fn incumbent(&self) -> bool {
         self.incumbent
+    }
+
+    /// Whether this manager may grant the whole limit in windows begun at `start`.
+    pub fn sovereign(&self, start: Time) -> bool {
+        self.incumbent && start > self.murky_until
     }
 
     /// When it came to know every ceiling.
@@ -222,6 +254,7 @@ impl Fleet {
         };
         let record = &mut self.agents[ix as usize];
         record.last_heard = record.last_heard.max(now);
+        record.ended = None;
         if record.gone.is_some() && !record.left {
             // It was only silent. Its former ceilings may still be in force: they stay on the books.
             record.gone = None;
@@ -232,10 +265,13 @@ impl Fleet {
 
     fn admit(&mut self, identity: &AgentIdentity, now: Time) -> AgentIx {
         let ix = AgentIx::try_from(self.agents.len()).unwrap_or(AgentIx::MAX);
-        self.agents.push(AgentRecord::new(identity.clone(), now));
+        let mut record = AgentRecord::new(identity.clone(), now);
+        record.member = self.is_member(&identity.life);
+        self.agents.push(record);
         self.by_life.insert(identity.life.clone(), ix);
         if let Some(former) = self.latest.insert(identity.life.id.to_string(), ix) {
-            self.agents[former as usize].gone.get_or_insert(now);
+            let former = &mut self.agents[former as usize];
+            former.gone.get_or_insert(former.ended.unwrap_or(now));
             self.review(now);
         }
         ix
@@ -252,6 +288,7 @@ impl Fleet {
         let replaced = record.session.replace(session);
         record.identity = attach.identity;
         record.ready = false;
+        record.since = now;
         record.history = ShareHistory::from_eras(attach.eras);
         if attach.former_manager.is_some_and(|former| former != me) {
             record.strayed = true;
@@ -295,7 +332,7 @@ impl Fleet {
             if record.session == Some(session) {
                 record.session = None;
                 record.ready = false;
-                record.last_heard = now;
+                record.note_end(now);
             }
             self.abandon_proposal();
             self.review(now);

@@ -54,7 +54,8 @@ pub fn settle(
     turn: &mut Turn<'_>,
 ) -> Option<Time> {
     let limit = counter.limit.clone()?;
-    if limit.rolling() && !turn.fleet.incumbent() {
+    let rolling_from = turn.now - limit.window.duration();
+    if limit.rolling() && !turn.fleet.sovereign(rolling_from) {
         return None;
     }
     if !limit.rolling() && limit.window.end(start) <= turn.now {
@@ -70,7 +71,9 @@ pub fn settle(
         return None;
     }
     let recalled = scene.recall(deficit, turn);
-    if recalled == 0 && unmet > 0 && !scene.recalling(turn.fleet) {
+    // Whoever is not incumbent may be soon, and then there is more: nobody is turned away for good.
+    let last_word = turn.fleet.incumbent() && !scene.recalling(turn.fleet);
+    if recalled == 0 && unmet > 0 && last_word {
         return scene.exhaust(turn);
     }
     None
@@ -122,7 +125,7 @@ impl Scene<'_> {
         let mut needs: Vec<(usize, u64, u64)> = Vec::new();
         let mut weight = 0u64;
         for (i, slot) in window.slots.iter().enumerate() {
-            if slot.want == 0 || !turn.fleet.agent(slot.agent).attached() {
+            if slot.want == 0 || !turn.fleet.agent(slot.agent).eligible() {
                 continue;
             }
             let have = unused(slot, &self.limit, turn.fleet, start);

@@ -25,8 +25,8 @@ pub struct Outcome {
     pub messages: u64,
     /// Of these, with decisions or questions about ceilings.
     pub credit_messages: u64,
-    /// When the last admission of each window came, relative to when the limit was reached.
-    pub failovers: u64,
+    /// What happened when, if the plan asked for it.
+    pub log: Vec<(Time, String)>,
 }
 
 impl Outcome {

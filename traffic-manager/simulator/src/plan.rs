@@ -73,6 +73,8 @@ pub struct Plan {
     pub skew_ms: Vec<i64>,
     /// How long managers reserve the share of the silent.
     pub silent_hold: Duration,
+    /// Keep a log of what happened.
+    pub log: bool,
     /// Requests.
     pub traffic: Vec<Traffic>,
     /// What goes wrong, by time.
@@ -97,6 +99,7 @@ impl Plan {
             loss: 0,
             skew_ms: Vec::new(),
             silent_hold: Duration::from_secs(30),
+            log: false,
             traffic: Vec::new(),
             faults: Vec::new(),
         }

@@ -160,7 +160,6 @@ impl World {
                 break;
             }
             self.now = at;
-            if self.sequence > 3_000_000 { eprintln!("{at:?} {event:?}"); if self.sequence > 3_000_040 { panic!() } }
             self.happen(event);
         }
         self.outcome
@@ -202,6 +201,13 @@ impl World {
         self.queue.push(Reverse(Entry(at.max(self.now), self.sequence, event)));
     }
 
+    /// Notes what happened, when the plan asks for a log.
+    fn log(&mut self, text: impl FnOnce() -> String) {
+        if self.plan.log {
+            self.outcome.log.push((self.now, text()));
+        }
+    }
+
     fn local(&self) -> Time {
         self.now + LOCAL
     }
@@ -227,7 +233,10 @@ impl World {
                 self.usage_connect(agent, life, manager, pause);
             }
             Event::KeepAlive { connection } => self.keep_alive(connection),
-            Event::Fault(fault) => self.fault(fault),
+            Event::Fault(fault) => {
+                self.log(|| format!("{fault:?}"));
+                self.fault(fault);
+            }
         }
     }
 
@@ -256,7 +265,7 @@ impl World {
         } else {
             checker.try_check(&request, 1, local)
         };
-        self.tally(key, waiter.is_none(), &verdict);
+        self.tally(agent, key, waiter.is_none(), &verdict);
         if let agent_core::Outcome::Pending { wait } = verdict.outcome {
             let waiter = waiter.unwrap_or_else(|| self.wait(agent, self.now + wait));
             self.agents[agent].waiting.insert(waiter.id, (key, waiter.until));
@@ -275,7 +284,7 @@ impl World {
         Waiter { id, until }
     }
 
-    fn tally(&mut self, key: u64, first: bool, verdict: &agent_core::Verdict) {
+    fn tally(&mut self, agent: usize, key: u64, first: bool, verdict: &agent_core::Verdict) {
         let Some(limit) = &verdict.limit else { return };
         if first {
             *self.outcome.offered.entry((key, limit.start)).or_default() += 1;
@@ -286,6 +295,8 @@ impl World {
                 self.outcome.times.entry(key).or_default().push(self.now);
             }
             self.outcome.admitted += 1;
+            let text = || format!("agent {agent} admits key {key} in {}", limit.start.0 - EPOCH_SECS);
+            self.log(text);
         }
     }
 

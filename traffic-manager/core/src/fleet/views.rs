@@ -23,6 +23,12 @@ const SETTLE: Duration = Duration::from_millis(5);
 /// A proposal that lacks promises for so long is made anew.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// A member that was heard on the usage plane within this time of its end has told what it used, but
+/// for its last, unsent interval.
+const EARSHOT: Duration = Duration::from_secs(1);
+/// Lost members listed in a view.
+const LOST: usize = 64;
+
 /// A view under way.
 #[derive(Debug, Clone)]
 pub struct Proposal {
@@ -50,7 +56,8 @@ impl Fleet {
     }
 
     pub(super) fn review(&mut self, now: Time) {
-        self.review_at.get_or_insert(now + SETTLE);
+        let soon = now + SETTLE;
+        self.review_at = Some(self.review_at.map_or(soon, |at| at.min(soon)));
     }
 
     pub(super) fn abandon_proposal(&mut self) {
@@ -74,6 +81,7 @@ impl Fleet {
         }
         if void {
             self.void_pledges();
+            self.mark_members();
         }
         void
     }
@@ -92,14 +100,9 @@ impl Fleet {
             return None;
         }
         self.expire_silent(now);
-        let (members, fleet, complete) = self.desired(now)?;
+        let (mut view, complete) = self.desired(now)?;
         self.highest += 1;
-        let view = View {
-            number: self.highest,
-            fleet,
-            members,
-            proposer: Some(self.config.me.clone()),
-        };
+        view.number = self.highest;
         self.proposal = Some(Proposal {
             view: view.clone(),
             waiting: self.sessions.keys().copied().collect(),
@@ -133,12 +136,22 @@ impl Fleet {
     }
 
     fn install(&mut self, proposal: Proposal, from: Time, now: Time) {
+        // An incumbent has judged earlier losses already.
+        let judged: Option<BTreeSet<AgentLife>> =
+            self.incumbent.then(|| self.view.lost.iter().map(|(l, _)| l.clone()).collect());
         self.view = proposal.view;
         self.incumbent = true;
         if proposal.complete {
             self.minted = now;
+            let unheard = |(life, at): &(AgentLife, Time)| {
+                let known = judged.as_ref().is_some_and(|old| old.contains(life));
+                (!(known || self.heard_until(life, *at))).then_some(*at)
+            };
+            let murky = self.view.lost.iter().filter_map(unheard).max();
+            self.murky_until = self.murky_until.max(murky.unwrap_or(Time::ZERO));
         }
         let view = self.view.clone();
+        self.mark_members();
         for record in &mut self.agents {
             if record.attached() {
                 record.history.push(from, view.share(&record.identity.life));
@@ -146,6 +159,14 @@ impl Fleet {
                     record.strayed = false;
                 }
             }
+        }
+    }
+
+    /// Notes who is a member of the newest view. Only members are granted anything: whoever takes over
+    /// accounts for every member, and for nobody else.
+    fn mark_members(&mut self) {
+        for record in &mut self.agents {
+            record.member = self.view.members.contains(&record.identity.life);
         }
     }
 
@@ -190,50 +211,95 @@ impl Fleet {
         })
     }
 
-    /// Whether an agent that follows another manager reports a newer view than any known here.
-    fn newer_view_elsewhere(&self) -> bool {
+    /// Whether an agent that does not follow this manager knows a newer view; before founding a fleet,
+    /// whether any such agent lives at all: it may be part of one.
+    fn newer_view_elsewhere(&self, founding: bool, now: Time) -> bool {
         self.agents.iter().any(|a| {
-            a.gone.is_none()
-                && a.session.is_none()
-                && a.status.as_ref().is_some_and(|s| s.view_number > self.view.number)
+            let lives = a.gone.is_none() && a.session.is_none();
+            let newer = a.status.as_ref().is_some_and(|s| s.view_number > self.view.number);
+            lives && (newer || founding && a.last_heard + self.config.fence > now)
         })
     }
 
-    /// The view that should be proposed now: members, fleet, whether everybody is accounted for.
-    fn desired(&mut self, now: Time) -> Option<(Vec<AgentLife>, u32, bool)> {
-        let attached: BTreeSet<&AgentLife> =
-            self.agents.iter().filter(|a| a.attached()).map(|a| &a.identity.life).collect();
+    /// The view that should be proposed now, and whether everybody is accounted for.
+    fn desired(&mut self, now: Time) -> Option<(View, bool)> {
+        let attached: BTreeSet<AgentLife> =
+            self.agents.iter().filter(|a| a.attached()).map(|a| a.identity.life.clone()).collect();
         if attached.is_empty() || self.sessions.values().any(|ix| !self.agents[*ix as usize].ready) {
             return None;
         }
         let (missing, next) = self.missing(now);
-        let unknown = self.newer_view_elsewhere();
-        let fenced = self.view.number == 0 && now < self.started + self.config.fence;
-        if unknown || fenced || (missing > 0 && !self.incumbent) {
-            let again = if fenced { self.started + self.config.fence } else { now + PATIENCE };
-            self.review_at = Some(next.map_or(again, |n| n.min(again)));
+        let witness = self.view.members.iter().any(|l| attached.contains(l));
+        let retry = next.map_or(now + PATIENCE, |n| n.min(now + PATIENCE));
+        if !self.free_to_propose(missing, witness, now) {
+            self.review_at = Some(retry);
             return None;
         }
-        let mut members: Vec<AgentLife> = self.view.members.clone();
+        let newcomers: Vec<AgentLife> =
+            attached.iter().filter(|l| !self.view.members.contains(l)).cloned().collect();
+        let mut view = View { proposer: Some(self.config.me.clone()), ..self.view.clone() };
         if missing > 0 {
             // Extend: nobody's share changes, newcomers may only be granted ceilings.
-            self.review_at = next;
-            let newcomers: Vec<_> =
-                attached.iter().filter(|l| !members.contains(l)).map(|l| (*l).clone()).collect();
-            if newcomers.is_empty() {
-                return None;
-            }
-            members.extend(newcomers);
-            return Some((members, self.view.fleet, false));
+            self.review_at = Some(retry);
+            view.members.extend(newcomers.iter().cloned());
+            return (!newcomers.is_empty()).then_some((view, false));
         }
-        members.retain(|l| attached.contains(l));
-        members.extend(attached.iter().filter(|l| !self.view.members.contains(l)).map(|l| (*l).clone()));
-        let fleet = u32::try_from(members.len()).unwrap_or(u32::MAX);
+        view.members.retain(|l| attached.contains(l));
+        view.members.extend(newcomers);
+        view.fleet = u32::try_from(view.members.len()).unwrap_or(u32::MAX);
         let strayed = self.agents.iter().any(|a| a.attached() && a.strayed);
-        let unchanged = members == self.view.members && fleet == self.view.fleet;
+        let unchanged = view.members == self.view.members && view.fleet == self.view.fleet;
         if self.incumbent && unchanged && !strayed {
             return None;
         }
-        Some((members, fleet, true))
+        self.list_lost(&mut view, now);
+        Some((view, true))
+    }
+
+    /// Whether nobody else can be governing the fleet.
+    ///
+    /// An attached member of the newest view is the witness: any other manager would have needed it.
+    /// Without one this manager may only found a fleet, after it gave others time to show up.
+    fn free_to_propose(&mut self, missing: usize, witness: bool, now: Time) -> bool {
+        let founding = !witness && !(self.incumbent && missing == 0 && self.knows_the_lost(now));
+        if self.newer_view_elsewhere(founding, now) {
+            return false;
+        }
+        if founding {
+            let since = self.sessions.values().map(|ix| self.agents[*ix as usize].since).min();
+            let since = since.filter(|_| self.view.number > 0).unwrap_or(self.started);
+            return missing == 0 && since.max(self.started) + self.config.fence <= now;
+        }
+        missing == 0 || self.incumbent
+    }
+
+    /// Whether the usage of every lost member of the view was heard here until its end.
+    fn knows_the_lost(&self, now: Time) -> bool {
+        self.view.members.iter().all(|life| {
+            self.by_life.get(life).is_some_and(|ix| {
+                let record = &self.agents[*ix as usize];
+                record.attached() || self.heard_until(life, record.gone.unwrap_or(now))
+            })
+        })
+    }
+
+    fn heard_until(&self, life: &AgentLife, end: Time) -> bool {
+        self.by_life.get(life).is_some_and(|ix| {
+            let record = &self.agents[*ix as usize];
+            record.left || record.ended.is_some() || record.last_heard + EARSHOT >= end
+        })
+    }
+
+    /// Adds members that are gone to the list of the lost.
+    fn list_lost(&self, view: &mut View, now: Time) {
+        for life in &self.view.members {
+            if view.members.contains(life) {
+                continue;
+            }
+            let gone = self.by_life.get(life).and_then(|ix| self.agents[*ix as usize].gone);
+            view.lost.push((life.clone(), Time::from_millis(gone.unwrap_or(now).as_millis() + 1)));
+        }
+        let excess = view.lost.len().saturating_sub(LOST);
+        view.lost.drain(..excess);
     }
 }

@@ -20,13 +20,13 @@ pub(super) fn ceiling(slot: &Slot, limit: &LimitInfo, fleet: &Fleet, start: Wind
 /// Negative after a limit was lowered, or when agents were allowed to exceed it.
 pub fn free(limit: &LimitInfo, window: &mut WindowState, fleet: &Fleet, now: Time) -> i64 {
     let total = if limit.rolling() {
-        if !fleet.incumbent() {
+        if !fleet.sovereign(now - limit.window.duration()) {
             // Between views, rolling counters live on what their agents hold.
             return 0;
         }
         let spent = window.ring.spent(limit.window.duration(), now);
         signed(limit.amount) - signed(spent) - sum(limit, window, fleet, now, claim)
-    } else if fleet.incumbent() {
+    } else if fleet.sovereign(window.start.time()) {
         signed(limit.amount) - sum(limit, window, fleet, now, held)
     } else {
         sum(limit, window, fleet, now, brought)

@@ -22,6 +22,8 @@ pub(super) struct Session {
     names: Names,
     /// What it holds is still arriving.
     listing: bool,
+    /// Windows begun later were nobody's when it attached: what it holds of them is its own share.
+    pledged_before: Time,
 }
 
 impl Manager {
@@ -80,6 +82,7 @@ impl Manager {
         out: &mut Vec<Output>,
     ) -> bool {
         let life = attach.identity.life.clone();
+        let pledged_before = attach.pledged_until;
         match self.fleet.attach(session, attach, now) {
             Attached::Refused(reason) => {
                 self.totals.refused_frames += 1;
@@ -100,7 +103,8 @@ impl Manager {
         }
         let Some(agent) = self.fleet.session_agent(session) else { return false };
         let names = Names::default();
-        self.credit.insert(session, Session { agent, seq: 0, names, listing: true });
+        let opened = Session { agent, seq: 0, names, listing: true, pledged_before };
+        self.credit.insert(session, opened);
         self.feeds.open(session);
         let hello = self.hello();
         self.feeds.fill(session, |frame| frame.hello = Some(hello));
@@ -162,7 +166,7 @@ impl Manager {
         if slot.birth != entry.window {
             return;
         }
-        if state.listing {
+        if state.listing && name.time() <= state.pledged_before {
             // What it brings along is its own: the budget here neither grows nor shrinks by it.
             let share = self.fleet.agent(state.agent).share(name);
             let pledged = self.fleet.agent(state.agent).pledged(name);

@@ -95,7 +95,7 @@ impl Manager {
             let record = self.fleet.agent_mut(state.agent);
             if record.usage == Some(stream) {
                 record.usage = None;
-                record.last_heard = now;
+                record.note_end(now);
             }
         }
     }

@@ -26,6 +26,7 @@ impl World {
                 agent_core::Output::Credit(name, frame) => {
                     if let Some(connection) = self.agents[i].sessions.get(&name).copied() {
                         self.outcome.credit_messages += u64::from(!frame.entries.is_empty());
+                        self.log(|| credit_text(i, &frame));
                         self.send(connection, true, Message::Credit(frame));
                     }
                 }
@@ -35,7 +36,10 @@ impl World {
                     }
                 }
                 agent_core::Output::Wake => wake = true,
-                agent_core::Output::Policies(_) | agent_core::Output::Notice(_) => {}
+                agent_core::Output::Notice(notice) => {
+                    self.log(|| format!("agent {i}: {notice:?}"));
+                }
+                agent_core::Output::Policies(_) => {}
             }
         }
         if wake {
@@ -52,6 +56,8 @@ impl World {
                 }
                 manager_core::Output::Decide(stream, frame) => {
                     self.outcome.credit_messages += u64::from(!frame.decisions.is_empty());
+                    let agent = self.network.connections[index(stream)].agent;
+                    self.log(|| decision_text(i, agent, &frame));
                     self.send(index(stream), false, Message::Decision(frame));
                 }
                 manager_core::Output::CloseUsage(stream, why)
@@ -263,4 +269,44 @@ impl World {
 
 fn index(stream: StreamId) -> usize {
     usize::try_from(stream.0).unwrap_or(usize::MAX)
+}
+
+fn window(start: weir_proto::time::WindowStart) -> u64 {
+    start.0.saturating_sub(super::EPOCH_SECS)
+}
+
+fn credit_text(agent: usize, frame: &weir_proto::decision::CreditFrame) -> String {
+    use std::fmt::Write;
+    let mut text = format!("agent {agent} ->");
+    if let Some(attach) = &frame.attach {
+        let _ = write!(text, " attach view {} fleet {}", attach.view.number, attach.view.fleet);
+    }
+    for e in &frame.entries {
+        let start = window(e.window);
+        let _ = write!(text, " [{start}] used {} ceiling {} want {};", e.used, e.ceiling, e.want);
+    }
+    if frame.promised_view > 0 {
+        let _ = write!(text, " promises {}", frame.promised_view);
+    }
+    text
+}
+
+fn decision_text(
+    manager: usize,
+    agent: usize,
+    frame: &weir_proto::decision::DecisionFrame,
+) -> String {
+    use std::fmt::Write;
+    let mut text = format!("manager {manager} -> agent {agent}");
+    for d in &frame.decisions {
+        let start = window(d.window);
+        let _ = write!(text, " [{start}] ceiling {}{};", d.ceiling, if d.exhausted { "!" } else { "" });
+    }
+    if let Some(view) = &frame.propose {
+        let _ = write!(text, " proposes {} for {}", view.number, view.members.len());
+    }
+    if let Some((view, _)) = &frame.install {
+        let _ = write!(text, " installs {} fleet {}", view.number, view.fleet);
+    }
+    text
 }

@@ -31,6 +31,8 @@ pub type AgentIx = u32;
 const FORGET: Duration = Duration::from_secs(25 * 3600);
 /// Agents say something every 100 ms; keep-alive takes longer than this to notice a dead link.
 const ABRUPT: Duration = Duration::from_millis(500);
+/// After standing still a manager needs about this long to read what had queued up.
+const CATCH_UP: Duration = Duration::from_millis(300);
 /// Intervals of pledges remembered per agent.
 const PLEDGES: usize = 16;
 
@@ -160,6 +162,7 @@ pub struct Fleet {
     minted: Time,
     /// Windows begun by then may hold use that nobody alive has told: they are not granted from.
     murky_until: Time,
+    deaf_until: Time,
     proposal: Option<Proposal>,
     review_at: Option<Time>,
 }
@@ -179,6 +182,7 @@ impl Fleet {
             incumbent: false,
             minted: Time::ZERO,
             murky_until: Time::ZERO,
+            deaf_until: Time::ZERO,
             proposal: None,
             review_at: None,
         }
@@ -253,7 +257,9 @@ impl Fleet {
             None => self.admit(identity, now),
         };
         let record = &mut self.agents[ix as usize];
-        record.last_heard = record.last_heard.max(now);
+        if now >= self.deaf_until {
+            record.last_heard = record.last_heard.max(now);
+        }
         record.ended = None;
         if record.gone.is_some() && !record.left {
             // It was only silent. Its former ceilings may still be in force: they stay on the books.
@@ -310,10 +316,23 @@ impl Fleet {
         Attached::Welcome { replaced, void }
     }
 
+    /// A sign of life.
+    pub fn hear(&mut self, ix: AgentIx, now: Time) {
+        if now >= self.deaf_until {
+            self.agents[ix as usize].last_heard = now;
+        }
+    }
+
+    /// This manager stood still until now: what it reads next is old and proves nothing about who
+    /// lives.
+    pub fn stalled(&mut self, now: Time) {
+        self.deaf_until = now + CATCH_UP;
+    }
+
     /// The agent says that it is `time` by manager time: windows begun by then are pledged here.
     pub fn pledge(&mut self, ix: AgentIx, time: Time, now: Time) {
+        self.hear(ix, now);
         let record = &mut self.agents[ix as usize];
-        record.last_heard = now;
         if let Some((_, to)) = record.pledged.last_mut() {
             *to = (*to).max(time);
         }

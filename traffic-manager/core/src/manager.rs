@@ -32,6 +32,9 @@ use usage::UsageStream;
 /// Sessions hear from the manager at least this often.
 const HEARTBEAT: Duration = Duration::from_millis(200);
 
+/// A heartbeat late by this much means that the process was stopped or starved.
+const STALL: Duration = Duration::from_millis(300);
+
 /// How a manager behaves.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -114,6 +117,7 @@ impl Manager {
 
     /// Takes one input; appends what must be done.
     pub fn handle(&mut self, input: Input, now: Time, out: &mut Vec<Output>) {
+        self.notice_stall(now);
         match input {
             Input::Usage(stream, frame) => self.on_usage(stream, frame, now, out),
             Input::UsageClosed(stream) => self.on_usage_closed(stream, now),
@@ -125,12 +129,23 @@ impl Manager {
 
     /// When [`Manager::on_deadline`] must be called next.
     pub fn next_deadline(&self) -> Option<Time> {
-        let heartbeat = (!self.credit.is_empty()).then_some(self.heartbeat_at);
-        [self.fleet.next_deadline(), self.timers.next(), heartbeat].into_iter().flatten().min()
+        [self.fleet.next_deadline(), self.timers.next(), Some(self.heartbeat_at)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// A heartbeat that is long overdue shows that the process stood still.
+    fn notice_stall(&mut self, now: Time) {
+        if self.heartbeat_at + STALL < now {
+            self.fleet.stalled(now);
+            self.heartbeat_at = now;
+        }
     }
 
     /// Does what is due.
     pub fn on_deadline(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.notice_stall(now);
         if let Some(announcement) = self.fleet.on_deadline(now) {
             self.announce(&announcement);
         }

@@ -75,8 +75,8 @@ impl Manager {
             self.merge(counter, state.agent, entry, frame.seq, state.live, now);
         }
         state.live |= frame.state_complete;
+        self.fleet.hear(state.agent, now);
         let record = self.fleet.agent_mut(state.agent);
-        record.last_heard = now;
         if frame.status.is_some() {
             record.status = frame.status;
         }

@@ -22,7 +22,7 @@ const APPLICATIONS: [&str; 6] = ["app-1", "app-2", "app-3", "app-4", "app-5", EX
 const EXHAUSTED: &str = "exhausted";
 /// The limit of `busy`: the load needs grants from its first second on, and reaches it while the
 /// managers change.
-const BUSY: u64 = 150;
+const BUSY: u64 = 100;
 /// The limit of `small`; an agent may spend an eighth of it without a grant.
 const SMALL: u64 = 40;
 
@@ -33,7 +33,7 @@ policies:
     level: application
     match: 'request.api == "busy"'
     key: [application]
-    limits: [ { requests: 150, window: 1h, algorithm: fixed_window } ]
+    limits: [ { requests: 100, window: 1h, algorithm: fixed_window } ]
     accuracy: strict
   - name: small
     level: application
@@ -96,13 +96,18 @@ impl Scene {
     #[track_caller]
     fn wait_caught_up(&self, within: Duration) -> Duration {
         let began = Instant::now();
-        wait_for("the manager that returned has its peer's counters", within, &self.fleet.processes(), || {
-            let peer = self.fleet.managers[1].used("busy")?;
-            let mine = self.fleet.managers[0].used("busy")?;
-            assert!(!peer.is_empty(), "nothing is counted");
-            let all = peer.iter().all(|(place, used)| mine.get(place) >= Some(used));
-            all.then(|| began.elapsed())
-        })
+        wait_for(
+            "the manager that returned has its peer's counters",
+            within,
+            &self.fleet.processes(),
+            || {
+                let peer = self.fleet.managers[1].used("busy")?;
+                let mine = self.fleet.managers[0].used("busy")?;
+                assert!(!peer.is_empty(), "nothing is counted");
+                let all = peer.iter().all(|(place, used)| mine.get(place) >= Some(used));
+                all.then(|| began.elapsed())
+            },
+        )
     }
 
     /// Ends the load and checks every promise.

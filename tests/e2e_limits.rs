@@ -60,9 +60,8 @@ fn one_agent_admits_a_hundred_of_a_hundred_and_fifty() {
     let plan = Plan { policies: PER_APPLICATION, agents: 1, ..Plan::default() };
     let fleet = Fleet::start(&plan);
     let (target, client) = (fleet.agents[0].target(), Session::new());
-    let answers: Vec<Response> = (0..150)
-        .map(|_| target.check(&client, "orders", "shop").expect("an answer"))
-        .collect();
+    let answers: Vec<Response> =
+        (0..150).map(|_| target.check(&client, "orders", "shop").expect("an answer")).collect();
     let (allowed, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|a| a.status == 200);
     assert_eq!((allowed.len(), refused.len()), (100, 50), "{answers:?}");
     println!("first refusal: {:?}", answers.iter().position(|a| a.status != 200));

@@ -103,7 +103,8 @@ fn dashboards_find_their_metrics() {
     for (manager, link, up) in
         [(one, "usage", 1.0), (one, "decisions", 1.0), (two, "usage", 1.0), (two, "decisions", 0.0)]
     {
-        let start = format!("weir_agent_link_up{{manager=\"127.0.0.1:{manager}\",link=\"{link}\"}}");
+        let start =
+            format!("weir_agent_link_up{{manager=\"127.0.0.1:{manager}\",link=\"{link}\"}}");
         assert_eq!(value(&agent, &start), Some(up), "{start} in\n{agent}");
     }
     for verdict in ["allowed", "limited"] {
@@ -139,7 +140,8 @@ fn prometheus_has_nothing_to_complain_about() {
         input.write_all(text.as_bytes()).expect("promtool reads");
         drop(input);
         let out = child.wait_with_output().expect("promtool ends");
-        let said = [out.stdout, out.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let said =
+            [out.stdout, out.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         assert!(out.status.success() && said.concat().is_empty(), "{}: {said:?}\n{text}", node.id);
     }
 }

@@ -41,9 +41,10 @@ fn wait_in_force(fleet: &Fleet, what: &str, wanted: impl Fn(&Response) -> bool) 
     let began = Instant::now();
     let client = Session::new();
     wait_until(&format!("{what} at every agent"), IN_FORCE, &fleet.processes(), || {
-        fleet.targets().iter().all(|target| {
-            wanted(&target.check(&client, "orders", "shop").expect("an answer"))
-        })
+        fleet
+            .targets()
+            .iter()
+            .all(|target| wanted(&target.check(&client, "orders", "shop").expect("an answer")))
     });
     began.elapsed()
 }
@@ -100,7 +101,10 @@ fn a_wrong_policy_is_refused_with_its_fields() {
         (json!({ "on_limit": "shrug" }), "on_limit"),
         (json!({ "max_wait": "1h" }), "max_wait"),
         (json!({ "limit": [] }), "limit"),
-        (json!({ "limits": [ { "requests": 5, "window": "1m", "colour": 1 } ] }), "limits[0].colour"),
+        (
+            json!({ "limits": [ { "requests": 5, "window": "1m", "colour": 1 } ] }),
+            "limits[0].colour",
+        ),
     ];
     for (change, field) in refused {
         let mut body = policy("broken", 5);
@@ -116,7 +120,8 @@ fn a_wrong_policy_is_refused_with_its_fields() {
         assert!(!why.is_empty(), "{field} is not named: {problem}");
     }
     assert_eq!(fleet.managers[0].get("/api/v1/policies").expect("a list")["policies"], json!([]));
-    let misspelt = http::get(&fleet.managers[0].url("/api/v1/counters?polcy=x")).expect("an answer");
+    let misspelt =
+        http::get(&fleet.managers[0].url("/api/v1/counters?polcy=x")).expect("an answer");
     assert_eq!(misspelt.status, 400, "{misspelt:?}");
     let body = json!({ "attributes": { "aplication": "shop" } });
     let unknown = http::post_json(&fleet.agents[0].url("/v1/check"), &body).expect("an answer");
@@ -250,9 +255,8 @@ fn without_managers_each_policy_says_what_happens() {
         manager.process().kill();
     }
     wait_until("the agents are on their own", SOON, &fleet.processes(), || {
-        let alone = |agent: &Node| {
-            agent.get("/v1/status").is_some_and(|status| status["isolated"] == true)
-        };
+        let alone =
+            |agent: &Node| agent.get("/v1/status").is_some_and(|status| status["isolated"] == true);
         fleet.agents.iter().all(alone)
     });
     let client = Session::new();

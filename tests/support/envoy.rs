@@ -12,15 +12,8 @@ pub(crate) fn envoy_binary() -> Result<PathBuf, String> {
 /// Starts Envoy; it is ready when its admin port answers `/ready` with 200.
 #[track_caller]
 pub(crate) fn start(program: &Path, bootstrap: &str) -> Process {
-    let args = [
-        "--config-yaml",
-        bootstrap,
-        "--use-dynamic-base-id",
-        "--concurrency",
-        "1",
-        "-l",
-        "warn",
-    ];
+    let args =
+        ["--config-yaml", bootstrap, "--use-dynamic-base-id", "--concurrency", "1", "-l", "warn"];
     Process::start("envoy", program, &args)
 }
 

@@ -42,14 +42,7 @@ impl Node {
         all.extend(["--listen-http".to_owned(), format!("127.0.0.1:{http}")]);
         all.extend(args.iter().cloned());
         let process = launch(id, &program, &all);
-        Self {
-            id: id.to_owned(),
-            grpc,
-            http,
-            program,
-            args: all,
-            process,
-        }
+        Self { id: id.to_owned(), grpc, http, program, args: all, process }
     }
 
     pub(crate) fn process(&self) -> &Process {
@@ -96,10 +89,7 @@ impl Node {
 
     /// For an agent: whom checks are sent to.
     pub(crate) fn target(&self) -> Target {
-        Target {
-            agent: self.id.clone(),
-            http: self.http,
-        }
+        Target { agent: self.id.clone(), http: self.http }
     }
 
     /// For an agent: the name of the manager that it follows.
@@ -178,11 +168,7 @@ impl Fleet {
         let agents: Vec<Node> = (1..=plan.agents)
             .map(|n| Node::start("gateway-agent", &format!("gw-{n}"), &args))
             .collect();
-        let fleet = Self {
-            managers,
-            agents,
-            _folder: folder,
-        };
+        let fleet = Self { managers, agents, _folder: folder };
         fleet.wait_settled();
         fleet
     }

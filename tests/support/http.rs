@@ -46,10 +46,7 @@ pub(crate) struct Response {
 impl Response {
     /// The first header of this name, in any case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, v)| &**v)
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| &**v)
     }
 
     /// The body as JSON.
@@ -86,22 +83,14 @@ fn send_with(
     }
     let fault = |e: ureq::Error| format!("{method} {url}: {e}");
     let mut response = if body.is_empty() {
-        agent
-            .run(request.body(()).map_err(|e| e.to_string())?)
-            .map_err(fault)?
+        agent.run(request.body(()).map_err(|e| e.to_string())?).map_err(fault)?
     } else {
-        agent
-            .run(request.body(body).map_err(|e| e.to_string())?)
-            .map_err(fault)?
+        agent.run(request.body(body).map_err(|e| e.to_string())?).map_err(fault)?
     };
     let text = |value: &ureq::http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into();
     Ok(Response {
         status: response.status().as_u16(),
-        headers: response
-            .headers()
-            .iter()
-            .map(|(k, v)| (k.to_string(), text(v)))
-            .collect(),
+        headers: response.headers().iter().map(|(k, v)| (k.to_string(), text(v))).collect(),
         body: response.body_mut().read_to_string().map_err(fault)?,
     })
 }

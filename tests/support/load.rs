@@ -77,12 +77,13 @@ impl Book {
             }
             Ok(response) if response.status == 429 => answers.refused += 1,
             Ok(response) => {
-                let what = format!("{target:?} {application}: {} {}", response.status, response.body);
+                let what =
+                    format!("{target:?} {application}: {} {}", response.status, response.body);
                 self.failures.push(what);
             }
-            Err(error) => self
-                .failures
-                .push(format!("{target:?} {application} after {took:?}: {error}")),
+            Err(error) => {
+                self.failures.push(format!("{target:?} {application} after {took:?}: {error}"))
+            }
         }
         false
     }
@@ -121,7 +122,12 @@ pub(crate) struct Load {
 
 impl Load {
     /// One thread per agent, with `per_second` checks each.
-    pub(crate) fn start(targets: &[Target], api: &str, applications: &[&str], per_second: u32) -> Self {
+    pub(crate) fn start(
+        targets: &[Target],
+        api: &str,
+        applications: &[&str],
+        per_second: u32,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let threads = targets.iter().cloned().map(|target| {
             let stop = Arc::clone(&stop);
@@ -140,10 +146,7 @@ impl Load {
                 book
             })
         });
-        Self {
-            threads: threads.collect(),
-            stop,
-        }
+        Self { threads: threads.collect(), stop }
     }
 
     /// Ends the load.

@@ -6,19 +6,13 @@ use std::{
 };
 
 /// The program that the environment variable names; `tests/run` installs it and sets the variable.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests/run tells where the peers are"
-)]
+#[expect(clippy::disallowed_methods, reason = "tests/run tells where the peers are")]
 pub(crate) fn peer(variable: &str, what: &str) -> Result<PathBuf, String> {
     let help = format!("run tests/run, or set {variable} to the program of {what}");
     match env::var_os(variable).map(PathBuf::from) {
         None => Err(format!("{what} is missing: {help}")),
         Some(path) if path.is_file() => Ok(path),
-        Some(path) => Err(format!(
-            "{variable}={}: no such program; {help}",
-            path.display()
-        )),
+        Some(path) => Err(format!("{variable}={}: no such program; {help}", path.display())),
     }
 }
 
@@ -28,10 +22,7 @@ pub(crate) fn promtool_binary() -> Result<PathBuf, String> {
 }
 
 /// A program that the system provides, from `PATH` or the administrator's folders.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "PATH tells where the system's programs are"
-)]
+#[expect(clippy::disallowed_methods, reason = "PATH tells where the system's programs are")]
 pub(crate) fn system_binary(name: &str) -> Result<PathBuf, String> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
@@ -58,10 +49,7 @@ pub(crate) fn or_skip<T>(peer: Result<T, String>) -> Option<T> {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the convention of every CI service"
-)]
+#[expect(clippy::disallowed_methods, reason = "the convention of every CI service")]
 fn in_ci() -> bool {
     env::var("CI").is_ok_and(|value| value == "true" || value == "1")
 }

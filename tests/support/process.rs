@@ -42,21 +42,14 @@ impl Process {
     /// Starts a program with an environment or a folder of its own.
     #[track_caller]
     pub(crate) fn start_command(name: &str, mut command: Command) -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("weir-test-")
-            .tempdir()
-            .expect("a folder");
+        let folder = tempfile::Builder::new().prefix("weir-test-").tempdir().expect("a folder");
         let log = File::create(folder.path().join("log")).expect("a log file");
         let errors = log.try_clone().expect("a second handle of the log");
         command.stdin(Stdio::null()).stdout(log).stderr(errors);
         let child = command
             .spawn()
             .unwrap_or_else(|e| panic!("{name}: cannot start {:?}: {e}", command.get_program()));
-        Self {
-            name: name.to_owned(),
-            child: Mutex::new(child),
-            folder,
-        }
+        Self { name: name.to_owned(), child: Mutex::new(child), folder }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -116,9 +109,7 @@ impl Process {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         let tail = lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n");
-        let state = self
-            .exit_status()
-            .map_or("running".to_owned(), |status| status.to_string());
+        let state = self.exit_status().map_or("running".to_owned(), |status| status.to_string());
         format!("--- {} ({state}) ---\n{tail}\n", self.name)
     }
 
@@ -131,9 +122,7 @@ impl Process {
     }
 
     fn child(&self) -> std::sync::MutexGuard<'_, Child> {
-        self.child
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.child.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -160,15 +149,10 @@ impl Drop for Process {
 /// A program of this workspace, as built by the profile of the running test.
 pub(crate) fn weir_binary(name: &str) -> Result<PathBuf, String> {
     let test = env::current_exe().map_err(|e| format!("cannot find the running test: {e}"))?;
-    let folder = test
-        .parent()
-        .and_then(Path::parent)
-        .ok_or("a test stands in deps/")?;
+    let folder = test.parent().and_then(Path::parent).ok_or("a test stands in deps/")?;
     let binary = folder.join(name);
     if binary.is_file() {
         return Ok(binary);
     }
-    Err(format!(
-        "{name} is not built: run tests/run, or cargo build --workspace --bins"
-    ))
+    Err(format!("{name} is not built: run tests/run, or cargo build --workspace --bins"))
 }

@@ -32,10 +32,7 @@ impl Valve {
     fn wait_open(&self) {
         let mut shut = self.state();
         while *shut {
-            shut = self
-                .changed
-                .wait(shut)
-                .unwrap_or_else(PoisonError::into_inner);
+            shut = self.changed.wait(shut).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -62,11 +59,7 @@ impl Proxy {
                 thread::spawn(move || serve(client, target, &gate));
             }
         });
-        Self {
-            port,
-            valve,
-            connections,
-        }
+        Self { port, valve, connections }
     }
 
     pub(crate) fn port(&self) -> u16 {

@@ -53,7 +53,8 @@ pub(crate) fn wait_until(
 pub(crate) fn wait_for_room(window: Duration, room: Duration) {
     assert!(room < window, "{room:?} never fits into {window:?}");
     wait_until("the window has room", window, &[], || {
-        window.as_secs_f64() - wall_clock().as_secs_f64() % window.as_secs_f64() >= room.as_secs_f64()
+        window.as_secs_f64() - wall_clock().as_secs_f64() % window.as_secs_f64()
+            >= room.as_secs_f64()
     });
 }
 

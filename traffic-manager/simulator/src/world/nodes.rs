@@ -70,6 +70,7 @@ impl World {
         self.lives += 1;
         self.managers[i].life = self.lives;
         self.managers[i].frozen = false;
+        self.managers[i].due = Time::MAX;
         let mut config = manager_core::Config::new(self.managers[i].identity(i));
         config.silent_hold = self.plan.silent_hold;
         let time = self.managers[i].time(self.now);
@@ -117,6 +118,7 @@ impl World {
         node.core = Some(core);
         node.checker = Some(checker);
         node.life = self.lives;
+        node.due = Time::MAX;
         node.sessions.clear();
         node.usage.clear();
         node.waiting.clear();

@@ -37,8 +37,12 @@ apiVersion: weir/v1
 policies:
   - name: per-application
     level: application
-    key: [application, api, resource, user, tenant]
+    key: [application]
     limits: [ { requests: 100, window: 1h, algorithm: fixed_window } ]
+  - name: long-keys
+    level: custom
+    key: [api, resource, user, tenant, path, method]
+    limits: [ { requests: 1000000, window: 1h, algorithm: fixed_window } ]
 ";
 
 fn fleet() -> Fleet {
@@ -191,7 +195,10 @@ async fn bogus_call(channel: &Channel, path: &'static str, message: Vec<u8>) -> 
     let mut client = tonic::client::Grpc::new(channel.clone()).max_decoding_message_size(64 * MIB);
     client.ready().await.expect("the connection stands");
     let path = PathAndQuery::from_static(path);
-    let request = Request::new(tokio_stream::once(message));
+    // The streams stay open on this side, so that only the server can end them.
+    let open = path.path().starts_with("/weir.");
+    let rest = tokio_stream::pending().take(usize::from(open));
+    let request = Request::new(tokio_stream::once(message).chain(rest));
     let call = async {
         let mut answers = client.streaming(request, path, raw::RawCodec).await?.into_inner();
         while let Some(answer) = answers.next().await {

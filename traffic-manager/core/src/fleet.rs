@@ -33,6 +33,9 @@ const FORGET: Duration = Duration::from_secs(25 * 3600);
 const ABRUPT: Duration = Duration::from_millis(500);
 /// After standing still a manager needs about this long to read what had queued up.
 const CATCH_UP: Duration = Duration::from_millis(300);
+/// For so long, at most, a crashed agent's ceilings stay reserved in windows that go on. It may have
+/// used of them what it had not sent yet: at most one flush interval.
+pub const CRASH_HOLD: Duration = Duration::from_secs(60);
 /// Intervals of pledges remembered per agent.
 const PLEDGES: usize = 16;
 
@@ -57,6 +60,8 @@ pub struct AgentRecord {
     pub strayed: bool,
     /// When both its connections broke in the middle of its talking: a crash, unless it is heard again.
     pub ended: Option<Time>,
+    /// When its last session with this manager ended.
+    pub followed_until: Option<Time>,
     /// It left, was superseded by a later life, or was silent for too long.
     pub gone: Option<Time>,
     /// Member of the newest view known here.
@@ -79,6 +84,7 @@ impl AgentRecord {
             since: now,
             strayed: false,
             ended: None,
+            followed_until: None,
             gone: None,
             member: false,
             left: false,
@@ -93,6 +99,12 @@ impl AgentRecord {
         if self.session.is_none() && self.usage.is_none() && talking {
             self.ended = Some(now);
         }
+    }
+
+    /// Whether it followed this manager when it ended: its ceilings are on the books here.
+    pub fn known_to_the_end(&self) -> bool {
+        let here = |end: Time| self.followed_until.is_some_and(|at| at + ABRUPT > end);
+        self.left || self.ended.is_some_and(here)
     }
 
     /// Whether its share of windows begun at `start` was handed to this manager.
@@ -218,9 +230,10 @@ impl Fleet {
         self.incumbent
     }
 
-    /// Whether this manager may grant the whole limit in windows begun at `start`.
-    pub fn sovereign(&self, start: Time) -> bool {
-        self.incumbent && start > self.murky_until
+    /// Whether this manager may grant the whole limit in windows begun at `start`. Windows in which
+    /// an agent was lost unseen are granted from again after [`CRASH_HOLD`].
+    pub fn sovereign(&self, start: Time, now: Time) -> bool {
+        self.incumbent && (start > self.murky_until || self.murky_until + CRASH_HOLD <= now)
     }
 
     /// When it came to know every ceiling.
@@ -350,6 +363,7 @@ impl Fleet {
             let record = &mut self.agents[ix as usize];
             if record.session == Some(session) {
                 record.session = None;
+                record.followed_until = record.ready.then_some(now);
                 record.ready = false;
                 record.note_end(now);
             }

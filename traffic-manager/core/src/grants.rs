@@ -55,7 +55,7 @@ pub fn settle(
 ) -> Option<Time> {
     let limit = counter.limit.clone()?;
     let rolling_from = turn.now - limit.window.duration();
-    if limit.rolling() && !turn.fleet.sovereign(rolling_from) {
+    if limit.rolling() && !turn.fleet.sovereign(rolling_from, turn.now) {
         return None;
     }
     if !limit.rolling() && limit.window.end(start) <= turn.now {

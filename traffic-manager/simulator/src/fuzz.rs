@@ -49,7 +49,38 @@ pub fn plan(seed: u64, menu: Menu) -> Plan {
     for _ in 0..chance.below(7) {
         fault(&mut plan, menu, &mut chance);
     }
+    keep_assumptions(&mut plan);
     plan
+}
+
+/// The bound assumes that a manager that starts without any state hears of every live agent within
+/// its fence: no agent is cut off from it then. Cuts that break this begin later.
+fn keep_assumptions(plan: &mut Plan) {
+    let fence = Duration::from_secs(2);
+    let starts: Vec<(usize, Duration)> = plan
+        .faults
+        .iter()
+        .filter_map(|(at, fault)| match fault {
+            Fault::StartManager(m) => Some((*m, *at)),
+            _ => None,
+        })
+        .collect();
+    let cuts: Vec<(usize, usize, Duration)> = plan
+        .faults
+        .iter()
+        .filter_map(|(at, fault)| match fault {
+            Fault::Cut(a, m) => Some((*a, *m, *at)),
+            _ => None,
+        })
+        .collect();
+    for (manager, start) in starts {
+        plan.faults.push((start, Fault::HealAll(manager)));
+        for (agent, m, at) in &cuts {
+            if *m == manager && *at >= start && *at < start + fence {
+                plan.faults.push((*at, Fault::Heal(*agent, manager)));
+            }
+        }
+    }
 }
 
 fn traffic(plan: &mut Plan, chance: &mut Chance) {

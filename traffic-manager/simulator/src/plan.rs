@@ -23,6 +23,8 @@ pub enum Fault {
     Cut(usize, usize),
     /// It does again.
     Heal(usize, usize),
+    /// Everybody can reach this manager again.
+    HealAll(usize),
     /// One connection of this agent to this manager is reset: 0 = decisions, 1 = usage.
     Reset(usize, usize, u8),
 }

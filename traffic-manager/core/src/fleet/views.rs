@@ -23,9 +23,6 @@ const SETTLE: Duration = Duration::from_millis(5);
 /// A proposal that lacks promises for so long is made anew.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A member that was heard on the usage plane within this time of its end has told what it used, but
-/// for its last, unsent interval.
-const EARSHOT: Duration = Duration::from_secs(1);
 /// Lost members listed in a view.
 const LOST: usize = 64;
 
@@ -36,6 +33,7 @@ pub struct Proposal {
     waiting: BTreeSet<StreamId>,
     latest: Time,
     complete: bool,
+    unbroken: bool,
     since: Time,
 }
 
@@ -108,6 +106,7 @@ impl Fleet {
             waiting: self.sessions.keys().copied().collect(),
             latest: now,
             complete,
+            unbroken: self.incumbent && self.witness(),
             since: now,
         });
         Some(Announcement::Propose(view))
@@ -136,19 +135,14 @@ impl Fleet {
     }
 
     fn install(&mut self, proposal: Proposal, from: Time, now: Time) {
-        // An incumbent has judged earlier losses already.
-        let judged: Option<BTreeSet<AgentLife>> =
-            self.incumbent.then(|| self.view.lost.iter().map(|(l, _)| l.clone()).collect());
         self.view = proposal.view;
         self.incumbent = true;
         if proposal.complete {
             self.minted = now;
-            let unheard = |(life, at): &(AgentLife, Time)| {
-                let known = judged.as_ref().is_some_and(|old| old.contains(life));
-                (!(known || self.heard_until(life, *at))).then_some(*at)
-            };
-            let murky = self.view.lost.iter().filter_map(unheard).max();
-            self.murky_until = self.murky_until.max(murky.unwrap_or(Time::ZERO));
+            // Whoever has governed all along, in the sight of a member, has every ceiling on its books.
+            if !proposal.unbroken {
+                self.murky_until = self.murky_until.max(self.murk());
+            }
         }
         let view = self.view.clone();
         self.mark_members();
@@ -229,7 +223,7 @@ impl Fleet {
             return None;
         }
         let (missing, next) = self.missing(now);
-        let witness = self.view.members.iter().any(|l| attached.contains(l));
+        let witness = self.witness();
         let retry = next.map_or(now + PATIENCE, |n| n.min(now + PATIENCE));
         if !self.free_to_propose(missing, witness, now) {
             self.review_at = Some(retry);
@@ -256,12 +250,17 @@ impl Fleet {
         Some((view, true))
     }
 
+    /// Whether a member of the newest view is attached here.
+    fn witness(&self) -> bool {
+        self.agents.iter().any(|a| a.attached() && a.member)
+    }
+
     /// Whether nobody else can be governing the fleet.
     ///
     /// An attached member of the newest view is the witness: any other manager would have needed it.
     /// Without one this manager may only found a fleet, after it gave others time to show up.
     fn free_to_propose(&mut self, missing: usize, witness: bool, now: Time) -> bool {
-        let founding = !witness && !(self.incumbent && missing == 0 && self.knows_the_lost(now));
+        let founding = !witness && !(self.incumbent && missing == 0 && self.knows_the_lost());
         if self.newer_view_elsewhere(founding, now) {
             return false;
         }
@@ -273,21 +272,32 @@ impl Fleet {
         missing == 0 || self.incumbent
     }
 
-    /// Whether the usage of every lost member of the view was heard here until its end.
-    fn knows_the_lost(&self, now: Time) -> bool {
+    /// Whether every lost member of the view was followed here until its end, so that its ceilings
+    /// are on the books.
+    fn knows_the_lost(&self) -> bool {
         self.view.members.iter().all(|life| {
             self.by_life.get(life).is_some_and(|ix| {
                 let record = &self.agents[*ix as usize];
-                record.attached() || self.heard_until(life, record.gone.unwrap_or(now))
+                record.attached() || record.known_to_the_end()
             })
         })
     }
 
-    fn heard_until(&self, life: &AgentLife, end: Time) -> bool {
-        self.by_life.get(life).is_some_and(|ix| {
-            let record = &self.agents[*ix as usize];
-            record.left || record.ended.is_some() || record.last_heard + EARSHOT >= end
-        })
+    /// Until when lost agents may have used more than is known here: those of the view, and any that
+    /// was a member somewhere.
+    fn murk(&self) -> Time {
+        let known = |life: &AgentLife| {
+            self.by_life
+                .get(life)
+                .is_some_and(|ix| self.agents[*ix as usize].known_to_the_end())
+        };
+        let listed = self.view.lost.iter().filter(|(life, _)| !known(life)).map(|(_, at)| *at);
+        let heard = self
+            .agents
+            .iter()
+            .filter(|a| a.status.as_ref().is_some_and(|s| s.fleet > 0) && !a.known_to_the_end())
+            .filter_map(|a| a.gone);
+        listed.chain(heard).max().unwrap_or(Time::ZERO)
     }
 
     /// Adds members that are gone to the list of the lost.

@@ -3,7 +3,7 @@
 use weir_proto::time::{Time, WindowStart};
 
 use crate::{
-    fleet::{AgentIx, AgentRecord, Fleet},
+    fleet::{AgentIx, AgentRecord, CRASH_HOLD, Fleet},
     ledger::{LimitInfo, Slot, WindowState},
 };
 
@@ -20,13 +20,13 @@ pub(super) fn ceiling(slot: &Slot, limit: &LimitInfo, fleet: &Fleet, start: Wind
 /// Negative after a limit was lowered, or when agents were allowed to exceed it.
 pub fn free(limit: &LimitInfo, window: &mut WindowState, fleet: &Fleet, now: Time) -> i64 {
     let total = if limit.rolling() {
-        if !fleet.sovereign(now - limit.window.duration()) {
+        if !fleet.sovereign(now - limit.window.duration(), now) {
             // Between views, rolling counters live on what their agents hold.
             return 0;
         }
         let spent = window.ring.spent(limit.window.duration(), now);
         signed(limit.amount) - signed(spent) - sum(limit, window, fleet, now, claim)
-    } else if fleet.sovereign(window.start.time()) {
+    } else if fleet.sovereign(window.start.time(), now) {
         signed(limit.amount) - sum(limit, window, fleet, now, held)
     } else {
         sum(limit, window, fleet, now, brought)
@@ -78,9 +78,9 @@ fn sum(
 
 /// Incumbent, fixed window: the most that the agent may have admitted when the window ends.
 fn held(part: &Part<'_>) -> i64 {
-    let Part { agent, slot, limit, start, minted, .. } = *part;
+    let Part { agent, slot, limit, start, minted, now } = *part;
     let used = slot.map_or(0, |s| s.used);
-    if agent.left {
+    if agent.left || agent.gone.is_some_and(|at| at + CRASH_HOLD <= now) {
         return signed(used);
     }
     let book = slot.and_then(|s| s.book);

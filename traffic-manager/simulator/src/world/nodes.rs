@@ -239,6 +239,11 @@ impl World {
                 self.watch(agent, manager);
             }
             Fault::Heal(agent, manager) => self.network.set_cut(agent, manager, false),
+            Fault::HealAll(manager) => {
+                for agent in 0..self.agents.len() {
+                    self.network.set_cut(agent, manager, false);
+                }
+            }
             Fault::Reset(agent, manager, kind) => self.reset(agent, manager, kind),
         }
     }

@@ -5,28 +5,33 @@
 mod raw;
 mod support;
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use raw::{Reply, http_request, talk};
 use serde_json::json;
 use support::{
     fleet::{Fleet, Node, Plan, SOON},
     http,
-    wait::wait_until,
+    wait::{wait_until, wall_clock},
 };
 use tokio::runtime::Runtime;
 use tokio_stream::StreamExt;
 use tonic::{Request, codegen::http::uri::PathAndQuery, transport::Channel};
-use weir_proto::wire::{
-    envoy::{
-        extensions::common::ratelimit::v3::{RateLimitDescriptor, rate_limit_descriptor::Entry},
-        service::ratelimit::v3::{
-            RateLimitRequest, rate_limit_service_client::RateLimitServiceClient,
+use weir_proto::{
+    key::CounterKey,
+    wire::{
+        envoy::{
+            extensions::common::ratelimit::v3::{
+                RateLimitDescriptor, rate_limit_descriptor::Entry,
+            },
+            service::ratelimit::v3::{
+                RateLimitRequest, rate_limit_service_client::RateLimitServiceClient,
+            },
         },
-    },
-    weir::v1::{
-        AgentIdentity, CreditFrame, KeyDef, UsageFrame, decisions_client::DecisionsClient,
-        usage_client::UsageClient,
+        weir::v1::{
+            AgentIdentity, CreditFrame, KeyDef, UsageFrame, decisions_client::DecisionsClient,
+            usage_client::UsageClient,
+        },
     },
 };
 
@@ -265,7 +270,8 @@ fn frames_that_break_the_protocol_are_refused() {
         let channel = channel(manager).await;
         for (n, frames) in lying_frames().into_iter().enumerate() {
             let mut client = UsageClient::new(channel.clone());
-            let answers = client.report(tokio_stream::iter(frames)).await;
+            let answers =
+                client.report(tokio_stream::iter(frames).chain(tokio_stream::pending())).await;
             let mut answers = answers.expect("the call is taken").into_inner();
             let mut end = answers.next().await;
             while let Some(Ok(_)) = end {
@@ -294,7 +300,8 @@ fn frames_that_break_the_protocol_are_refused() {
             ..Default::default()
         };
         let mut client = DecisionsClient::new(channel);
-        let answers = client.subscribe(tokio_stream::once(credit)).await;
+        let answers =
+            client.subscribe(tokio_stream::once(credit).chain(tokio_stream::pending())).await;
         let mut answers = answers.expect("the call is taken").into_inner();
         let end = answers.next().await;
         assert!(matches!(end, Some(Err(_))), "a session without an attachment: {end:?}");
@@ -305,14 +312,16 @@ fn frames_that_break_the_protocol_are_refused() {
     assert_eq!(nodes["nodes"][0]["fleet"]["members"], json!(["gw-1"]), "{nodes}");
 }
 
-/// What both sides keep at most, here.
+/// What a program keeps at most, here.
 const MAX_COUNTERS: u64 = 10_000;
 /// What is invented.
 const KEYS: u64 = 200_000;
 /// Descriptors of one call.
 const BATCH: u64 = 64;
+/// Counters in one usage frame, as agents send them.
+const FRAME: u64 = 4_000;
 
-async fn invent(client: &mut RateLimitServiceClient<Channel>, keys: std::ops::Range<u64>) {
+async fn invent(client: &mut RateLimitServiceClient<Channel>, keys: Range<u64>) {
     let mut next = keys.start;
     while next < keys.end {
         let batch = next..(next + BATCH).min(keys.end);
@@ -331,13 +340,17 @@ async fn invent(client: &mut RateLimitServiceClient<Channel>, keys: std::ops::Ra
 }
 
 #[test]
-fn invented_keys_do_not_exhaust_the_memory() {
-    const MOST: &[&str] = &["--max-counters", "10000"];
-    let plan = Plan { policies: POLICIES, agents: 1, manager_args: MOST, agent_args: MOST };
+fn invented_keys_do_not_exhaust_an_agent() {
+    let plan = Plan {
+        policies: POLICIES,
+        agents: 1,
+        agent_args: &["--max-counters", "10000"],
+        ..Plan::default()
+    };
     let fleet = Fleet::start(&plan);
     let agent = &fleet.agents[0];
-    let memory =
-        || -> Vec<u64> { [agent].into_iter().chain(&fleet.managers).map(Node::memory).collect() };
+    let nodes = || [agent].into_iter().chain(&fleet.managers);
+    let memory = || -> Vec<u64> { nodes().map(Node::memory).collect() };
     let runtime = Runtime::new().expect("a runtime");
     let mut client = RateLimitServiceClient::new(runtime.block_on(channel(agent)));
     let honest = json!({ "attributes": { "application": "honest" } });
@@ -350,21 +363,76 @@ fn invented_keys_do_not_exhaust_the_memory() {
         agent.get("/v1/status").is_some_and(|status| status["unsent_usage"] == 0)
     });
     let after = memory();
-    println!(
-        "KiB of the agent and both managers: {full:?} with {}, {after:?} with {KEYS} keys",
-        2 * MAX_COUNTERS
-    );
+    let few = 2 * MAX_COUNTERS;
+    println!("KiB of agent and managers: {full:?} with {few} keys, {after:?} with {KEYS}");
     let status = agent.get("/v1/status").expect("a status");
-    assert!(status["counters"].as_u64().is_some_and(|n| n <= MAX_COUNTERS + 16), "{status}");
+    // One shared counter for each limit comes on top.
+    assert!(status["counters"].as_u64().is_some_and(|n| n <= MAX_COUNTERS + 2), "{status}");
     assert!(status["overflowed_checks"].as_u64().is_some_and(|n| n > KEYS / 2), "{status}");
-    for manager in &fleet.managers {
-        let nodes = manager.get("/api/v1/nodes").expect("nodes");
-        let kept = nodes["nodes"][0]["counters"].as_u64();
-        assert!(kept.is_some_and(|n| n <= MAX_COUNTERS), "{nodes}");
-    }
     for (before, after) in full.iter().zip(&after) {
         assert!(*after < before + 40 * 1024, "memory grew: {full:?} → {after:?} KiB");
     }
     // Who was there before keeps a counter of its own.
+    assert_unharmed(&fleet);
+}
+
+/// An agent's report of counters that nobody ever saw.
+fn invented_frames() -> Vec<UsageFrame> {
+    let hour = wall_clock().as_secs() / 3600 * 3600;
+    let frame = |n: u64| {
+        let numbers = n * FRAME..(n + 1) * FRAME;
+        let key = |i: u64| {
+            let part = format!("invented-{i:08}");
+            CounterKey::new("per-application", "requests/1h/fixed_window", &[&part]).expect("a key")
+        };
+        let id = |i: u64| u32::try_from(i).expect("it fits");
+        UsageFrame {
+            identity: (n == 0).then(|| identity("inventor")),
+            seq: n + 1,
+            keys: numbers
+                .clone()
+                .map(|i| KeyDef { id: id(i), key: key(i).as_bytes().to_vec().into() })
+                .collect(),
+            entries: numbers.flat_map(|i| [i, hour, 1, 0]).collect(),
+            ..Default::default()
+        }
+    };
+    (0..KEYS / FRAME).map(frame).collect()
+}
+
+#[test]
+fn invented_counters_do_not_exhaust_a_manager() {
+    let plan = Plan {
+        policies: POLICIES,
+        agents: 1,
+        manager_args: &["--max-counters", "10000"],
+        ..Plan::default()
+    };
+    let fleet = Fleet::start(&plan);
+    let manager = &fleet.managers[0];
+    let honest = json!({ "attributes": { "application": "honest" } });
+    let check = fleet.agents[0].url("/v1/check");
+    assert_eq!(http::post_json(&check, &honest).expect("an answer").status, 200);
+    wait_until("the honest application is known", SOON, &fleet.processes(), || {
+        manager.used("per-application").is_some_and(|used| !used.is_empty())
+    });
+    let before = manager.memory();
+    Runtime::new().expect("a runtime").block_on(async {
+        let mut client = UsageClient::new(channel(manager).await);
+        let frames = invented_frames();
+        let last = frames.len() as u64;
+        let frames = tokio_stream::iter(frames).chain(tokio_stream::pending());
+        let mut acks = client.report(frames).await.expect("the call is taken").into_inner();
+        while acks.next().await.expect("an answer").expect("no error").seq < last {}
+        println!("KiB of the manager: {before}, then {}", manager.memory());
+        // Names of counters stay as long as the stream that told them.
+        assert!(manager.memory() < before + 120 * 1024, "{before} → {} KiB", manager.memory());
+    });
+    let nodes = manager.get("/api/v1/nodes").expect("nodes");
+    let kept = nodes["nodes"][0]["counters"].as_u64();
+    assert!(kept.is_some_and(|n| n <= MAX_COUNTERS), "{nodes}");
+    let metrics = http::get(&manager.url("/metrics")).expect("metrics").body;
+    let refused = format!("weir_manager_refused_counters_total {}", KEYS - MAX_COUNTERS + 1);
+    assert!(metrics.contains(&refused), "{refused} is not in\n{metrics}");
     assert_unharmed(&fleet);
 }

@@ -58,8 +58,9 @@ pub(crate) fn wait_for_room(window: Duration, room: Duration) {
     });
 }
 
+/// The time since 1970.
 #[expect(clippy::disallowed_methods, reason = "windows are named by the wall clock")]
-fn wall_clock() -> Duration {
+pub(crate) fn wall_clock() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 

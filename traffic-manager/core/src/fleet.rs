@@ -56,6 +56,8 @@ pub struct AgentRecord {
     pub ready: bool,
     /// Since when its present session lasts.
     pub since: Time,
+    /// Everything it held in windows begun by then is known here, whoever it was pledged to.
+    pub known_at: Time,
     /// It followed another manager since this one installed its view.
     pub strayed: bool,
     /// When both its connections broke in the middle of its talking: a crash, unless it is heard again.
@@ -82,6 +84,7 @@ impl AgentRecord {
             session: None,
             ready: false,
             since: now,
+            known_at: Time::ZERO,
             strayed: false,
             ended: None,
             followed_until: None,
@@ -171,7 +174,6 @@ pub struct Fleet {
     view: View,
     highest: u64,
     incumbent: bool,
-    minted: Time,
     /// Windows begun by then may hold use that nobody alive has told: they are not granted from.
     murky_until: Time,
     deaf_until: Time,
@@ -192,7 +194,6 @@ impl Fleet {
             view: View::default(),
             highest: 0,
             incumbent: false,
-            minted: Time::ZERO,
             murky_until: Time::ZERO,
             deaf_until: Time::ZERO,
             proposal: None,
@@ -234,11 +235,6 @@ impl Fleet {
     /// an agent was lost unseen are granted from again after [`CRASH_HOLD`].
     pub fn sovereign(&self, start: Time, now: Time) -> bool {
         self.incumbent && (start > self.murky_until || self.murky_until + CRASH_HOLD <= now)
-    }
-
-    /// When it came to know every ceiling.
-    pub fn minted(&self) -> Time {
-        self.minted
     }
 
     /// The newest view installed by or told to this manager.

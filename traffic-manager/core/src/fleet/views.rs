@@ -138,7 +138,6 @@ impl Fleet {
         self.view = proposal.view;
         self.incumbent = true;
         if proposal.complete {
-            self.minted = now;
             // Whoever has governed all along, in the sight of a member, has every ceiling on its books.
             if !proposal.unbroken {
                 self.murky_until = self.murky_until.max(self.murk());
@@ -151,6 +150,7 @@ impl Fleet {
                 record.history.push(from, view.share(&record.identity.life));
                 if proposal.complete {
                     record.strayed = false;
+                    record.known_at = now;
                 }
             }
         }

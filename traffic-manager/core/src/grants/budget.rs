@@ -44,7 +44,6 @@ struct Part<'a> {
     slot: Option<&'a Slot>,
     limit: &'a LimitInfo,
     start: WindowStart,
-    minted: Time,
     now: Time,
 }
 
@@ -60,8 +59,7 @@ fn sum(
     let mut total: i64 = 0;
     let mut add = |ix: AgentIx, slot: Option<&Slot>| {
         let agent = fleet.agent(ix);
-        let minted = fleet.minted();
-        total += part(&Part { agent, slot, limit, start: window.start, minted, now });
+        total += part(&Part { agent, slot, limit, start: window.start, now });
     };
     for (ix, _) in fleet.may_hold(now) {
         while let Some(slot) = slots.next_if(|s| s.agent < ix) {
@@ -78,7 +76,7 @@ fn sum(
 
 /// Incumbent, fixed window: the most that the agent may have admitted when the window ends.
 fn held(part: &Part<'_>) -> i64 {
-    let Part { agent, slot, limit, start, minted, now } = *part;
+    let Part { agent, slot, limit, start, now } = *part;
     let used = slot.map_or(0, |s| s.used);
     if agent.left || agent.gone.is_some_and(|at| at + CRASH_HOLD <= now) {
         return signed(used);
@@ -88,7 +86,7 @@ fn held(part: &Part<'_>) -> i64 {
     if agent.gone.is_some_and(|at| start.time() > at) {
         return signed(used.max(book.unwrap_or(0)));
     }
-    let known = agent.pledged(start) || start.time() <= minted;
+    let known = agent.pledged(start) || start.time() <= agent.known_at;
     let most = if known {
         book.unwrap_or_else(|| share.default_of(limit.amount))
     } else {

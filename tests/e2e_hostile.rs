@@ -108,6 +108,7 @@ fn huge_bodies_are_refused() {
 fn deep_broken_and_oversized_documents_are_refused() {
     let fleet = fleet();
     let (open, shut) = ("[".repeat(30_000), "]".repeat(30_000));
+    let huge = "[".repeat(900_000);
     let nested = "{\"a\":".repeat(10_000);
     let documents = [
         open.clone(),
@@ -127,6 +128,7 @@ fn deep_broken_and_oversized_documents_are_refused() {
     ];
     let yaml = [
         format!("a: {open}{shut}"),
+        format!("a: {huge}"),
         "- ".repeat(20_000),
         billion_laughs(),
         "&a [*a]".to_owned(),

@@ -253,7 +253,7 @@ impl<'a> Town<'a> {
                 let part = &self.parts[place];
                 let pid = part.pid().unwrap_or_default();
                 let then = if place == AGENT {
-                    "its share of each limit stays reserved for its former life for 30 s"
+                    "what its former life held may lie idle for up to a minute"
                 } else if place == 0 {
                     "the agent returns to it once it has been well for 3 s"
                 } else {

@@ -174,6 +174,7 @@ pub struct Fleet {
     view: View,
     highest: u64,
     incumbent: bool,
+    complete: bool,
     /// Windows begun by then may hold use that nobody alive has told: they are not granted from.
     murky_until: Time,
     deaf_until: Time,
@@ -194,6 +195,7 @@ impl Fleet {
             view: View::default(),
             highest: 0,
             incumbent: false,
+            complete: false,
             murky_until: Time::ZERO,
             deaf_until: Time::ZERO,
             proposal: None,
@@ -229,6 +231,11 @@ impl Fleet {
     /// Whether this manager may grant whole limits.
     pub fn incumbent(&self) -> bool {
         self.incumbent
+    }
+
+    /// Whether everybody was accounted for when the last view was installed.
+    pub fn complete(&self) -> bool {
+        self.complete
     }
 
     /// Whether this manager may grant the whole limit in windows begun at `start`. Windows in which

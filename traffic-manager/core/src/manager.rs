@@ -147,7 +147,7 @@ impl Manager {
     pub fn on_deadline(&mut self, now: Time, out: &mut Vec<Output>) {
         self.notice_stall(now);
         if let Some(announcement) = self.fleet.on_deadline(now) {
-            self.announce(&announcement);
+            self.announce(&announcement, now);
         }
         for timer in self.timers.due(now) {
             match timer {
@@ -184,7 +184,7 @@ impl Manager {
         self.feeds.flush(now, out);
     }
 
-    fn announce(&mut self, announcement: &Announcement) {
+    fn announce(&mut self, announcement: &Announcement, now: Time) {
         let sessions: Vec<StreamId> = self.fleet.sessions().map(|(s, _)| s).collect();
         for session in sessions {
             self.feeds.fill(session, |frame| match announcement {
@@ -193,7 +193,28 @@ impl Manager {
             });
         }
         if matches!(announcement, Announcement::Install(..)) {
+            self.settle_accounts(now);
             self.reconsider();
+        }
+    }
+
+    /// Everybody is attached and every ceiling is known: what agents carried between managers is
+    /// history. Where the window is not granted from, what they hold is all there is.
+    fn settle_accounts(&mut self, now: Time) {
+        if !self.fleet.complete() {
+            return;
+        }
+        let fleet = &self.fleet;
+        for (_, counter) in self.ledger.iter_mut() {
+            let Some(limit) = counter.limit.clone() else { continue };
+            for window in &mut counter.windows {
+                let sovereign = fleet.sovereign(window.start.time(), now);
+                let start = window.start;
+                for slot in &mut window.slots {
+                    slot.carry =
+                        if sovereign { 0 } else { grants::neutral_carry(slot, &limit, fleet, start) };
+                }
+            }
         }
     }
 

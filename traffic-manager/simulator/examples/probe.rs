@@ -27,7 +27,7 @@ fn main() {
         let o = World::new(plan.clone()).run();
         let (bad, n) = o.windows.iter().map(|(k, n)| (k.1.0 - 1_800_000_000, *n)).find(|(_, n)| *n > plan.limit).unwrap_or((0, 0));
         println!("window {bad}: {n}");
-        let lo = (bad as f64 - 2.0) * 1.0; let hi = bad as f64 + plan.window.as_secs_f64() + 1.0;
+        let lo = (bad as f64 - 4.0) * 1.0; let hi = bad as f64 + plan.window.as_secs_f64() + 1.0;
         for (t, l) in o.log { let s = t.as_micros() as f64 / 1e6;
           if s < 1.5 || (s > 2.3) || (s > lo && s < hi) { if l.ends_with("->") || (l.starts_with("manager") && l.len() < 24) || (l.contains("admits") && a.len() < 4) { continue; } println!("{s:.6} {l}"); } }
         return;

@@ -137,6 +137,7 @@ impl Fleet {
     fn install(&mut self, proposal: Proposal, from: Time, now: Time) {
         self.view = proposal.view;
         self.incumbent = true;
+        self.complete = proposal.complete;
         if proposal.complete {
             // Whoever has governed all along, in the sight of a member, has every ceiling on its books.
             if !proposal.unbroken {

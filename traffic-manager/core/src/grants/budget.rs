@@ -16,6 +16,13 @@ pub(super) fn ceiling(slot: &Slot, limit: &LimitInfo, fleet: &Fleet, start: Wind
     })
 }
 
+/// The carry with which the agent neither adds to nor takes from what this manager may hand out.
+pub fn neutral_carry(slot: &Slot, limit: &LimitInfo, fleet: &Fleet, start: WindowStart) -> i64 {
+    let agent = fleet.agent(slot.agent);
+    let base = if agent.pledged(start) { agent.share(start).of(limit.amount) } else { 0 };
+    signed(ceiling(slot, limit, fleet, start).max(slot.used)) - signed(base)
+}
+
 /// What this manager may still hand out: at most what no agent holds and no other manager may grant.
 /// Negative after a limit was lowered, or when agents were allowed to exceed it.
 pub fn free(limit: &LimitInfo, window: &mut WindowState, fleet: &Fleet, now: Time) -> i64 {
@@ -92,7 +99,9 @@ fn held(part: &Part<'_>) -> i64 {
     } else {
         book.unwrap_or(0).max(share.of(limit.amount))
     };
-    signed(most.max(used))
+    // What it gave back elsewhere was given to others there.
+    let lent = slot.map_or(0, |s| (-s.carry).max(0));
+    signed(most.max(used)) + lent
 }
 
 /// Not incumbent, fixed window: what the agent handed over or brought along, less what it holds.

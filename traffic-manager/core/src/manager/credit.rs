@@ -24,6 +24,8 @@ pub(super) struct Session {
     listing: bool,
     /// Windows begun later were nobody's when it attached: what it holds of them is its own share.
     pledged_before: Time,
+    /// It followed another manager meanwhile, which may have passed on what it held.
+    strayed: bool,
 }
 
 impl Manager {
@@ -62,7 +64,7 @@ impl Manager {
         if frame.promised_view > 0 {
             let told = self.fleet.promised(session, frame.promised_view, frame.now, now);
             if let Some(announcement) = told {
-                self.announce(&announcement);
+                self.announce(&announcement, now);
             }
         }
         self.feeds.processed(session, frame.seq);
@@ -83,6 +85,7 @@ impl Manager {
     ) -> bool {
         let life = attach.identity.life.clone();
         let pledged_before = attach.pledged_until;
+        let strayed = attach.former_manager.as_ref().is_some_and(|m| *m != self.config.life);
         match self.fleet.attach(session, attach, now) {
             Attached::Refused(reason) => {
                 self.totals.refused_frames += 1;
@@ -103,7 +106,7 @@ impl Manager {
         }
         let Some(agent) = self.fleet.session_agent(session) else { return false };
         let names = Names::default();
-        let opened = Session { agent, seq: 0, names, listing: true, pledged_before };
+        let opened = Session { agent, seq: 0, names, listing: true, pledged_before, strayed };
         self.credit.insert(session, opened);
         self.feeds.open(session);
         let hello = self.hello();
@@ -166,7 +169,7 @@ impl Manager {
         if slot.birth != entry.window {
             return;
         }
-        if state.listing && name.time() <= state.pledged_before {
+        if state.listing && state.strayed && name.time() <= state.pledged_before {
             // What it brings along is its own: the budget here neither grows nor shrinks by it.
             let share = self.fleet.agent(state.agent).share(name);
             let pledged = self.fleet.agent(state.agent).pledged(name);

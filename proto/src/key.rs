@@ -20,7 +20,7 @@ mod varint;
 /// Version of the encoding, its first byte.
 const VERSION: u8 = 1;
 /// Longest encoded key, in bytes.
-pub const MAX_KEY_BYTES: usize = 4_096;
+pub const MAX_KEY_BYTES: usize = 20_480;
 /// Most parts of a key.
 pub const MAX_KEY_PARTS: usize = 16;
 

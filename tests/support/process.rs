@@ -98,6 +98,14 @@ impl Process {
         wait_for(&what, within, &[self], || self.exit_status())
     }
 
+    /// As [`Process::terminate`], the way Ctrl-C does it.
+    #[track_caller]
+    pub(crate) fn interrupt(&self, within: Duration) -> ExitStatus {
+        self.signal(Signal::INT);
+        let what = format!("{} ends after SIGINT", self.name);
+        wait_for(&what, within, &[self], || self.exit_status())
+    }
+
     /// All that it wrote.
     pub(crate) fn log(&self) -> String {
         let bytes = fs::read(self.folder.path().join("log")).expect("the log file");

@@ -182,6 +182,9 @@ impl Agent {
 
     /// When [`Agent::on_deadline`] must be called next.
     pub fn next_deadline(&self) -> Option<Time> {
+        if self.left {
+            return None;
+        }
         let isolation =
             self.detached_at.filter(|_| !self.standing.isolated).map(|at| at + ISOLATION);
         [
@@ -199,8 +202,6 @@ impl Agent {
     /// Does what is due.
     pub fn on_deadline(&mut self, now: Time, out: &mut Vec<Output>) {
         if self.left {
-            self.beat_at = now + BEAT;
-            self.flush_at = now + self.config.flush;
             return;
         }
         let mut steps = Vec::new();

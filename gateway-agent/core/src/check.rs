@@ -135,9 +135,6 @@ impl Checker {
     }
 
     fn run(&self, request: &Request<'_>, cost: u64, now: Time, last: bool) -> Verdict {
-        if last {
-            self.table.checks.fetch_add(1, Ordering::Relaxed);
-        }
         let standing = self.table.standing.load();
         let policies = self.table.policies.load();
         BUFFERS.with_borrow_mut(|buffers| {
@@ -206,7 +203,9 @@ impl Round<'_> {
         };
         if answer.admitted {
             self.charged.push(counter);
-            self.note(hit.policy, limit, &answer);
+            if !shadow {
+                self.note(hit.policy, limit, &answer);
+            }
             return ControlFlow::Continue(());
         }
         if shadow {
@@ -217,6 +216,7 @@ impl Round<'_> {
             let forced = self.ask(limit, policy, true);
             self.charged.extend(forced.map(|(counter, _)| counter));
             self.verdict.over_quota = true;
+            self.note(hit.policy, limit, &Answer { admitted: true, ..answer });
             return ControlFlow::Continue(());
         }
         self.verdict.outcome = if answer.disconnected {
@@ -287,6 +287,9 @@ impl Round<'_> {
     }
 
     fn finish(self) -> Verdict {
+        if !matches!(self.verdict.outcome, Outcome::Pending { .. }) || self.last {
+            self.table.checks.fetch_add(1, Ordering::Relaxed);
+        }
         if self.verdict.outcome != Outcome::Allowed {
             for counter in self.charged.iter() {
                 counter.refund(self.cost);

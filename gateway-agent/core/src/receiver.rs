@@ -47,6 +47,7 @@ pub struct Receiver {
     heard: Time,
     connecting: Option<Attempt>,
     failed: Vec<bool>,
+    lost_at: Vec<Time>,
     retry_at: Option<Time>,
     pause: Duration,
     next: u64,
@@ -65,6 +66,7 @@ impl Receiver {
             heard: now,
             connecting: None,
             failed: vec![false; managers],
+            lost_at: vec![Time::ZERO; managers],
             retry_at: Some(now),
             pause: PAUSE.0,
             next: 1,
@@ -143,6 +145,7 @@ impl Receiver {
     fn lose(&mut self, active: Attempt, why: &str, now: Time, steps: &mut Vec<Step>) {
         self.active = None;
         self.failed[active.manager] = true;
+        self.lost_at[active.manager] = now;
         self.retry_at = Some(now);
         steps.push(Step::Lost(active.manager, why.to_owned()));
     }
@@ -200,7 +203,8 @@ impl Receiver {
         steps: &mut Vec<Step>,
     ) {
         let Some(settle) = self.fail_back else { return };
-        let rested = |i: &usize| well(*i).is_some_and(|at| at + settle <= now);
+        // Its link may have stayed open through a hang: what counts is how long it has been well since.
+        let rested = |i: &usize| well(*i).is_some_and(|at| at.max(self.lost_at[*i]) + settle <= now);
         let earlier = (0..active.manager).find(|i| !self.failed[*i] && rested(i));
         if let Some(manager) = earlier {
             self.connect(manager, now, steps);

@@ -16,7 +16,7 @@ use crate::{
     ledger::{Counter, CounterIx, LimitInfo, Slot},
     message::StreamId,
 };
-pub use budget::{free, neutral_carry};
+pub use budget::{free, neutral_carry, pledged_elsewhere, reserved};
 
 /// An agent that used a counter within this time keeps half of what it holds when others are short.
 const BUSY: Duration = Duration::from_millis(50);
@@ -168,6 +168,8 @@ impl Scene<'_> {
         let slot = &self.counter.windows[self.at].slots[i];
         let from = budget::ceiling(slot, &self.limit, turn.fleet, start).max(slot.used);
         let to = from + by;
+        let lent = pledged_elsewhere(slot, &self.limit, turn.fleet, start);
+        self.counter.windows[self.at].slots[i].lent = lent;
         self.counter.windows[self.at].slots[i].book = Some(to);
         self.free -= i64::try_from(by).unwrap_or(i64::MAX);
         turn.tally.grants += 1;
@@ -253,9 +255,11 @@ impl Scene<'_> {
                 continue;
             }
             let ceiling = budget::ceiling(slot, &self.limit, turn.fleet, start).max(slot.used);
+            let lent = pledged_elsewhere(slot, &self.limit, turn.fleet, start);
             turn.tally.exhausted += 1;
             self.decide(i, ceiling, Some(wait), turn);
             let slot = &mut self.counter.windows[self.at].slots[i];
+            slot.lent = lent;
             slot.book = Some(ceiling);
         }
         if self.limit.rolling() {

@@ -61,6 +61,8 @@ pub struct Slot {
     pub book: Option<u64>,
     /// While not incumbent: what this agent brought along in excess of its pledged share.
     pub carry: i64,
+    /// What it held here and came back without: other managers may have passed it on.
+    pub lent: u64,
     /// Session and revision of the last decision sent: a report that has applied it settles `book`.
     pub sent: (StreamId, u64),
     /// Need beyond `used` that the agent announced, not yet granted.
@@ -87,6 +89,7 @@ impl Slot {
             rejected: 0,
             book: None,
             carry: 0,
+            lent: 0,
             sent: (StreamId(0), 0),
             want: 0,
             asked_at: now,

@@ -211,6 +211,7 @@ impl Manager {
                 let sovereign = fleet.sovereign(window.start.time(), now);
                 let start = window.start;
                 for slot in &mut window.slots {
+                    slot.lent = 0;
                     slot.carry =
                         if sovereign { 0 } else { grants::neutral_carry(slot, &limit, fleet, start) };
                 }
@@ -317,7 +318,15 @@ impl Manager {
 
     /// Gives the policy's counters their new limits.
     fn relimit(&mut self, name: &str, policy: Option<&Policy>) {
-        self.limits.retain(|(policy, _), _| policy != name);
+        let former: Vec<_> = self
+            .limits
+            .range((name.to_owned(), String::new())..)
+            .map(|(key, _)| key.clone())
+            .take_while(|(policy, _)| policy == name)
+            .collect();
+        for key in former {
+            self.limits.remove(&key);
+        }
         if let Some(policy) = policy {
             for info in limit_infos(policy) {
                 self.limits.insert((name.to_owned(), info.0), info.1);

@@ -94,14 +94,38 @@ fn held(part: &Part<'_>) -> i64 {
         return signed(used.max(book.unwrap_or(0)));
     }
     let known = agent.pledged(start) || start.time() <= agent.known_at;
-    let most = if known {
-        book.unwrap_or_else(|| share.default_of(limit.amount))
-    } else {
-        book.unwrap_or(0).max(share.of(limit.amount))
+    let most = match book {
+        Some(book) => book,
+        None if known => share.default_of(limit.amount),
+        None => share.of(limit.amount),
     };
-    // What it gave back elsewhere was given to others there.
-    let lent = slot.map_or(0, |s| (-s.carry).max(0));
-    signed(most.max(used)) + lent
+    // What it gave up elsewhere was given to others there.
+    signed(most.max(used)) + signed(slot.map_or(0, |s| s.lent))
+}
+
+/// What an agent handed to another manager of a window of which it still holds the default here.
+/// Becomes `lent` when its ceiling becomes explicit.
+pub fn pledged_elsewhere(slot: &Slot, limit: &LimitInfo, fleet: &Fleet, start: WindowStart) -> u64 {
+    let agent = fleet.agent(slot.agent);
+    let known = agent.pledged(start) || start.time() <= agent.known_at;
+    if slot.book.is_some() || known || limit.rolling() {
+        return slot.lent;
+    }
+    let share = agent.share(start);
+    share.of(limit.amount).saturating_sub(share.default_of(limit.amount))
+}
+
+/// What the books reserve for the agent of `slot` in a fixed window.
+pub fn reserved(
+    slot: Option<&Slot>,
+    agent: AgentIx,
+    limit: &LimitInfo,
+    start: WindowStart,
+    fleet: &Fleet,
+    now: Time,
+) -> u64 {
+    let part = Part { agent: fleet.agent(agent), slot, limit, start, now };
+    u64::try_from(held(&part)).unwrap_or(0)
 }
 
 /// Not incumbent, fixed window: what the agent handed over or brought along, less what it holds.

@@ -164,19 +164,29 @@ impl Manager {
     ) {
         let Some(counter) = self.ledger.get_mut(ix) else { return };
         let limit = counter.limit.clone();
+        let fleet = &self.fleet;
         let window = counter.window(entry.window, now);
+        // What it brings from elsewhere is its own: the budget here neither grows nor shrinks by it.
+        let brought = state.listing && state.strayed && name.time() <= state.pledged_before;
+        let mut before = (0, 0);
+        if let Some(l) = limit.as_deref().filter(|_| brought) {
+            let slot = window.find(state.agent);
+            let agent = fleet.agent(state.agent);
+            let default = if agent.pledged(name) { agent.share(name).default_of(l.amount) } else { 0 };
+            let held = slot.and_then(|s| s.book).unwrap_or(default);
+            before = (held, grants::reserved(slot, state.agent, l, name, fleet, now));
+        }
         let slot = window.slot(state.agent, entry.window, now);
         if slot.birth != entry.window {
             return;
         }
-        if state.listing && state.strayed && name.time() <= state.pledged_before {
-            // What it brings along is its own: the budget here neither grows nor shrinks by it.
-            let share = self.fleet.agent(state.agent).share(name);
-            let pledged = self.fleet.agent(state.agent).pledged(name);
-            let default = limit.as_ref().map_or(0, |l| share.default_of(l.amount));
-            let before = slot.book.unwrap_or(if pledged { default } else { 0 });
-            slot.carry += i64::try_from(entry.ceiling).unwrap_or(i64::MAX)
-                - i64::try_from(before).unwrap_or(i64::MAX);
+        if let Some(l) = limit.as_deref() {
+            slot.lent = grants::pledged_elsewhere(slot, l, fleet, name);
+        }
+        if brought {
+            let most = entry.ceiling.max(entry.used);
+            slot.carry += signed(entry.ceiling) - signed(before.0);
+            slot.lent = before.1.saturating_sub(most);
         }
         grants::confirm(slot, entry.ceiling, session, applied);
         slot.want = entry.want;
@@ -208,4 +218,8 @@ impl Manager {
         self.feeds.close(session);
         self.fleet.detach(session, now);
     }
+}
+
+fn signed(amount: u64) -> i64 {
+    i64::try_from(amount).unwrap_or(i64::MAX)
 }

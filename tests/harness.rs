@@ -27,9 +27,7 @@ fn shell(name: &str, script: &str) -> Process {
 
 fn panic_text(run: impl FnOnce()) -> String {
     let panic = catch_unwind(AssertUnwindSafe(run)).expect_err("this must panic");
-    panic
-        .downcast::<String>()
-        .map_or_else(|_| "no text".to_owned(), |text| *text)
+    panic.downcast::<String>().map_or_else(|_| "no text".to_owned(), |text| *text)
 }
 
 /// The state letter that the system shows for a process; `None` when there is no such process.
@@ -63,9 +61,7 @@ fn waiting_returns_what_was_found() {
 #[test]
 fn waiting_in_vain_tells_what_for_and_shows_the_log() {
     let process = shell("talker", "echo last words; exec cat /dev/zero > /dev/null");
-    wait_until("it has spoken", SOON, &[], || {
-        process.log().contains("last words")
-    });
+    wait_until("it has spoken", SOON, &[], || process.log().contains("last words"));
     let began = Instant::now();
     let within = Duration::from_millis(50);
     let text = panic_text(|| wait_until("pigs fly", within, &[&process], || false));
@@ -77,21 +73,13 @@ fn waiting_in_vain_tells_what_for_and_shows_the_log() {
 
 #[test]
 fn a_process_can_be_frozen_thawed_and_ended() {
-    let process = shell(
-        "obedient",
-        "trap 'echo bye; exit 7' TERM; echo ready; while :; do :; done",
-    );
-    wait_until("it is ready", SOON, &[&process], || {
-        process.log().contains("ready")
-    });
+    let process =
+        shell("obedient", "trap 'echo bye; exit 7' TERM; echo ready; while :; do :; done");
+    wait_until("it is ready", SOON, &[&process], || process.log().contains("ready"));
     process.freeze();
-    wait_until("it stands still", SOON, &[&process], || {
-        state(process.pid()) == Some('T')
-    });
+    wait_until("it stands still", SOON, &[&process], || state(process.pid()) == Some('T'));
     process.thaw();
-    wait_until("it goes on", SOON, &[&process], || {
-        state(process.pid()) == Some('R')
-    });
+    wait_until("it goes on", SOON, &[&process], || state(process.pid()) == Some('R'));
     assert_eq!(process.terminate(SOON).code(), Some(7));
     assert!(process.log().contains("bye"));
     process.thaw(); // to an ended process: nothing happens
@@ -100,9 +88,7 @@ fn a_process_can_be_frozen_thawed_and_ended() {
 #[test]
 fn a_killed_process_is_gone_at_once() {
     let process = shell("victim", "trap '' TERM; echo ready; while :; do :; done");
-    wait_until("it is ready", SOON, &[&process], || {
-        process.log().contains("ready")
-    });
+    wait_until("it is ready", SOON, &[&process], || process.log().contains("ready"));
     let text = panic_text(|| {
         process.terminate(Duration::from_millis(50));
     });
@@ -116,9 +102,7 @@ fn a_killed_process_is_gone_at_once() {
 fn a_dropped_process_is_killed_even_when_frozen() {
     let process = shell("orphan", "while :; do :; done");
     process.freeze();
-    wait_until("it stands still", SOON, &[&process], || {
-        state(process.pid()) == Some('T')
-    });
+    wait_until("it stands still", SOON, &[&process], || state(process.pid()) == Some('T'));
     let (pid, folder) = (process.pid(), process.folder().to_owned());
     drop(process);
     assert_eq!(state(pid), None);
@@ -158,10 +142,7 @@ fn envoy_refuses_while_no_agent_answers() {
     };
     let [listen, agent, admin] = free_ports();
     let upstream = Upstream::start();
-    let envoy = envoy::start(
-        &program,
-        &envoy::bootstrap(listen, upstream.port(), agent, admin),
-    );
+    let envoy = envoy::start(&program, &envoy::bootstrap(listen, upstream.port(), agent, admin));
     let ready = format!("http://127.0.0.1:{admin}/ready");
     wait_until("Envoy is ready", SOON, &[&envoy], || {
         http::get(&ready).is_ok_and(|response| response.status == 200)

@@ -30,10 +30,7 @@ fn report(findings: Vec<Finding>) {
 fn the_repository_is_seen() {
     let repository = Repository::read();
     for path in ["Cargo.toml", "tests/tidy.rs", "proto/src/lib.rs"] {
-        assert!(
-            repository.files().iter().any(|f| f.path == path),
-            "{path} was not read"
-        );
+        assert!(repository.files().iter().any(|f| f.path == path), "{path} was not read");
     }
 }
 

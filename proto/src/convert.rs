@@ -61,19 +61,13 @@ fn agent_life(field: &'static str, id: &str, incarnation: u64) -> Result<AgentLi
     Ok(AgentLife { id, incarnation })
 }
 
-fn manager_life(
-    field: &'static str,
-    id: &str,
-    incarnation: u64,
-) -> Result<ManagerLife, WireError> {
+fn manager_life(field: &'static str, id: &str, incarnation: u64) -> Result<ManagerLife, WireError> {
     let id = ManagerId::new(id).map_err(|source| WireError::Name { field, source })?;
     Ok(ManagerLife { id, incarnation })
 }
 
 fn key_defs(defs: Vec<wire::KeyDef>) -> Result<Vec<KeyDef>, WireError> {
-    defs.into_iter()
-        .map(|d| Ok(KeyDef { id: d.id, key: CounterKey::parse(&d.key)? }))
-        .collect()
+    defs.into_iter().map(|d| Ok(KeyDef { id: d.id, key: CounterKey::parse(&d.key)? })).collect()
 }
 
 fn key_defs_out(defs: Vec<KeyDef>) -> Vec<wire::KeyDef> {

@@ -23,10 +23,7 @@ pub mod envoy {
         pub mod common {
             pub mod ratelimit {
                 pub mod v3 {
-                    include!(concat!(
-                        env!("OUT_DIR"),
-                        "/envoy.extensions.common.ratelimit.v3.rs"
-                    ));
+                    include!(concat!(env!("OUT_DIR"), "/envoy.extensions.common.ratelimit.v3.rs"));
                 }
             }
         }

@@ -44,21 +44,15 @@ struct Manifest<'a> {
 }
 
 pub(crate) fn direction(files: &[File]) -> Vec<Finding> {
-    let manifests: Vec<Manifest<'_>> = files
-        .iter()
-        .filter(|f| f.path.ends_with("Cargo.toml"))
-        .filter_map(parse)
-        .collect();
+    let manifests: Vec<Manifest<'_>> =
+        files.iter().filter(|f| f.path.ends_with("Cargo.toml")).filter_map(parse).collect();
     let ours: Vec<&str> = manifests.iter().map(|m| m.name.as_str()).collect();
     manifests.iter().flat_map(|m| check(m, &ours)).collect()
 }
 
 /// A manifest with a package in it; the workspace's has none.
 fn parse(file: &File) -> Option<Manifest<'_>> {
-    let table: Table = file
-        .text
-        .parse()
-        .unwrap_or_else(|e| panic!("{}: not TOML: {e}", file.path));
+    let table: Table = file.text.parse().unwrap_or_else(|e| panic!("{}: not TOML: {e}", file.path));
     let name = table.get("package")?.get("name")?.as_str()?.to_owned();
     Some(Manifest { file, table, name })
 }
@@ -71,31 +65,18 @@ fn check(manifest: &Manifest<'_>, ours: &[&str]) -> Vec<Finding> {
     let mut found = Vec::new();
     for (kind, key, spec) in dependencies(&manifest.table) {
         let name = spec.get("package").and_then(Value::as_str).unwrap_or(key);
-        let optional = spec
-            .get("optional")
-            .and_then(Value::as_bool)
-            .unwrap_or(false);
+        let optional = spec.get("optional").and_then(Value::as_bool).unwrap_or(false);
         let transport = TRANSPORT.contains(&name) && !(manifest.name == "weir-proto" && optional);
         let what = if ours.contains(&name) && !allowed.contains(&name) {
-            format!(
-                "{} must not depend on {name}: move what both need to proto",
-                manifest.name
-            )
+            format!("{} must not depend on {name}: move what both need to proto", manifest.name)
         } else if pure && kind == "dependencies" && (IMPURE.contains(&name) || transport) {
             format!("{name} in a pure crate: move what needs it into the shell")
         } else if pure && enables_grpc(spec) {
-            format!(
-                "{} must not enable {name}'s grpc feature: that is the shell's",
-                manifest.name
-            )
+            format!("{} must not enable {name}'s grpc feature: that is the shell's", manifest.name)
         } else {
             continue;
         };
-        found.push(
-            manifest
-                .file
-                .finding(line_of_key(&manifest.file.text, key), what),
-        );
+        found.push(manifest.file.finding(line_of_key(&manifest.file.text, key), what));
     }
     found
 }
@@ -108,18 +89,12 @@ fn enables_grpc(spec: &Value) -> bool {
 /// Every dependency of every kind, those of single targets included.
 fn dependencies(table: &Table) -> Vec<(&'static str, &str, &Value)> {
     let targets = table.get("target").and_then(Value::as_table);
-    let tables = targets
-        .into_iter()
-        .flat_map(Table::values)
-        .filter_map(Value::as_table);
+    let tables = targets.into_iter().flat_map(Table::values).filter_map(Value::as_table);
     std::iter::once(table)
         .chain(tables)
         .flat_map(|table| KINDS.iter().map(move |kind| (*kind, table.get(*kind))))
         .filter_map(|(kind, list)| Some((kind, list?.as_table()?)))
-        .flat_map(|(kind, list)| {
-            list.iter()
-                .map(move |(key, spec)| (kind, key.as_str(), spec))
-        })
+        .flat_map(|(kind, list)| list.iter().map(move |(key, spec)| (kind, key.as_str(), spec)))
         .collect()
 }
 

@@ -14,17 +14,11 @@ pub(crate) struct File {
 
 impl File {
     pub(crate) fn has_extension(&self, wanted: &[&str]) -> bool {
-        Path::new(&self.path)
-            .extension()
-            .is_some_and(|e| wanted.iter().any(|w| e == *w))
+        Path::new(&self.path).extension().is_some_and(|e| wanted.iter().any(|w| e == *w))
     }
 
     pub(crate) fn finding(&self, line: usize, what: impl Into<String>) -> Finding {
-        Finding {
-            path: self.path.clone(),
-            line,
-            what: what.into(),
-        }
+        Finding { path: self.path.clone(), line, what: what.into() }
     }
 }
 
@@ -106,10 +100,7 @@ fn git_and_the_walk_agree_on_what_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let walked = walk(&root);
     for path in git_files(&root).unwrap_or_default() {
-        assert!(
-            walked.contains(&path) || !root.join(&path).is_file(),
-            "{path} was not walked"
-        );
+        assert!(walked.contains(&path) || !root.join(&path).is_file(), "{path} was not walked");
     }
     assert!(walked.iter().any(|p| p == "tests/tidy/repository.rs"));
 }

@@ -16,12 +16,8 @@ pub(crate) const PURE: &[&str] = &["proto", "traffic-manager/core", "gateway-age
 const GENERATED: &str = "proto/src/wire.rs";
 
 /// Copies of other projects' files, kept as they are.
-const THIRD_PARTY: &[&str] = &[
-    "proto/schema/envoy/",
-    "proto/schema/udpa/",
-    "proto/schema/xds/",
-    "proto/schema/validate/",
-];
+const THIRD_PARTY: &[&str] =
+    &["proto/schema/envoy/", "proto/schema/udpa/", "proto/schema/xds/", "proto/schema/validate/"];
 
 /// The one place where a test may wait.
 const WAITING: &str = "tests/support/wait.rs";
@@ -41,17 +37,8 @@ const ROOT: &[&str] = &[
     "traffic-manager",
 ];
 
-const IMPURE_CRATES: &[&str] = &[
-    "axum",
-    "fastrand",
-    "getrandom",
-    "hyper",
-    "rand",
-    "rustls",
-    "tokio",
-    "tonic",
-    "tower",
-];
+const IMPURE_CRATES: &[&str] =
+    &["axum", "fastrand", "getrandom", "hyper", "rand", "rustls", "tokio", "tonic", "tower"];
 
 const IMPURE_PATHS: &[&str] = &[
     "std::env",
@@ -72,9 +59,7 @@ fn is_rust(file: &File) -> bool {
 }
 
 fn is_third_party(file: &File) -> bool {
-    THIRD_PARTY
-        .iter()
-        .any(|folder| file.path.starts_with(folder))
+    THIRD_PARTY.iter().any(|folder| file.path.starts_with(folder))
 }
 
 fn is_test_file(file: &File) -> bool {
@@ -83,11 +68,7 @@ fn is_test_file(file: &File) -> bool {
 }
 
 pub(crate) fn file_length(file: &File) -> Vec<Finding> {
-    let limit = if is_test_file(file) {
-        TEST_FILE_LINES
-    } else {
-        FILE_LINES
-    };
+    let limit = if is_test_file(file) { TEST_FILE_LINES } else { FILE_LINES };
     let lines = file.text.lines().count();
     if !is_rust(file) || lines <= limit {
         return Vec::new();
@@ -127,8 +108,7 @@ pub(crate) fn module_docs(file: &File) -> Vec<Finding> {
 }
 
 fn is_docs(line: &str) -> bool {
-    line.strip_prefix("//!")
-        .is_some_and(|rest| !rest.trim().is_empty())
+    line.strip_prefix("//!").is_some_and(|rest| !rest.trim().is_empty())
 }
 
 pub(crate) fn no_mod_rs(file: &File) -> Vec<Finding> {
@@ -139,9 +119,7 @@ pub(crate) fn no_mod_rs(file: &File) -> Vec<Finding> {
 }
 
 pub(crate) fn pure_imports(file: &File) -> Vec<Finding> {
-    let pure = PURE
-        .iter()
-        .any(|folder| file.path.starts_with(&format!("{folder}/src/")));
+    let pure = PURE.iter().any(|folder| file.path.starts_with(&format!("{folder}/src/")));
     if !pure || !is_rust(file) || file.path == GENERATED {
         return Vec::new();
     }
@@ -159,9 +137,7 @@ pub(crate) fn pure_imports(file: &File) -> Vec<Finding> {
                 .map(|(at, _)| at)
                 .filter(|at| !code[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
                 .collect();
-            found
-                .into_iter()
-                .map(move |at| (at, path.trim_end_matches(':').to_owned()))
+            found.into_iter().map(move |at| (at, path.trim_end_matches(':').to_owned()))
         })
         .map(|(at, what)| (source::line_of(&code, at), what));
     let mut found: Vec<(usize, String)> = imported.chain(named).collect();
@@ -179,10 +155,7 @@ pub(crate) fn pure_imports(file: &File) -> Vec<Finding> {
 /// The impure thing that an import of `path` brings, a glob over its parent included.
 fn impure(path: &str) -> Option<String> {
     let within = |whole: &str, part: &str| {
-        whole == part
-            || whole
-                .strip_prefix(part)
-                .is_some_and(|rest| rest.starts_with("::"))
+        whole == part || whole.strip_prefix(part).is_some_and(|rest| rest.starts_with("::"))
     };
     let glob = path.strip_suffix("::*");
     IMPURE_CRATES
@@ -216,10 +189,7 @@ pub(crate) fn unfinished(file: &File) -> Vec<Finding> {
     let marks = [
         ("#[ignore", "make the test run everywhere, or delete it"),
         ("todo!", "finish it, or open an issue and leave it out"),
-        (
-            "unimplemented!",
-            "finish it, or open an issue and leave it out",
-        ),
+        ("unimplemented!", "finish it, or open an issue and leave it out"),
     ];
     let mut found = Vec::new();
     for (mark, advice) in marks {
@@ -280,12 +250,7 @@ pub(crate) fn root_entries(files: &[File]) -> Vec<Finding> {
             let top = file.path.split('/').next().unwrap_or_default();
             !top.starts_with('.') && !ROOT.contains(&top)
         })
-        .map(|file| {
-            file.finding(
-                1,
-                format!("move it: the root holds only {}", ROOT.join(", ")),
-            )
-        })
+        .map(|file| file.finding(1, format!("move it: the root holds only {}", ROOT.join(", "))))
         .collect()
 }
 
@@ -294,10 +259,7 @@ pub(crate) fn root_entries(files: &[File]) -> Vec<Finding> {
 pub(crate) fn clippy_files(files: &[File]) -> Vec<Finding> {
     let text = |folder: &str| {
         let path = format!("{folder}.clippy.toml");
-        files
-            .iter()
-            .find(|f| f.path == path)
-            .map_or("", |f| f.text.as_str())
+        files.iter().find(|f| f.path == path).map_or("", |f| f.text.as_str())
     };
     let finding = |folder: &str, what: &str| Finding {
         path: format!("{folder}/.clippy.toml"),
@@ -310,24 +272,12 @@ pub(crate) fn clippy_files(files: &[File]) -> Vec<Finding> {
     for folder in PURE {
         let own = text(&format!("{folder}/"));
         if own.is_empty() {
-            found.push(finding(
-                folder,
-                "write it: a pure crate bans clocks, I/O and hash order",
-            ));
+            found.push(finding(folder, "write it: a pure crate bans clocks, I/O and hash order"));
         } else if own != first {
-            found.push(finding(
-                folder,
-                &format!("make it the same as {}/.clippy.toml", PURE[0]),
-            ));
+            found.push(finding(folder, &format!("make it the same as {}/.clippy.toml", PURE[0])));
         }
-        for rule in root
-            .lines()
-            .filter(|l| !l.starts_with('#') && !own.contains(*l))
-        {
-            found.push(finding(
-                folder,
-                &format!("repeat the root's rule: {}", rule.trim()),
-            ));
+        for rule in root.lines().filter(|l| !l.starts_with('#') && !own.contains(*l)) {
+            found.push(finding(folder, &format!("repeat the root's rule: {}", rule.trim())));
         }
     }
     found

@@ -10,11 +10,7 @@ pub(crate) fn code_only(text: &str) -> String {
     while i < src.len() {
         let end = skip_noncode(&src, i);
         if end > i {
-            out.extend(
-                src[i..end]
-                    .iter()
-                    .map(|c| if *c == '\n' { '\n' } else { ' ' }),
-            );
+            out.extend(src[i..end].iter().map(|c| if *c == '\n' { '\n' } else { ' ' }));
             i = end;
         } else {
             out.push(src[i]);
@@ -28,15 +24,11 @@ pub(crate) fn code_only(text: &str) -> String {
 fn skip_noncode(src: &[char], i: usize) -> usize {
     let at = |k: usize| src.get(k).copied().unwrap_or('\0');
     match (at(i), at(i + 1)) {
-        ('/', '/') => (i..src.len())
-            .find(|k| src[*k] == '\n')
-            .unwrap_or(src.len()),
+        ('/', '/') => (i..src.len()).find(|k| src[*k] == '\n').unwrap_or(src.len()),
         ('/', '*') => block_comment_end(src, i),
         ('"', _) => string_end(src, i),
         ('r' | 'b' | 'c', _) if !(i > 0 && is_word(src[i - 1])) => prefixed_string_end(src, i),
-        ('\'', '\\') => (i + 3..src.len())
-            .find(|k| src[*k] == '\'')
-            .map_or(src.len(), |k| k + 1),
+        ('\'', '\\') => (i + 3..src.len()).find(|k| src[*k] == '\'').map_or(src.len(), |k| k + 1),
         ('\'', _) if at(i + 2) == '\'' => i + 3,
         _ => i,
     }
@@ -74,11 +66,7 @@ fn prefixed_string_end(src: &[char], i: usize) -> usize {
     let at = |k: usize| src.get(k).copied().unwrap_or('\0');
     let raw = if at(i) == 'r' { i } else { i + 1 };
     if at(raw) != 'r' {
-        return if at(i + 1) == '"' {
-            string_end(src, i + 1)
-        } else {
-            i
-        };
+        return if at(i + 1) == '"' { string_end(src, i + 1) } else { i };
     }
     let hashes = (raw + 1..src.len()).take_while(|k| src[*k] == '#').count();
     let quote = raw + 1 + hashes;
@@ -119,18 +107,12 @@ pub(crate) struct Function {
 
 /// Every function with a body in `code` (see [`code_only`]).
 pub(crate) fn functions(code: &str) -> Vec<Function> {
-    words(code, "fn")
-        .filter_map(|at| function_at(code, at))
-        .collect()
+    words(code, "fn").filter_map(|at| function_at(code, at)).collect()
 }
 
 fn function_at(code: &str, at: usize) -> Option<Function> {
     let rest = &code[at + 2..];
-    let name: String = rest
-        .trim_start()
-        .chars()
-        .take_while(|c| is_word(*c))
-        .collect();
+    let name: String = rest.trim_start().chars().take_while(|c| is_word(*c)).collect();
     if name.is_empty() {
         return None; // a function pointer type
     }
@@ -149,11 +131,7 @@ fn function_at(code: &str, at: usize) -> Option<Function> {
         }
     }
     let close = matching_brace(rest, open?)?;
-    Some(Function {
-        name,
-        line: line_of(code, at),
-        lines: rest[..close].matches('\n').count() + 1,
-    })
+    Some(Function { name, line: line_of(code, at), lines: rest[..close].matches('\n').count() + 1 })
 }
 
 /// The offset of the brace that closes the one at `open`.
@@ -190,11 +168,7 @@ fn expand(prefix: &str, tree: &str, out: &mut Vec<String>) {
     match tree.find('{') {
         None => {
             let path = tree.split(" as ").next().unwrap_or(tree).trim();
-            out.push(
-                format!("{prefix}{path}")
-                    .trim_start_matches("::")
-                    .to_owned(),
-            );
+            out.push(format!("{prefix}{path}").trim_start_matches("::").to_owned());
         }
         Some(open) => {
             let prefix = format!("{prefix}{}", &tree[..open]);

@@ -6,7 +6,11 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use weir_proto::{
     decision::Attach,
@@ -21,7 +25,7 @@ use crate::{
     check::Checker,
     counter::Counter,
     credit::Session,
-    message::{Input, Notice, Output},
+    message::{ConnectionId, Input, ManagerIndex, Notice, Output},
     receiver::{Receiver, Step},
     standing::Standing,
     table::{Table, Waker},
@@ -160,17 +164,13 @@ impl Agent {
                 self.pump(now, out);
             }
             Input::UsageClosed(manager, connection, _) => {
-                if let Some(link) = self.links.get_mut(manager) {
-                    if link.connection == Some(connection) {
-                        link.close();
-                    }
+                if let Some(link) = self.link(manager, connection) {
+                    link.close();
                 }
             }
             Input::UsageAck { manager, connection, seq, life } => {
-                if let Some(link) = self.links.get_mut(manager) {
-                    if link.connection == Some(connection) {
-                        link.ack(seq, life, now);
-                    }
+                if let Some(link) = self.link(manager, connection) {
+                    link.ack(seq, life, now);
                 }
                 self.pump(now, out);
             }
@@ -178,6 +178,11 @@ impl Agent {
             Input::Leave => self.leave(now, out),
         }
         self.follow(steps, now, out);
+    }
+
+    /// The usage link that this connection serves, unless a newer one does.
+    fn link(&mut self, manager: ManagerIndex, connection: ConnectionId) -> Option<&mut Link> {
+        self.links.get_mut(manager).filter(|link| link.connection == Some(connection))
     }
 
     /// When [`Agent::on_deadline`] must be called next.
@@ -236,7 +241,9 @@ impl Agent {
     fn follow(&mut self, steps: Vec<Step>, now: Time, out: &mut Vec<Output>) {
         for step in steps {
             match step {
-                Step::Connect(manager, connection) => out.push(Output::Connect(manager, connection)),
+                Step::Connect(manager, connection) => {
+                    out.push(Output::Connect(manager, connection))
+                }
                 Step::Disconnect(connection) => {
                     self.end_session(connection, now);
                     out.push(Output::Disconnect(connection));
@@ -255,7 +262,7 @@ impl Agent {
         }
     }
 
-    fn end_session(&mut self, connection: crate::message::ConnectionId, now: Time) {
+    fn end_session(&mut self, connection: ConnectionId, now: Time) {
         if self.session.as_ref().is_none_or(|s| s.connection != connection) {
             return;
         }
@@ -272,6 +279,7 @@ impl Agent {
     /// Tells the manager who attaches and what it holds.
     fn attach(&mut self, now: Time, out: &mut Vec<Output>) {
         // Checks must stop opening windows at the full share before the holdings are listed.
+        self.standing.number += 1;
         self.standing.isolated = false;
         self.detached_at = None;
         self.publish();
@@ -300,6 +308,7 @@ impl Agent {
 
     fn publish(&self) {
         self.table.standing.store(Arc::new(self.standing.clone()));
+        self.table.newest.store(self.standing.number, Ordering::SeqCst);
     }
 
     fn next_stamp(&mut self) -> u64 {

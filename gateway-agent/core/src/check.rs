@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::Guard;
 use weir_proto::{
     matcher::{CompiledLimit, CompiledPolicy, Hit, PolicySet, Scratch},
     policy::{Level, Mode, OnLimit, Policy},
@@ -96,8 +97,11 @@ impl Verdict {
 struct Buffers {
     scratch: Scratch,
     key: Vec<u8>,
-    charged: Vec<Arc<Counter>>,
+    charged: Vec<Charge>,
 }
+
+/// What was counted for a request, in case it must be taken back.
+struct Charge(Arc<Counter>, WindowStart);
 
 thread_local! {
     static BUFFERS: RefCell<Buffers> = RefCell::default();
@@ -142,7 +146,7 @@ impl Checker {
             charged.clear();
             let mut round = Round {
                 table: &self.table,
-                standing: &standing,
+                standing,
                 cost,
                 now,
                 last,
@@ -165,12 +169,12 @@ impl Checker {
 /// One request on its way through the policies.
 struct Round<'a> {
     table: &'a Table,
-    standing: &'a Standing,
+    standing: Guard<Arc<Standing>>,
     cost: u64,
     now: Time,
     last: bool,
     key: &'a mut Vec<u8>,
-    charged: &'a mut Vec<Arc<Counter>>,
+    charged: &'a mut Vec<Charge>,
     verdict: Verdict,
 }
 
@@ -202,7 +206,7 @@ impl Round<'_> {
             return ControlFlow::Break(());
         };
         if answer.admitted {
-            self.charged.push(counter);
+            self.charged.push(Charge(counter, answer.window));
             if !shadow {
                 self.note(hit.policy, limit, &answer);
             }
@@ -214,7 +218,7 @@ impl Round<'_> {
         }
         if force && !answer.disconnected {
             let forced = self.ask(limit, policy, true);
-            self.charged.extend(forced.map(|(counter, _)| counter));
+            self.charged.extend(forced.map(|(counter, a)| Charge(counter, a.window)));
             self.verdict.over_quota = true;
             self.note(hit.policy, limit, &Answer { admitted: true, ..answer });
             return ControlFlow::Continue(());
@@ -237,20 +241,22 @@ impl Round<'_> {
         policy: &Policy,
         force: bool,
     ) -> Option<(Arc<Counter>, Answer)> {
-        let ask = Ask {
-            limit,
-            policy,
-            standing: self.standing,
-            cost: self.cost,
-            now: self.now,
-            force,
-            last: self.last && !force,
-        };
         loop {
             let counter = self.find_or_open(limit, policy)?;
-            let answer = counter.ask(&ask);
-            if answer.dead {
-                // It left the table between the look-up and the lock: look it up anew.
+            let answer = counter.ask(&Ask {
+                limit,
+                policy,
+                standing: &self.standing,
+                newest: &self.table.newest,
+                cost: self.cost,
+                now: self.now,
+                force,
+                last: self.last && !force,
+            });
+            if answer.again {
+                // The counter left the table, or the owner began to list what it holds, between the
+                // look-up and the lock.
+                self.standing = self.table.standing.load();
                 std::hint::spin_loop();
                 continue;
             }
@@ -291,8 +297,8 @@ impl Round<'_> {
             self.table.checks.fetch_add(1, Ordering::Relaxed);
         }
         if self.verdict.outcome != Outcome::Allowed {
-            for counter in self.charged.iter() {
-                counter.refund(self.cost);
+            for Charge(counter, window) in self.charged.iter() {
+                counter.refund(self.cost, *window);
             }
         }
         self.charged.clear();

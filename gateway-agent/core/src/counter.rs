@@ -1,7 +1,7 @@
 //! One counter: its window, what was used, and up to where the agent may admit.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -35,6 +35,8 @@ pub struct Ask<'a> {
     pub standing: &'a Standing,
     /// Amount.
     pub cost: u64,
+    /// Number of the newest standing: a check that holds an older one must load it anew.
+    pub newest: &'a AtomicU64,
     /// Local time.
     pub now: Time,
     /// Admit in any case, but count (`on_limit: allow`).
@@ -62,8 +64,8 @@ pub struct Answer {
     pub retry: Duration,
     /// The owner should ask the manager for more.
     pub wake: bool,
-    /// The counter has left the table: look it up again.
-    pub dead: bool,
+    /// The counter has left the table, or the standing has changed: load both again.
+    pub again: bool,
 }
 
 /// A finished or present window's amounts.
@@ -156,7 +158,10 @@ impl Counter {
     pub fn ask(&self, ask: &Ask<'_>) -> Answer {
         let time = ask.standing.manager_time(ask.now);
         let mut state = self.state.lock();
-        self.turn(&mut state, ask, time);
+        let again = state.dead || ask.newest.load(Ordering::SeqCst) != ask.standing.number;
+        if !again {
+            self.turn(&mut state, ask, time);
+        }
         let reset = if self.rolling {
             self.window.duration()
         } else {
@@ -171,19 +176,23 @@ impl Counter {
             reset,
             retry: reset,
             wake: false,
-            dead: state.dead,
+            again,
         };
-        if state.dead {
+        if again {
             return answer;
         }
         state.decide(self, ask, &mut answer);
         answer
     }
 
-    /// Takes back an admission of the same request.
-    pub fn refund(&self, cost: u64) {
+    /// Takes back an admission of the same request in that window.
+    pub fn refund(&self, cost: u64, window: WindowStart) {
         let mut state = self.state.lock();
-        state.used = state.used.saturating_sub(cost);
+        if state.window == window {
+            state.used = state.used.saturating_sub(cost);
+        } else if let Some(closed) = state.closed.iter_mut().find(|c| c.window == window) {
+            closed.used = closed.used.saturating_sub(cost);
+        }
     }
 
     /// Moves to the window that holds `time`; forgets what a long idle rolling counter was granted.
@@ -197,13 +206,15 @@ impl Counter {
         if state.last_use == Time::ZERO || idle <= length {
             return;
         }
+        // One length after its last use it keeps at most the default; after two it is opened anew,
+        // with the default again. The manager assumes the default one length after the last report.
+        if idle > length * 2 {
+            state.roll(WindowStart(time.as_secs()));
+            return;
+        }
         let default = ask.standing.opening(ask.limit.limit.amount, state.window);
-        let fresh = state.used + default;
         let ceiling = state.ceiling.unwrap_or(default);
-        // One length after its last use it keeps at most the default; after two it has it anew. The
-        // manager assumes the default one length after the last report that it saw.
-        let kept = if idle > length * 2 { fresh } else { ceiling.min(fresh) };
-        state.ceiling = Some(kept.max(state.used));
+        state.ceiling = Some(ceiling.min(state.used + default));
     }
 }
 
@@ -230,6 +241,8 @@ impl State {
         self.offered = 0;
         self.asked_at = None;
         self.mark = None;
+        self.base = 0;
+        self.before = 0;
     }
 
     /// Up to where it may admit now.
@@ -318,7 +331,7 @@ impl State {
             return true;
         }
         let lowered = self.ceiling.is_none_or(|now| ceiling < now);
-        self.ceiling = Some(ceiling.max(self.used));
+        self.ceiling = Some(ceiling);
         self.exhausted_until = exhausted;
         self.asked_at = None;
         self.mark = Some(self.used + ceiling.saturating_sub(self.used) / 2);

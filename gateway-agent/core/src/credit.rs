@@ -59,10 +59,20 @@ impl Session {
     }
 
     /// The next frame, with these entries.
-    pub fn frame(&mut self, now: Time, stamp: u64, entries: Vec<(CounterKey, CreditEntry)>) -> CreditFrame {
+    pub fn frame(
+        &mut self,
+        now: Time,
+        stamp: u64,
+        entries: Vec<(CounterKey, CreditEntry)>,
+    ) -> CreditFrame {
         self.seq += 1;
-        let mut frame =
-            CreditFrame { seq: self.seq, now, applied: self.applied, stamp, ..CreditFrame::default() };
+        let mut frame = CreditFrame {
+            seq: self.seq,
+            now,
+            applied: self.applied,
+            stamp,
+            ..CreditFrame::default()
+        };
         for (key, entry) in entries {
             if self.defined.insert(entry.key) {
                 frame.keys.push(KeyDef { id: entry.key, key });
@@ -103,7 +113,8 @@ pub fn entry(
         .get(counter.key.policy())
         .and_then(|policy| policy.limit(counter.key.limit()))
         .map(|limit| limit.limit.amount);
-    let ceiling = limit.map_or(state.used, |amount| state.ceiling(amount, standing)).max(state.used);
+    // Use beyond the ceiling (the floor of `balanced`) does not lift it.
+    let ceiling = limit.map_or(state.used, |amount| state.ceiling(amount, standing));
     state.ceiling = Some(ceiling);
     let mut want = 0;
     if asking {

@@ -19,6 +19,7 @@ pub struct ConnectionId(pub u64);
 
 /// What the shell hands in.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "moved once, between the wire and the core")]
 pub enum Input {
     /// The decision stream asked for by [`Output::Connect`] is open.
     SessionOpened(ConnectionId),

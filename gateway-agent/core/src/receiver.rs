@@ -125,7 +125,13 @@ impl Receiver {
     }
 
     /// A session could not be opened, or ended.
-    pub fn closed(&mut self, connection: ConnectionId, why: &str, now: Time, steps: &mut Vec<Step>) {
+    pub fn closed(
+        &mut self,
+        connection: ConnectionId,
+        why: &str,
+        now: Time,
+        steps: &mut Vec<Step>,
+    ) {
         if self.connecting.is_some_and(|c| c.connection == connection) {
             self.give_up(now);
         } else if let Some(active) = self.active.filter(|a| a.connection == connection) {
@@ -204,7 +210,8 @@ impl Receiver {
     ) {
         let Some(settle) = self.fail_back else { return };
         // Its link may have stayed open through a hang: what counts is how long it has been well since.
-        let rested = |i: &usize| well(*i).is_some_and(|at| at.max(self.lost_at[*i]) + settle <= now);
+        let rested =
+            |i: &usize| well(*i).is_some_and(|at| at.max(self.lost_at[*i]) + settle <= now);
         let earlier = (0..active.manager).find(|i| !self.failed[*i] && rested(i));
         if let Some(manager) = earlier {
             self.connect(manager, now, steps);

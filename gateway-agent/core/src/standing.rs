@@ -9,6 +9,8 @@ use weir_proto::{
 /// The agent's standing in the fleet.
 #[derive(Debug, Clone)]
 pub struct Standing {
+    /// Changes with every change of what a window may open with.
+    pub number: u64,
     /// Manager time minus local time, in microseconds.
     pub offset: i64,
     /// Manager time never shows less than this: it does not fall when the manager changes.
@@ -27,6 +29,7 @@ impl Standing {
     /// At start: no share, no manager.
     pub fn new(on_disconnect: OnDisconnect) -> Self {
         Standing {
+            number: 0,
             offset: 0,
             not_before: Time::ZERO,
             history: ShareHistory::default(),

@@ -35,6 +35,8 @@ pub struct Table {
     waker: Waker,
     /// The owner's standing.
     pub standing: ArcSwap<Standing>,
+    /// Its number: raised before the owner lists what it holds.
+    pub newest: AtomicU64,
     /// Policies in force.
     pub policies: ArcSwap<PolicySet>,
     /// Checks answered.
@@ -61,6 +63,7 @@ impl Table {
             hot: Mutex::default(),
             waker,
             standing: ArcSwap::from_pointee(Standing::new(on_disconnect)),
+            newest: AtomicU64::new(0),
             policies: ArcSwap::from_pointee(PolicySet::compile(0, [])),
             checks: AtomicU64::new(0),
             overflowed: AtomicU64::new(0),

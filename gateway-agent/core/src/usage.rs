@@ -3,7 +3,10 @@
 //! A link that lags loses nothing: once it has fallen behind the batches that are kept, it gets the
 //! whole present state instead. Its queue is bounded by the state, not by time.
 
-use std::collections::{HashSet, VecDeque};
+use std::{
+    collections::{HashSet, VecDeque},
+    time::Duration,
+};
 
 use foldhash::fast::FixedState;
 use weir_proto::{
@@ -23,6 +26,9 @@ pub const FRAME_ENTRIES: usize = 4_000;
 const BATCHES: usize = 128;
 /// Windows that ended, kept for managers that are away.
 const CLOSED: usize = 100_000;
+
+/// A manager that acknowledges nothing for so long is not well.
+pub const GAP: Duration = Duration::from_millis(500);
 
 /// One change, with the counter's name for streams that do not know it yet.
 #[derive(Debug, Clone)]
@@ -129,6 +135,9 @@ impl Link {
 
     /// Everything up to `seq` was merged.
     pub fn ack(&mut self, seq: u64, life: ManagerLife, now: Time) {
+        if now.since(self.acked_at) > GAP {
+            self.opened_at = now; // it hung: well again only from now on
+        }
         self.acked_at = now;
         self.acked = self.acked.max(seq);
         self.life = Some(life);

@@ -1,8 +1,6 @@
 //! Credit and decision frames.
 
-use super::{
-    MAX_AMOUNT, MAX_TIME_MS, WireError, bounded, key_defs, key_defs_out, manager_life,
-};
+use super::{MAX_AMOUNT, MAX_TIME_MS, WireError, bounded, key_defs, key_defs_out, manager_life};
 use crate::{
     decision::{
         Attach, CreditEntry, CreditFrame, Decision, DecisionFrame, ManagerHello, PolicyUpdate,
@@ -148,7 +146,11 @@ impl TryFrom<wire::DecisionFrame> for DecisionFrame {
                 window: window(d.window)?,
                 ceiling: bounded("decisions[].ceiling", d.ceiling, MAX_AMOUNT)?,
                 exhausted: d.exhausted,
-                retry_after_ms: bounded("decisions[].retry_after_ms", d.retry_after_ms, MAX_TIME_MS)?,
+                retry_after_ms: bounded(
+                    "decisions[].retry_after_ms",
+                    d.retry_after_ms,
+                    MAX_TIME_MS,
+                )?,
             })
         };
         let install = match w.install {

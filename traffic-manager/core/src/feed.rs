@@ -43,13 +43,22 @@ pub struct Verdict {
     pub retry_after_ms: u64,
 }
 
+impl Verdict {
+    fn decision(self, key: KeyId) -> Decision {
+        Decision {
+            key,
+            window: self.window,
+            ceiling: self.ceiling,
+            exhausted: self.exhausted,
+            retry_after_ms: self.retry_after_ms,
+        }
+    }
+}
+
 impl Feed {
     /// The frame being filled, which goes out at the end of this turn.
     fn open(&mut self) -> &mut DecisionFrame {
-        let full = self
-            .pending
-            .last()
-            .is_none_or(|f| f.decisions.len() >= FRAME_DECISIONS);
+        let full = self.pending.last().is_none_or(|f| f.decisions.len() >= FRAME_DECISIONS);
         if full || self.sealed {
             self.sealed = false;
             self.revision += 1;
@@ -114,14 +123,18 @@ impl Feeds {
         if id == next {
             frame.keys.push(KeyDef { id, key: key.clone() });
         }
-        frame.decisions.push(Decision {
-            key: id,
-            window: verdict.window,
-            ceiling: verdict.ceiling,
-            exhausted: verdict.exhausted,
-            retry_after_ms: verdict.retry_after_ms,
-        });
+        frame.decisions.push(verdict.decision(id));
         frame.revision
+    }
+
+    /// Answers about a counter that is not kept here: it has no lasting number.
+    pub fn turn_away(&mut self, session: StreamId, key: &CounterKey, verdict: Verdict) {
+        let Some(feed) = self.feeds.get_mut(&session) else { return };
+        let frame = feed.open();
+        let place = KeyId::try_from(frame.decisions.len()).unwrap_or(0);
+        let id = KeyId::MAX - place;
+        frame.keys.push(KeyDef { id, key: key.clone() });
+        frame.decisions.push(verdict.decision(id));
     }
 
     /// Sessions that were sent nothing since `before` get an empty frame: a heartbeat with the time.

@@ -5,6 +5,7 @@
 //! void. The incumbent may grant the whole limit; any other manager only what its own agents brought
 //! along. See `ALGORITHM.md`, "Views".
 
+mod agent;
 mod views;
 
 use std::{
@@ -16,12 +17,14 @@ use foldhash::fast::FixedState;
 use weir_proto::{
     decision::Attach,
     id::{AgentLife, ManagerLife},
-    share::{Share, ShareHistory, View},
-    time::{Time, WindowStart},
-    usage::{AgentIdentity, AgentStatus},
+    share::{ShareHistory, View},
+    time::Time,
+    usage::AgentIdentity,
 };
 
 use crate::message::StreamId;
+use agent::PLEDGES;
+pub use agent::{AgentRecord, CRASH_HOLD};
 pub use views::{Announcement, Proposal};
 
 /// An agent life's place in the table; never reused.
@@ -29,114 +32,8 @@ pub type AgentIx = u32;
 
 /// Agents not heard of for this long after they went are forgotten, with what they may hold.
 const FORGET: Duration = Duration::from_secs(25 * 3600);
-/// Agents say something every 100 ms; keep-alive takes longer than this to notice a dead link.
-const ABRUPT: Duration = Duration::from_millis(500);
 /// After standing still a manager needs about this long to read what had queued up.
 const CATCH_UP: Duration = Duration::from_millis(300);
-/// For so long, at most, a crashed agent's ceilings stay reserved in windows that go on. It may have
-/// used of them what it had not sent yet: at most one flush interval.
-pub const CRASH_HOLD: Duration = Duration::from_secs(60);
-/// Intervals of pledges remembered per agent.
-const PLEDGES: usize = 16;
-
-/// One life of an agent.
-#[derive(Debug, Clone)]
-pub struct AgentRecord {
-    /// Name and version.
-    pub identity: AgentIdentity,
-    /// What it said last of itself.
-    pub status: Option<AgentStatus>,
-    /// On any stream.
-    pub last_heard: Time,
-    /// Its usage stream.
-    pub usage: Option<StreamId>,
-    /// Its decision session with this manager.
-    pub session: Option<StreamId>,
-    /// Everything it holds is known, in the present session.
-    pub ready: bool,
-    /// Since when its present session lasts.
-    pub since: Time,
-    /// Everything it held in windows begun by then is known here, whoever it was pledged to.
-    pub known_at: Time,
-    /// It followed another manager since this one installed its view.
-    pub strayed: bool,
-    /// When both its connections broke in the middle of its talking: a crash, unless it is heard again.
-    pub ended: Option<Time>,
-    /// When its last session with this manager ended.
-    pub followed_until: Option<Time>,
-    /// It left, was superseded by a later life, or was silent for too long.
-    pub gone: Option<Time>,
-    /// Member of the newest view known here.
-    pub member: bool,
-    /// It said goodbye: it admits nothing more.
-    pub left: bool,
-    history: ShareHistory,
-    pledged: Vec<(Time, Time)>,
-}
-
-impl AgentRecord {
-    fn new(identity: AgentIdentity, now: Time) -> Self {
-        AgentRecord {
-            identity,
-            status: None,
-            last_heard: now,
-            usage: None,
-            session: None,
-            ready: false,
-            since: now,
-            known_at: Time::ZERO,
-            strayed: false,
-            ended: None,
-            followed_until: None,
-            gone: None,
-            member: false,
-            left: false,
-            history: ShareHistory::default(),
-            pledged: Vec::new(),
-        }
-    }
-
-    /// A connection closed. When none is left, and it was talking until then, it has probably crashed.
-    pub fn note_end(&mut self, now: Time) {
-        let talking = self.last_heard + ABRUPT > now;
-        if self.session.is_none() && self.usage.is_none() && talking {
-            self.ended = Some(now);
-        }
-    }
-
-    /// Whether it followed this manager when it ended: its ceilings are on the books here.
-    pub fn known_to_the_end(&self) -> bool {
-        let here = |end: Time| self.followed_until.is_some_and(|at| at + ABRUPT > end);
-        self.left || self.ended.is_some_and(here)
-    }
-
-    /// Whether its share of windows begun at `start` was handed to this manager.
-    pub fn pledged(&self, start: WindowStart) -> bool {
-        let start = start.time();
-        self.pledged.iter().any(|(from, to)| *from < start && start <= *to)
-    }
-
-    /// Its share of windows begun at `start`, as it told at its last attachment.
-    pub fn share(&self, start: WindowStart) -> Share {
-        self.history.at(start)
-    }
-
-    /// Its present share.
-    pub fn current_share(&self) -> Share {
-        self.history.current()
-    }
-
-    /// Whether it may be granted ceilings: attached, and part of the view.
-    pub fn eligible(&self) -> bool {
-        self.attached() && self.member
-    }
-
-    /// Whether it follows this manager and is fully known.
-    pub fn attached(&self) -> bool {
-        self.session.is_some() && self.ready && self.gone.is_none()
-    }
-}
-
 /// How the fleet is governed.
 #[derive(Debug, Clone)]
 pub struct FleetConfig {
@@ -293,6 +190,7 @@ impl Fleet {
         self.by_life.insert(identity.life.clone(), ix);
         if let Some(former) = self.latest.insert(identity.life.id.to_string(), ix) {
             let former = &mut self.agents[former as usize];
+            former.superseded = true;
             former.gone.get_or_insert(former.ended.unwrap_or(now));
             self.review(now);
         }

@@ -219,7 +219,8 @@ impl Scene<'_> {
             .map(|(_, a)| a)
             .filter(|a| {
                 let agent = turn.fleet.agent(*a);
-                let share = if self.limit.rolling() { agent.current_share() } else { agent.share(start) };
+                let share =
+                    if self.limit.rolling() { agent.current_share() } else { agent.share(start) };
                 agent.attached() && share.default_of(self.limit.amount) > 0
             })
             .collect();
@@ -279,7 +280,7 @@ impl Scene<'_> {
         self.counter.windows[self.at].exhausted = false;
         for i in 0..self.counter.windows[self.at].slots.len() {
             let slot = &self.counter.windows[self.at].slots[i];
-            if slot.denied {
+            if slot.denied && turn.fleet.agent(slot.agent).attached() {
                 let ceiling = budget::ceiling(slot, &self.limit, turn.fleet, start).max(slot.used);
                 self.decide(i, ceiling, None, turn);
             }

@@ -212,8 +212,11 @@ impl Manager {
                 let start = window.start;
                 for slot in &mut window.slots {
                     slot.lent = 0;
-                    slot.carry =
-                        if sovereign { 0 } else { grants::neutral_carry(slot, &limit, fleet, start) };
+                    slot.carry = if sovereign {
+                        0
+                    } else {
+                        grants::neutral_carry(slot, &limit, fleet, start)
+                    };
                 }
             }
         }
@@ -336,7 +339,8 @@ impl Manager {
             if counter.key.policy() != name {
                 continue;
             }
-            let limit = self.limits.get(&(name.to_owned(), counter.key.limit().to_owned())).cloned();
+            let limit =
+                self.limits.get(&(name.to_owned(), counter.key.limit().to_owned())).cloned();
             counter.set_limit(limit);
             for window in &counter.windows {
                 self.dirty.insert((ix, window.start));

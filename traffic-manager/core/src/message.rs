@@ -24,6 +24,7 @@ pub enum Input {
 
 /// What the shell must do, in this order.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "moved once, between the wire and the core")]
 pub enum Output {
     /// Acknowledge on the usage stream: everything up to this `seq` is merged.
     Ack(StreamId, u64),

@@ -285,7 +285,11 @@ impl Manager {
             decisions_exhausted: self.totals.tally.exhausted,
             counters: self.ledger.len(),
             policies: self.policies.len(),
-            agents: self.fleet.agents().filter(|(_, a)| a.usage.is_some() || a.session.is_some()).count(),
+            agents: self
+                .fleet
+                .agents()
+                .filter(|(_, a)| a.usage.is_some() || a.session.is_some())
+                .count(),
             decision_sessions: self.fleet.sessions().count(),
             refused_counters: self.ledger.refused,
             refused_frames: self.totals.refused_frames,

@@ -134,7 +134,8 @@ fn fault(plan: &mut Plan, menu: Menu, chance: &mut Chance) {
             faults.push((at, Fault::StartAgent(joins)));
         }
         7 if menu.agents => {
-            let end = if chance.one_in(2) { Fault::KillAgent(agent) } else { Fault::StopAgent(agent) };
+            let end =
+                if chance.one_in(2) { Fault::KillAgent(agent) } else { Fault::StopAgent(agent) };
             faults.push((at, end));
             if chance.one_in(2) {
                 faults.push((until, Fault::StartAgent(agent)));

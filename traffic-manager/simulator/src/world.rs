@@ -295,7 +295,8 @@ impl World {
                 self.outcome.times.entry(key).or_default().push(self.now);
             }
             self.outcome.admitted += 1;
-            let text = || format!("agent {agent} admits key {key} in {}", limit.start.0 - EPOCH_SECS);
+            let text =
+                || format!("agent {agent} admits key {key} in {}", limit.start.0 - EPOCH_SECS);
             self.log(text);
         }
     }

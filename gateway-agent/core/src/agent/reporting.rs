@@ -70,7 +70,8 @@ impl Agent {
                 if state.dead() {
                     return None;
                 }
-                let entry = credit::entry(counter, &mut state, &policies, &self.standing, asking, now);
+                let entry =
+                    credit::entry(counter, &mut state, &policies, &self.standing, asking, now);
                 Some((counter.key.clone(), entry))
             })
             .collect()

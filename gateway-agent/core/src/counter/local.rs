@@ -14,7 +14,14 @@ use weir_proto::time::Time;
 /// (GCRA admits burst + rate × length in the worst window).
 #[derive(Debug)]
 pub struct Pace {
-    limiter: Option<RateLimiter<NotKeyed, InMemoryState, FakeRelativeClock, NoOpMiddleware<governor::nanos::Nanos>>>,
+    limiter: Option<
+        RateLimiter<
+            NotKeyed,
+            InMemoryState,
+            FakeRelativeClock,
+            NoOpMiddleware<governor::nanos::Nanos>,
+        >,
+    >,
     clock: FakeRelativeClock,
     at: Time,
     started: bool,

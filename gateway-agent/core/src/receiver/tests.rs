@@ -48,7 +48,11 @@ fn the_first_in_the_list_then_the_next_then_home_again() {
     receiver.advance(well, ms(4_000), &mut steps);
     let (manager, home) = connect_step(&mut steps);
     assert_eq!(manager, 0);
-    assert_eq!(receiver.active(), Some((1, second)), "follows the old one until the new one answers");
+    assert_eq!(
+        receiver.active(),
+        Some((1, second)),
+        "follows the old one until the new one answers"
+    );
     assert!(receiver.opened(home, ms(4_001), &mut steps));
     assert_eq!(steps, [Step::Disconnect(second), Step::Attach(0, home)]);
 }

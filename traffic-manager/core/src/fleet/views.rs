@@ -9,11 +9,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use weir_proto::{
-    id::AgentLife,
-    share::View,
-    time::Time,
-};
+use weir_proto::{id::AgentLife, share::View, time::Time};
 
 use super::Fleet;
 use crate::message::StreamId;
@@ -69,7 +65,9 @@ impl Fleet {
         for candidate in [Some(view), promised].into_iter().flatten() {
             self.highest = self.highest.max(candidate.number);
             let mine = candidate.proposer.as_ref() == Some(&self.config.me);
-            if candidate.number == 0 || mine && self.incumbent || candidate.number <= self.view.number
+            if candidate.number == 0
+                || mine && self.incumbent
+                || candidate.number <= self.view.number
             {
                 continue;
             }
@@ -169,7 +167,8 @@ impl Fleet {
     fn expire_silent(&mut self, now: Time) {
         let hold = self.config.silent_hold;
         for record in &mut self.agents {
-            if record.gone.is_none() && record.session.is_none() && record.last_heard + hold <= now {
+            if record.gone.is_none() && record.session.is_none() && record.last_heard + hold <= now
+            {
                 record.gone = Some(now);
             }
         }
@@ -220,7 +219,8 @@ impl Fleet {
     fn desired(&mut self, now: Time) -> Option<(View, bool)> {
         let attached: BTreeSet<AgentLife> =
             self.agents.iter().filter(|a| a.attached()).map(|a| a.identity.life.clone()).collect();
-        if attached.is_empty() || self.sessions.values().any(|ix| !self.agents[*ix as usize].ready) {
+        if attached.is_empty() || self.sessions.values().any(|ix| !self.agents[*ix as usize].ready)
+        {
             return None;
         }
         let (missing, next) = self.missing(now);
@@ -261,7 +261,8 @@ impl Fleet {
     /// An attached member of the newest view is the witness: any other manager would have needed it.
     /// Without one this manager may only found a fleet, after it gave others time to show up.
     fn free_to_propose(&mut self, missing: usize, witness: bool, now: Time) -> bool {
-        let founding = !witness && !(self.incumbent && missing == 0 && self.knows_the_lost());
+        let governing = self.incumbent && missing == 0 && self.knows_the_lost();
+        let founding = !witness && !governing;
         if self.newer_view_elsewhere(founding, now) {
             return false;
         }
@@ -288,9 +289,7 @@ impl Fleet {
     /// was a member somewhere.
     fn murk(&self) -> Time {
         let known = |life: &AgentLife| {
-            self.by_life
-                .get(life)
-                .is_some_and(|ix| self.agents[*ix as usize].known_to_the_end())
+            self.by_life.get(life).is_some_and(|ix| self.agents[*ix as usize].known_to_the_end())
         };
         let listed = self.view.lost.iter().filter(|(life, _)| !known(life)).map(|(_, at)| *at);
         let heard = self

@@ -1,5 +1,7 @@
 //! How much of a window nobody holds.
 
+use std::time::Duration;
+
 use weir_proto::time::{Time, WindowStart};
 
 use crate::{
@@ -40,6 +42,10 @@ pub fn free(limit: &LimitInfo, window: &mut WindowState, fleet: &Fleet, now: Tim
     };
     total.min(signed(limit.amount))
 }
+
+/// An agent that follows this manager says something every 100 ms. One that does not may soon pace
+/// itself at its share.
+const SILENCE: Duration = Duration::from_millis(700);
 
 fn signed(amount: u64) -> i64 {
     i64::try_from(amount).unwrap_or(i64::MAX)
@@ -85,7 +91,7 @@ fn sum(
 fn held(part: &Part<'_>) -> i64 {
     let Part { agent, slot, limit, start, now } = *part;
     let used = slot.map_or(0, |s| s.used);
-    if agent.left || agent.gone.is_some_and(|at| at + CRASH_HOLD <= now) {
+    if agent.left || agent.dead().is_some_and(|at| at + CRASH_HOLD <= now) {
         return signed(used);
     }
     let book = slot.and_then(|s| s.book);
@@ -162,6 +168,7 @@ fn claim(part: &Part<'_>) -> i64 {
         None if agent.gone.is_some() => 0,
         None => default,
     };
-    let alone = !agent.attached() && agent.gone.is_none();
+    let silent = agent.last_heard + SILENCE < now;
+    let alone = (silent || !agent.attached()) && agent.gone.is_none();
     signed(own + if alone { fresh.of(limit.amount) } else { 0 })
 }

@@ -8,11 +8,15 @@ use weir_proto::{
 
 use super::{Manager, usage::Names};
 use crate::{
+    feed::Verdict,
     fleet::{AgentIx, Attached},
     grants,
     ledger::CounterIx,
     message::{Output, StreamId},
 };
+
+/// When an agent may ask again about a counter for which there was no room.
+const NO_ROOM_MS: u64 = 1_000;
 
 /// One subscriber.
 #[derive(Debug)]
@@ -36,10 +40,10 @@ impl Manager {
         now: Time,
         out: &mut Vec<Output>,
     ) {
-        if let Some(attach) = frame.attach.take() {
-            if !self.begin_session(session, attach, now, out) {
-                return;
-            }
+        if let Some(attach) = frame.attach.take()
+            && !self.begin_session(session, attach, now, out)
+        {
+            return;
         }
         let Some(mut state) = self.credit.remove(&session) else {
             self.totals.refused_frames += 1;
@@ -139,16 +143,33 @@ impl Manager {
         frame: &CreditFrame,
         now: Time,
     ) {
-        let Some(ix) = self.named(&mut state.names, entry.key, now) else { return };
+        let Some(ix) = self.named(&mut state.names, entry.key, now) else {
+            return self.turn_away(session, state, entry);
+        };
         let usage = UsageEntry {
             key: entry.key,
             window: entry.window,
             used: entry.used,
             rejected: entry.rejected,
         };
-        let Some(name) = self.merge(ix, state.agent, &usage, frame.stamp, false, now) else { return };
+        let Some(name) = self.merge(ix, state.agent, &usage, frame.stamp, false, now) else {
+            return;
+        };
         self.take_ceiling(ix, name, session, state, entry, frame.applied, now);
         self.dirty.insert((ix, name));
+    }
+
+    /// There is no room for the counter: the agent must not wait for an answer that cannot come.
+    fn turn_away(&mut self, session: StreamId, state: &Session, entry: &CreditEntry) {
+        let Some(key) = state.names.key(entry.key).filter(|_| entry.want > 0) else { return };
+        let verdict = Verdict {
+            window: entry.window,
+            ceiling: entry.ceiling,
+            exhausted: true,
+            retry_after_ms: NO_ROOM_MS,
+        };
+        self.totals.tally.exhausted += 1;
+        self.feeds.turn_away(session, key, verdict);
     }
 
     #[expect(clippy::too_many_arguments, reason = "one entry in its full context")]
@@ -172,7 +193,8 @@ impl Manager {
         if let Some(l) = limit.as_deref().filter(|_| brought) {
             let slot = window.find(state.agent);
             let agent = fleet.agent(state.agent);
-            let default = if agent.pledged(name) { agent.share(name).default_of(l.amount) } else { 0 };
+            let default =
+                if agent.pledged(name) { agent.share(name).default_of(l.amount) } else { 0 };
             let held = slot.and_then(|s| s.book).unwrap_or(default);
             before = (held, grants::reserved(slot, state.agent, l, name, fleet, now));
         }
@@ -185,7 +207,7 @@ impl Manager {
         }
         if brought {
             let most = entry.ceiling.max(entry.used);
-            slot.carry += signed(entry.ceiling) - signed(before.0);
+            slot.carry += signed(most) - signed(before.0);
             slot.lent = before.1.saturating_sub(most);
         }
         grants::confirm(slot, entry.ceiling, session, applied);

@@ -24,6 +24,11 @@ pub(super) struct Names(HashMap<KeyId, (CounterKey, Option<CounterIx>), FixedSta
 const MAX_NAMES: usize = 4_000_000;
 
 impl Names {
+    /// What the peer calls `id`.
+    pub(super) fn key(&self, id: KeyId) -> Option<&CounterKey> {
+        self.0.get(&id).map(|(key, _)| key)
+    }
+
     /// False when there are too many.
     pub(super) fn define(&mut self, defs: Vec<KeyDef>) -> bool {
         for def in defs {
@@ -137,7 +142,8 @@ impl Manager {
         }
         let grown = entry.used.saturating_sub(slot.used);
         let charge = slot.charged || live;
-        slot.charged |= live;
+        // A slot that a state replay made stays uncharged until the agent tells its recent use.
+        slot.charged |= live && slot.stamp == 0;
         slot.stamp = stamp;
         if entry.used != slot.used {
             slot.active_at = now;

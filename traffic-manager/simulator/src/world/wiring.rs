@@ -17,7 +17,9 @@ impl World {
         let mut wake = false;
         for output in out {
             match output {
-                agent_core::Output::Connect(manager, name) => self.session_connect(i, manager, name),
+                agent_core::Output::Connect(manager, name) => {
+                    self.session_connect(i, manager, name)
+                }
                 agent_core::Output::Disconnect(name) => {
                     if let Some(connection) = self.agents[i].sessions.remove(&name) {
                         self.close_agent_end(connection, "closed");
@@ -101,16 +103,14 @@ impl World {
         }
         self.links += 1;
         let name = agent_core::ConnectionId(self.links);
-        let connection =
-            Connection::new((i, life), (manager, node.life), Kind::Usage, name);
+        let connection = Connection::new((i, life), (manager, node.life), Kind::Usage, name);
         let connection = self.network.open(connection);
         self.agents[i].usage.insert(manager, connection);
         self.tell_agent(i, agent_core::Input::UsageOpened(manager, name));
     }
 
     fn send(&mut self, connection: usize, up: bool, message: Message) {
-        let at =
-            self.network.arrival(connection, up, &self.plan, &mut self.chance, self.now);
+        let at = self.network.arrival(connection, up, &self.plan, &mut self.chance, self.now);
         self.outcome.messages += 1;
         self.schedule(at, Event::Deliver { connection, up, message });
     }
@@ -136,8 +136,8 @@ impl World {
     fn deliver_up(&mut self, connection: usize, message: Message) {
         let c = &self.network.connections[connection];
         let manager = c.manager;
-        let alive = self.managers[manager].life == c.manager_life
-            && self.managers[manager].core.is_some();
+        let alive =
+            self.managers[manager].life == c.manager_life && self.managers[manager].core.is_some();
         if !c.manager_open || !alive {
             return;
         }
@@ -246,10 +246,13 @@ impl World {
         if cut && !frozen && self.network.connections[connection].manager_open {
             self.network.connections[connection].manager_open = false;
             let stream = StreamId(connection as u64);
-            self.tell_manager(manager, match kind {
-                Kind::Usage => manager_core::Input::UsageClosed(stream),
-                Kind::Session => manager_core::Input::SessionClosed(stream),
-            });
+            self.tell_manager(
+                manager,
+                match kind {
+                    Kind::Usage => manager_core::Input::UsageClosed(stream),
+                    Kind::Session => manager_core::Input::SessionClosed(stream),
+                },
+            );
         } else if frozen {
             self.managers[manager].held.push((connection, Message::Close("gone".to_owned())));
         }
@@ -300,7 +303,8 @@ fn decision_text(
     let mut text = format!("manager {manager} -> agent {agent}");
     for d in &frame.decisions {
         let start = window(d.window);
-        let _ = write!(text, " [{start}] ceiling {}{};", d.ceiling, if d.exhausted { "!" } else { "" });
+        let _ =
+            write!(text, " [{start}] ceiling {}{};", d.ceiling, if d.exhausted { "!" } else { "" });
     }
     if let Some(view) = &frame.propose {
         let _ = write!(text, " proposes {} for {}", view.number, view.members.len());

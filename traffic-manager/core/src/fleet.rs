@@ -24,7 +24,7 @@ use weir_proto::{
 
 use crate::message::StreamId;
 use agent::PLEDGES;
-pub use agent::{AgentRecord, CRASH_HOLD};
+pub use agent::{AgentRecord, CRASH_HOLD, SKEW};
 pub use views::{Announcement, Proposal};
 
 /// An agent life's place in the table; never reused.

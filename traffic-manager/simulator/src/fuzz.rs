@@ -1,11 +1,15 @@
-//! Random plans: any number of things go wrong at once.
+//! Random plans: any number of things go wrong at once, within the assumptions of the bound.
+
+mod assumptions;
 
 use std::time::Duration;
 
 use crate::{
     chance::Chance,
     plan::{Fault, Plan, Traffic},
+    world::World,
 };
+pub use assumptions::keep_assumptions;
 
 /// Which faults a plan may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,34 +57,11 @@ pub fn plan(seed: u64, menu: Menu) -> Plan {
     plan
 }
 
-/// The bound assumes that a manager that starts without any state hears of every live agent within
-/// its fence: no agent is cut off from it then. Cuts that break this begin later.
-fn keep_assumptions(plan: &mut Plan) {
-    let fence = Duration::from_secs(2);
-    let starts: Vec<(usize, Duration)> = plan
-        .faults
-        .iter()
-        .filter_map(|(at, fault)| match fault {
-            Fault::StartManager(m) => Some((*m, *at)),
-            _ => None,
-        })
-        .collect();
-    let cuts: Vec<(usize, usize, Duration)> = plan
-        .faults
-        .iter()
-        .filter_map(|(at, fault)| match fault {
-            Fault::Cut(a, m) => Some((*a, *m, *at)),
-            _ => None,
-        })
-        .collect();
-    for (manager, start) in starts {
-        plan.faults.push((start, Fault::HealAll(manager)));
-        for (agent, m, at) in &cuts {
-            if *m == manager && *at >= start && *at < start + fence {
-                plan.faults.push((*at, Fault::Heal(*agent, manager)));
-            }
-        }
-    }
+/// Whether the plan keeps the assumptions of the bound and breaks the bound all the same.
+pub fn fails(plan: &Plan) -> bool {
+    let mut kept = plan.clone();
+    keep_assumptions(&mut kept);
+    kept == *plan && World::new(kept).run().excess(plan).is_some()
 }
 
 fn traffic(plan: &mut Plan, chance: &mut Chance) {

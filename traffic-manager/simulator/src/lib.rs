@@ -11,14 +11,17 @@
 //! | [`network`] | connections, delays, cuts, hangs |
 //! | [`outcome`] | what was admitted, against what was allowed |
 //! | [`fuzz`] | random plans |
+//! | [`shrink`] | small plans out of failing ones |
 
 pub mod chance;
 pub mod fuzz;
 pub mod network;
 pub mod outcome;
 pub mod plan;
+pub mod shrink;
 pub mod world;
 
-pub use outcome::Outcome;
+pub use outcome::{Excess, Outcome};
 pub use plan::{Fault, Plan, Traffic};
+pub use shrink::shrink;
 pub use world::World;

@@ -7,7 +7,7 @@ use weir_proto::time::{Time, WindowStart};
 use crate::plan::Plan;
 
 /// Counts of one run.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Admitted per key and window label (fixed windows).
     pub windows: BTreeMap<(u64, WindowStart), u64>,
@@ -29,46 +29,139 @@ pub struct Outcome {
     pub log: Vec<(Time, String)>,
 }
 
+/// A window in which too much was admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Excess {
+    /// Key.
+    pub key: u64,
+    /// When the window began: by its name (manager time), or in true time where windows slide.
+    pub from: Duration,
+    /// Admitted in it.
+    pub admitted: u64,
+}
+
 impl Outcome {
     /// The most admitted in one window, over all keys.
     pub fn worst(&self, plan: &Plan) -> u64 {
-        if plan.sliding {
-            let worst = |times: &Vec<Time>| densest(times, plan.window);
-            return self.times.values().map(worst).max().unwrap_or(0);
-        }
-        self.windows.values().copied().max().unwrap_or(0)
+        self.fullest(plan).map_or(0, |window| window.admitted)
     }
 
-    /// Mean shortfall, in parts of the limit, over windows of key 0 between both times in which at
-    /// least twice the limit was requested.
-    pub fn shortfall(&self, plan: &Plan, from: Duration, to: Duration) -> f64 {
-        let mut missing = 0.0;
-        let mut windows = 0.0;
-        for ((key, start), offered) in &self.offered {
-            let begin = Duration::from_secs(start.0.saturating_sub(crate::world::EPOCH_SECS));
-            let whole = begin >= from && begin + plan.window <= to;
-            if *key != 0 || !whole || *offered < plan.limit * 2 {
-                continue;
-            }
-            let admitted = self.windows.get(&(*key, *start)).copied().unwrap_or(0);
-            #[expect(clippy::cast_precision_loss, reason = "limits are small here")]
-            let part = plan.limit.saturating_sub(admitted) as f64 / plan.limit as f64;
-            missing += part;
-            windows += 1.0;
+    /// The window that broke the bound most, if any did.
+    pub fn excess(&self, plan: &Plan) -> Option<Excess> {
+        self.fullest(plan).filter(|window| window.admitted > plan.limit)
+    }
+
+    /// The first of the fullest windows.
+    fn fullest(&self, plan: &Plan) -> Option<Excess> {
+        let sliding = self.times.iter().filter_map(|(key, times)| {
+            let (first, admitted) = densest(times, plan.window)?;
+            Some(Excess { key: *key, from: first.since(Time::ZERO), admitted })
+        });
+        let fixed = self.windows.iter().map(|((key, start), admitted)| {
+            Excess { key: *key, from: begin(*start), admitted: *admitted }
+        });
+        let most = |window: &Excess| (window.admitted, std::cmp::Reverse(window.from));
+        if plan.sliding { sliding.max_by_key(most) } else { fixed.max_by_key(most) }
+    }
+
+    /// Mean shortfall, in parts of the limit, over windows of all keys between both times in which at
+    /// least twice the limit was requested; `None` when there was no such window.
+    pub fn shortfall(&self, plan: &Plan, from: Duration, to: Duration) -> Option<f64> {
+        let full = |(_, offered, _): &(Duration, u64, u64)| *offered >= plan.limit * 2;
+        let missing: Vec<u64> = self
+            .whole_windows(plan, from, to)
+            .filter(full)
+            .map(|(_, _, admitted)| plan.limit.saturating_sub(admitted))
+            .collect();
+        ratio(missing.iter().sum(), plan.limit * missing.len() as u64)
+    }
+
+    /// The part of the requests between both times that was refused although the limit had room for
+    /// it in that window; `None` when there were no requests.
+    pub fn refused_in_vain(&self, plan: &Plan, from: Duration, to: Duration) -> Option<f64> {
+        let (mut vain, mut all) = (0, 0);
+        for (_, offered, admitted) in self.whole_windows(plan, from, to) {
+            vain += offered.min(plan.limit).saturating_sub(admitted);
+            all += offered;
         }
-        if windows == 0.0 { 0.0 } else { missing / windows }
+        ratio(vain, all)
+    }
+
+    /// Begin, requests and admissions of each fixed window that lies between both times.
+    pub fn whole_windows(
+        &self,
+        plan: &Plan,
+        from: Duration,
+        to: Duration,
+    ) -> impl Iterator<Item = (Duration, u64, u64)> {
+        let length = plan.window;
+        self.offered
+            .iter()
+            .map(|(at, offered)| {
+                let admitted = self.windows.get(at).copied().unwrap_or(0);
+                (begin(at.1), *offered, admitted)
+            })
+            .filter(move |(begin, _, _)| *begin >= from && *begin + length <= to)
     }
 }
 
-/// The most events within any window of this length.
-fn densest(times: &[Time], length: Duration) -> u64 {
+fn begin(start: WindowStart) -> Duration {
+    Duration::from_secs(start.0.saturating_sub(crate::world::EPOCH_SECS))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are small here")]
+fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+/// The most events within any window of this length, and when it begins.
+fn densest(times: &[Time], length: Duration) -> Option<(Time, u64)> {
     let mut first = 0;
-    let mut most = 0;
+    let mut best: Option<(Time, u64)> = None;
     for (i, at) in times.iter().enumerate() {
         while at.since(times[first]) >= length {
             first += 1;
         }
-        most = most.max(i + 1 - first);
+        let count = (i + 1 - first) as u64;
+        if best.is_none_or(|(_, most)| count > most) {
+            best = Some((times[first], count));
+        }
     }
-    most as u64
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Time {
+        Time::from_millis(ms)
+    }
+
+    #[test]
+    fn the_densest_window_excludes_its_end() {
+        let times = [at(0), at(400), at(999), at(1_000), at(1_399), at(5_000)];
+        assert_eq!(densest(&times, Duration::from_secs(1)), Some((at(400), 4)));
+        assert_eq!(densest(&[], Duration::from_secs(1)), None);
+    }
+
+    #[test]
+    fn shortfall_and_refusals_are_judged_by_window() {
+        let plan = Plan::new(1, 1, 10, Duration::from_secs(1), Duration::from_secs(9));
+        let mut outcome = Outcome::default();
+        for (second, offered, admitted) in [(1, 100, 0), (2, 20, 9), (3, 40, 10), (4, 8, 6)] {
+            let window = (0, WindowStart(crate::world::EPOCH_SECS + second));
+            outcome.offered.insert(window, offered);
+            outcome.windows.insert(window, admitted);
+        }
+        let (from, to) = (Duration::from_secs(2), Duration::from_secs(5));
+        assert_eq!(outcome.shortfall(&plan, from, to), Some(0.05));
+        assert_eq!(outcome.refused_in_vain(&plan, from, to), Some(3.0 / 68.0));
+        assert_eq!(outcome.shortfall(&plan, to, to), None);
+        assert_eq!(outcome.excess(&plan), None);
+        let full = (0, WindowStart(crate::world::EPOCH_SECS + 7));
+        outcome.windows.insert(full, 11);
+        let excess = Excess { key: 0, from: Duration::from_secs(7), admitted: 11 };
+        assert_eq!(outcome.excess(&plan), Some(excess));
+    }
 }

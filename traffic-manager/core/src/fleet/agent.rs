@@ -15,6 +15,8 @@ const ABRUPT: Duration = Duration::from_millis(500);
 /// For so long, at most, a crashed agent's ceilings stay reserved in windows that go on. It may have
 /// used of them what it had not sent yet: at most one flush interval.
 pub const CRASH_HOLD: Duration = Duration::from_secs(5);
+/// By how much managers' clocks may differ: an agent may have seen a window begin before this one did.
+pub const SKEW: Duration = Duration::from_secs(1);
 /// Intervals of pledges remembered per agent.
 pub(super) const PLEDGES: usize = 16;
 

@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use weir_proto::{id::AgentLife, share::View, time::Time};
 
-use super::Fleet;
+use super::{Fleet, SKEW};
 use crate::message::StreamId;
 
 /// Joins and departures within this time lead to one view.
@@ -297,7 +297,7 @@ impl Fleet {
             .iter()
             .filter(|a| a.status.as_ref().is_some_and(|s| s.fleet > 0) && !a.known_to_the_end())
             .filter_map(|a| a.gone);
-        listed.chain(heard).max().unwrap_or(Time::ZERO)
+        listed.chain(heard).max().map_or(Time::ZERO, |at| at + SKEW)
     }
 
     /// Adds members that are gone to the list of the lost.

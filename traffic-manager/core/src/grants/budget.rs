@@ -5,7 +5,7 @@ use std::time::Duration;
 use weir_proto::time::{Time, WindowStart};
 
 use crate::{
-    fleet::{AgentIx, AgentRecord, CRASH_HOLD, Fleet},
+    fleet::{AgentIx, AgentRecord, CRASH_HOLD, Fleet, SKEW},
     ledger::{LimitInfo, Slot, WindowState},
 };
 
@@ -96,7 +96,7 @@ fn held(part: &Part<'_>) -> i64 {
     }
     let book = slot.and_then(|s| s.book);
     let share = agent.share(start);
-    if agent.gone.is_some_and(|at| start.time() > at) {
+    if agent.gone.is_some_and(|at| start.time() > at + SKEW) {
         return signed(used.max(book.unwrap_or(0)));
     }
     let known = agent.pledged(start) || start.time() <= agent.known_at;

@@ -1,0 +1,134 @@
+//! Runs random schedules of faults and looks for one that breaks the bound.
+//!
+//! ```text
+//! fuzz [--from SEED] [--runs N] [--sliding]   runs seeds in order; exits with 1 when one fails
+//! fuzz --replay SEED [--sliding]              what happened around the fullest window
+//! fuzz --shrink SEED [--sliding]              the smallest failing plan made of it, and its log
+//! ```
+//!
+//! Best built with `--release`: `cargo run --release -p weir-simulator --example fuzz -- --runs 60000`
+
+use std::{process::ExitCode, time::Instant};
+
+use weir_simulator::{Excess, Outcome, Plan, World, fuzz, shrink};
+
+const USAGE: &str = "usage: fuzz [--from SEED] [--runs N] [--replay SEED] [--shrink SEED] [--sliding]";
+
+#[derive(Debug, Default)]
+struct Arguments {
+    from: u64,
+    runs: Option<u64>,
+    replay: Option<u64>,
+    shrink: Option<u64>,
+    sliding: bool,
+}
+
+fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
+    let mut arguments = Arguments::default();
+    while let Some(name) = given.next() {
+        if name == "--sliding" {
+            arguments.sliding = true;
+            continue;
+        }
+        if !matches!(name.as_str(), "--from" | "--runs" | "--replay" | "--shrink") {
+            return Err(format!("unknown argument {name:?}"));
+        }
+        let text = given.next().ok_or_else(|| format!("{name} needs a number"))?;
+        let number = text.parse().map_err(|_| format!("{name} {text:?} is not a number"))?;
+        match name.as_str() {
+            "--from" => arguments.from = number,
+            "--runs" => arguments.runs = Some(number),
+            "--replay" => arguments.replay = Some(number),
+            _ => arguments.shrink = Some(number),
+        }
+    }
+    Ok(arguments)
+}
+
+fn main() -> ExitCode {
+    let arguments = match arguments(std::env::args().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            eprintln!("fuzz: {error}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let plan = |seed| Plan { sliding: arguments.sliding, ..fuzz::plan(seed, fuzz::Menu::ALL) };
+    if let Some(seed) = arguments.replay {
+        return show(&plan(seed));
+    }
+    if let Some(seed) = arguments.shrink {
+        let plan = plan(seed);
+        if World::new(plan.clone()).run().excess(&plan).is_none() {
+            println!("seed {seed} does not fail");
+            return ExitCode::SUCCESS;
+        }
+        return show(&shrink(&plan, fuzz::fails));
+    }
+    search(arguments.from, arguments.runs.unwrap_or(1_000), plan)
+}
+
+/// Runs the seeds in order and tells which fail.
+fn search(from: u64, runs: u64, plan: impl Fn(u64) -> Plan) -> ExitCode {
+    let begun = Instant::now();
+    let mut failures = Vec::new();
+    let (mut requests, mut admitted) = (0, 0);
+    for seed in from..from.saturating_add(runs) {
+        let plan = plan(seed);
+        let outcome = World::new(plan.clone()).run();
+        requests += outcome.requests;
+        admitted += outcome.admitted;
+        if let Some(excess) = outcome.excess(&plan) {
+            println!("seed {seed}: {} of {}", excess.admitted, plan.limit);
+            failures.push(seed);
+        }
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    println!(
+        "{runs} runs, {} failures {failures:?}, {requests} requests, {admitted} admitted, {seconds:.1} s",
+        failures.len(),
+    );
+    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Prints the plan and what happened around its fullest window.
+fn show(plan: &Plan) -> ExitCode {
+    let plan = Plan { log: true, ..plan.clone() };
+    let outcome = World::new(plan.clone()).run();
+    println!("{plan:#?}");
+    let excess = outcome.excess(&plan);
+    for line in around(&plan, &outcome, excess) {
+        println!("{line}");
+    }
+    let Some(Excess { from, admitted, .. }) = excess else {
+        println!("the bound holds: at most {} of {}", outcome.worst(&plan), plan.limit);
+        return ExitCode::SUCCESS;
+    };
+    println!("the window from {from:?} holds {admitted}, the limit is {}", plan.limit);
+    ExitCode::FAILURE
+}
+
+/// The log around the window that broke the bound; all of it when none did. Beats that carry
+/// nothing are left out.
+fn around(plan: &Plan, outcome: &Outcome, excess: Option<Excess>) -> Vec<String> {
+    let (from, to) = excess.map_or((0.0, f64::MAX), |excess| {
+        let from = excess.from.as_secs_f64();
+        (from - 4.0, from + plan.window.as_secs_f64() + 1.0)
+    });
+    let says_something = |text: &str| !text.ends_with("->") && !is_heartbeat(text);
+    let seconds = |at: std::time::Duration| at.as_secs_f64();
+    outcome
+        .log
+        .iter()
+        .map(|(at, text)| (seconds(at.since(weir_proto::time::Time::ZERO)), text))
+        .filter(|(at, text)| *at > from && *at < to && says_something(text))
+        .map(|(at, text)| format!("{at:.6} {text}"))
+        .collect()
+}
+
+/// Whether it is `manager 0 -> agent 1` and nothing more.
+fn is_heartbeat(text: &str) -> bool {
+    text.starts_with("manager") && text.rsplit_once("-> agent ").is_some_and(|(_, rest)| {
+        rest.chars().all(|c| c.is_ascii_digit())
+    })
+}

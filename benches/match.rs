@@ -64,7 +64,12 @@ fn calls(names: &[String]) -> Vec<Request<'_>> {
 }
 
 /// Resolves one request; answers how many policies it met, so that rows can be checked.
-fn resolve(set: &PolicySet, request: &Request<'_>, scratch: &mut Scratch, key: &mut Vec<u8>) -> u32 {
+fn resolve(
+    set: &PolicySet,
+    request: &Request<'_>,
+    scratch: &mut Scratch,
+    key: &mut Vec<u8>,
+) -> u32 {
     let mut met = 0;
     set.resolve(request, scratch, |hit| {
         met += 1;
@@ -79,7 +84,8 @@ fn resolve(set: &PolicySet, request: &Request<'_>, scratch: &mut Scratch, key: &
 
 fn main() {
     let mut criterion = Criterion::default().sample_size(30).configure_from_args();
-    let names = |prefix: &str, n: usize| (0..n).map(|n| format!("{prefix}-{n}")).collect::<Vec<_>>();
+    let names =
+        |prefix: &str, n: usize| (0..n).map(|n| format!("{prefix}-{n}")).collect::<Vec<_>>();
     let catch_all = json!({
         "name": "per-user",
         "level": "api",

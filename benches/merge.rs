@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
-use prost::Message;
+use prost::{Message, bytes::Bytes};
 use traffic_manager_core::{
     Config, Manager,
     message::{Input, Output, StreamId},
@@ -129,17 +129,18 @@ fn feed(manager: &mut Manager, frames: impl Iterator<Item = UsageFrame>, out: &m
     }
 }
 
-fn decode(bytes: &[u8]) -> wire::UsageFrame {
+fn decode(bytes: &Bytes) -> wire::UsageFrame {
     // As from a transport: the keys stay in the message's own memory.
-    wire::UsageFrame::decode(bytes).expect("it was encoded here")
+    wire::UsageFrame::decode(bytes.clone()).expect("it was encoded here")
 }
 
 fn convert(frame: wire::UsageFrame) -> UsageFrame {
     frame.try_into().expect("it was a frame before")
 }
 
-fn encoded(frames: Vec<UsageFrame>) -> Vec<Vec<u8>> {
-    frames.into_iter().map(|frame| wire::UsageFrame::from(frame).encode_to_vec()).collect()
+fn encoded(frames: Vec<UsageFrame>) -> Vec<Bytes> {
+    let encode = |frame| wire::UsageFrame::from(frame).encode_to_vec().into();
+    frames.into_iter().map(encode).collect()
 }
 
 type Group<'a> = BenchmarkGroup<'a, WallTime>;
@@ -186,7 +187,7 @@ fn rows(group: &mut Group<'_>, policy: &Policy, per_frame: usize) {
         row(group, &format!("{name}: decode"), per_frame, &mut bytes, |frames| {
             frames.iter().for_each(|bytes| drop(decode(bytes)));
         });
-        let decoded = |entries| bytes(entries).iter().map(|b| decode(b)).collect::<Vec<_>>();
+        let decoded = |entries| bytes(entries).iter().map(decode).collect::<Vec<_>>();
         row(group, &format!("{name}: convert"), per_frame, decoded, |frames| {
             frames.into_iter().for_each(|frame| drop(convert(frame)));
         });

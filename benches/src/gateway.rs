@@ -73,11 +73,15 @@ impl Gateway {
     pub fn start(counters: usize) -> Self {
         let clock = Clock::start();
         let life = AgentLife { id: AgentId::new("gw-bench").expect("a name"), incarnation: 1 };
-        let identity =
-            AgentIdentity { life: life.clone(), gateway_group: String::new(), version: String::new() };
+        let identity = AgentIdentity {
+            life: life.clone(),
+            gateway_group: String::new(),
+            version: String::new(),
+        };
         let config = Config { max_counters: counters, ..Config::new(identity, 1) };
         let (owner, checker) = agent(config, Arc::new(|| ()), clock.now());
-        let manager = ManagerLife { id: ManagerId::new("tm-bench").expect("a name"), incarnation: 1 };
+        let manager =
+            ManagerLife { id: ManagerId::new("tm-bench").expect("a name"), incarnation: 1 };
         let session = ConnectionId(1);
         let mut gateway =
             Gateway { checker, clock, owner, life: manager, session, revision: 0, out: Vec::new() };
@@ -99,8 +103,13 @@ impl Gateway {
         let put = vec![policy().to_json().to_string().into()];
         let update =
             PolicyUpdate { revision: 1, full: true, put, last: true, ..PolicyUpdate::default() };
-        let view =
-            View { number: 1, fleet: 1, members: vec![agent], lost: Vec::new(), proposer: Some(manager) };
+        let view = View {
+            number: 1,
+            fleet: 1,
+            members: vec![agent],
+            lost: Vec::new(),
+            proposer: Some(manager),
+        };
         self.decide(DecisionFrame {
             hello: Some(hello),
             policies: Some(update),

@@ -1,3 +1,5 @@
+//! Expressions: what they say, what is refused, and that the native evaluator agrees with CEL.
+
 use std::net::IpAddr;
 
 use super::*;

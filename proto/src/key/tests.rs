@@ -1,3 +1,5 @@
+//! Keys: round trips, canonical form, hostile bytes.
+
 use std::collections::BTreeSet;
 
 use proptest::{collection::vec, prelude::*};

@@ -1,3 +1,5 @@
+//! Matching: order, groups, the index against a walk over all policies.
+
 use std::net::IpAddr;
 
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! Policies: what is read, what is refused and with which words, round trips.
+
 use serde_json::json;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Requests: bounds and names of attributes.
+
 use super::*;
 
 fn ip(text: &str) -> IpAddr {

@@ -16,7 +16,7 @@ use crate::{
     ledger::{Counter, CounterIx, LimitInfo, Slot},
     message::StreamId,
 };
-pub use budget::{free, neutral_carry, pledged_elsewhere, reserved};
+pub use budget::{free, pledged_elsewhere, reserved};
 
 /// An agent that used a counter within this time keeps half of what it holds when others are short.
 const BUSY: Duration = Duration::from_millis(50);

@@ -198,26 +198,17 @@ impl Manager {
         }
     }
 
-    /// Everybody is attached and every ceiling is known: what agents carried between managers is
-    /// history. Where the window is not granted from, what they hold is all there is.
+    /// Everybody is attached and every ceiling is known: what agents gave up elsewhere is history, as
+    /// every other manager's budget is void. Windows that are not granted from keep their accounts.
     fn settle_accounts(&mut self, now: Time) {
         if !self.fleet.complete() {
             return;
         }
         let fleet = &self.fleet;
-        for (_, counter) in self.ledger.iter_mut() {
-            let Some(limit) = counter.limit.clone() else { continue };
-            for window in &mut counter.windows {
-                let sovereign = fleet.sovereign(window.start.time(), now);
-                let start = window.start;
-                for slot in &mut window.slots {
-                    slot.lent = 0;
-                    slot.carry = if sovereign {
-                        0
-                    } else {
-                        grants::neutral_carry(slot, &limit, fleet, start)
-                    };
-                }
+        let windows = self.ledger.iter_mut().flat_map(|(_, counter)| counter.windows.iter_mut());
+        for window in windows.filter(|w| fleet.sovereign(w.start.time(), now)) {
+            for slot in &mut window.slots {
+                slot.lent = 0;
             }
         }
     }

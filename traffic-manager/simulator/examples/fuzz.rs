@@ -12,7 +12,8 @@ use std::{process::ExitCode, time::Instant};
 
 use weir_simulator::{Excess, Outcome, Plan, World, fuzz, shrink};
 
-const USAGE: &str = "usage: fuzz [--from SEED] [--runs N] [--replay SEED] [--shrink SEED] [--sliding]";
+const USAGE: &str =
+    "usage: fuzz [--from SEED] [--runs N] [--replay SEED] [--shrink SEED] [--sliding]";
 
 #[derive(Debug, Default)]
 struct Arguments {
@@ -128,7 +129,8 @@ fn around(plan: &Plan, outcome: &Outcome, excess: Option<Excess>) -> Vec<String>
 
 /// Whether it is `manager 0 -> agent 1` and nothing more.
 fn is_heartbeat(text: &str) -> bool {
-    text.starts_with("manager") && text.rsplit_once("-> agent ").is_some_and(|(_, rest)| {
-        rest.chars().all(|c| c.is_ascii_digit())
-    })
+    text.starts_with("manager")
+        && text
+            .rsplit_once("-> agent ")
+            .is_some_and(|(_, rest)| rest.chars().all(|c| c.is_ascii_digit()))
 }

@@ -57,8 +57,10 @@ impl Outcome {
             let (first, admitted) = densest(times, plan.window)?;
             Some(Excess { key: *key, from: first.since(Time::ZERO), admitted })
         });
-        let fixed = self.windows.iter().map(|((key, start), admitted)| {
-            Excess { key: *key, from: begin(*start), admitted: *admitted }
+        let fixed = self.windows.iter().map(|((key, start), admitted)| Excess {
+            key: *key,
+            from: begin(*start),
+            admitted: *admitted,
         });
         let most = |window: &Excess| (window.admitted, std::cmp::Reverse(window.from));
         if plan.sliding { sliding.max_by_key(most) } else { fixed.max_by_key(most) }

@@ -237,7 +237,11 @@ mod tests {
         });
         assert_eq!((small.agents, small.faults.len(), small.traffic.len()), (1, 1, 1));
         assert_eq!(small.traffic[0].agent, 0);
-        assert!((small.traffic[0].rate - 50.0).abs() < 0.1, "halved once: {}", small.traffic[0].rate);
+        assert!(
+            (small.traffic[0].rate - 50.0).abs() < 0.1,
+            "halved once: {}",
+            small.traffic[0].rate
+        );
     }
 
     #[test]

@@ -1,1 +1,135 @@
 //! The owner, driven by hand.
+
+use std::sync::Arc;
+
+use weir_proto::{
+    decision::{DecisionFrame, ManagerHello, PolicyUpdate},
+    id::{AgentId, AgentLife, ManagerId, ManagerLife},
+    request::Request,
+    share::View,
+};
+
+use super::*;
+use crate::{Outcome, Reason};
+
+const POLICY: &str = r#"{"name": "p", "level": "application", "key": ["application"],
+    "limits": [{"requests": 3, "window": "1m"}]}"#;
+
+fn life() -> AgentLife {
+    AgentLife { id: AgentId::new("gw-1").expect("a name"), incarnation: 1 }
+}
+
+fn local(ms: u64) -> Time {
+    Time::from_millis(10_000 + ms)
+}
+
+/// Manager time 10 s into a minute at local time 0.
+fn manager(ms: u64) -> Time {
+    Time::from_millis(1_800_000_010_000 + ms)
+}
+
+/// An agent that follows a manager and is the whole fleet.
+fn member(on_disconnect: OnDisconnect) -> (Agent, Arc<Checker>, ConnectionId) {
+    let identity =
+        AgentIdentity { life: life(), gateway_group: String::new(), version: String::new() };
+    let config = Config { on_disconnect, ..Config::new(identity, 1) };
+    let (mut agent, checker) = agent(config, Arc::new(|| ()), local(0));
+    let mut out = Vec::new();
+    agent.on_deadline(local(0), &mut out);
+    let Some(Output::Connect(0, session)) = out.first().cloned() else { panic!("{out:?}") };
+    agent.handle(Input::SessionOpened(session), local(1), &mut out);
+    let id = ManagerId::new("tm-1").expect("a name");
+    let view = View { number: 1, fleet: 1, members: vec![life()], ..View::default() };
+    let frame = DecisionFrame {
+        revision: 1,
+        manager_time: manager(2),
+        hello: Some(ManagerHello {
+            life: ManagerLife { id, incarnation: 1 },
+            version: String::new(),
+            silent_hold_ms: 30_000,
+        }),
+        policies: Some(PolicyUpdate {
+            revision: 1,
+            full: true,
+            put: vec![POLICY.into()],
+            deleted: Vec::new(),
+            last: true,
+        }),
+        install: Some((view, Time::from_secs(1_700_000_000))),
+        snapshot_complete: true,
+        ..DecisionFrame::default()
+    };
+    agent.handle(Input::Decision(session, frame), local(2), &mut out);
+    assert!(agent.status(local(2)).ready);
+    (agent, checker, session)
+}
+
+fn admitted(checker: &Checker, from_ms: u64, n: u64) -> u64 {
+    let request = Request::new().application("a");
+    (0..n).filter(|i| checker.check(&request, 1, local(from_ms + i)).allowed()).count() as u64
+}
+
+#[test]
+fn a_fleet_of_one_admits_the_limit_and_no_more() {
+    let (_, checker, _) = member(OnDisconnect::Local);
+    assert_eq!(admitted(&checker, 10, 10), 3);
+    let verdict = checker.check(&Request::new().application("a"), 1, local(30));
+    assert_eq!(verdict.outcome, Outcome::Refused(Reason::Limit));
+    let limit = verdict.limit.expect("the limit that refused");
+    assert_eq!(limit.remaining, 0);
+    assert_eq!(limit.reset.as_secs(), 49, "10 s of the minute had passed at the start");
+    assert_eq!(admitted(&checker, 50_000, 10), 3, "a new minute");
+}
+
+#[test]
+fn alone_each_policy_does_as_it_says() {
+    for (how, expected) in
+        [(OnDisconnect::Open, 10), (OnDisconnect::Closed, 0), (OnDisconnect::Local, 3)]
+    {
+        let (mut agent, checker, session) = member(how);
+        let mut out = Vec::new();
+        agent.handle(Input::SessionClosed(session, "reset".to_owned()), local(100), &mut out);
+        agent.on_deadline(local(1_200), &mut out);
+        assert!(agent.status(local(1_200)).isolated);
+        assert_eq!(admitted(&checker, 60_000, 10), expected, "{how:?}");
+    }
+}
+
+#[test]
+fn usage_of_every_window_reaches_a_link_that_opens_late() {
+    let (mut agent, checker, _) = member(OnDisconnect::Local);
+    assert_eq!(admitted(&checker, 10, 2), 2);
+    assert_eq!(admitted(&checker, 50_000, 1), 1);
+    let mut out = Vec::new();
+    agent.on_deadline(local(50_200), &mut out);
+    out.clear();
+    agent.handle(Input::UsageOpened(0, ConnectionId(77)), local(50_300), &mut out);
+    let used: Vec<u64> = out
+        .iter()
+        .filter_map(|o| match o {
+            Output::Usage(0, _, frame) => Some(frame.entries.iter().map(|e| e.used)),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    assert_eq!(used, [2, 1], "the window that ended, and the present one");
+}
+
+#[test]
+fn a_gap_in_the_decisions_ends_the_session() {
+    let (mut agent, _, session) = member(OnDisconnect::Local);
+    let mut out = Vec::new();
+    let late = DecisionFrame { revision: 3, manager_time: manager(50), ..DecisionFrame::default() };
+    agent.handle(Input::Decision(session, late), local(50), &mut out);
+    assert!(out.iter().any(|o| matches!(o, Output::Disconnect(c) if *c == session)), "{out:?}");
+}
+
+#[test]
+fn after_goodbye_nothing_is_admitted() {
+    let (mut agent, checker, _) = member(OnDisconnect::Local);
+    let mut out = Vec::new();
+    agent.handle(Input::Leave, local(10), &mut out);
+    assert!(out.iter().any(|o| matches!(o, Output::Credit(_, frame) if frame.leaving)));
+    assert_eq!(admitted(&checker, 20, 5), 0);
+    assert_eq!(agent.next_deadline(), None);
+}

@@ -211,7 +211,9 @@ impl Fleet {
         self.agents.iter().any(|a| {
             let lives = a.gone.is_none() && a.session.is_none();
             let newer = a.status.as_ref().is_some_and(|s| s.view_number > self.view.number);
-            lives && (newer || founding && a.last_heard + self.config.fence > now)
+            // One that was heard of and has not crashed may be founding with another manager.
+            let may_found = a.ended.is_none() || a.last_heard + self.config.fence > now;
+            lives && (newer || founding && may_found)
         })
     }
 

@@ -18,13 +18,6 @@ pub(super) fn ceiling(slot: &Slot, limit: &LimitInfo, fleet: &Fleet, start: Wind
     })
 }
 
-/// The carry with which the agent neither adds to nor takes from what this manager may hand out.
-pub fn neutral_carry(slot: &Slot, limit: &LimitInfo, fleet: &Fleet, start: WindowStart) -> i64 {
-    let agent = fleet.agent(slot.agent);
-    let base = if agent.pledged(start) { agent.share(start).of(limit.amount) } else { 0 };
-    signed(ceiling(slot, limit, fleet, start).max(slot.used)) - signed(base)
-}
-
 /// What this manager may still hand out: at most what no agent holds and no other manager may grant.
 /// Negative after a limit was lowered, or when agents were allowed to exceed it.
 pub fn free(limit: &LimitInfo, window: &mut WindowState, fleet: &Fleet, now: Time) -> i64 {

@@ -129,7 +129,8 @@ mod tests {
 
     #[test]
     fn an_agent_that_nobody_hears_does_not_end() {
-        let frozen = plan().fault(4_000, Fault::KillManager(0)).fault(4_000, Fault::FreezeManager(1));
+        let frozen =
+            plan().fault(4_000, Fault::KillManager(0)).fault(4_000, Fault::FreezeManager(1));
         let lonely = frozen.clone().fault(5_000, Fault::KillAgent(2));
         assert_eq!(kept(&lonely), frozen.faults);
         let thawed = frozen.fault(5_000, Fault::ThawManager(1));
@@ -142,7 +143,8 @@ mod tests {
     #[test]
     fn the_last_who_heard_an_agent_outlives_it() {
         let cut = plan().fault(3_000, Fault::Cut(2, 0));
-        let dies = cut.clone().fault(5_000, Fault::KillAgent(2)).fault(5_200, Fault::KillManager(1));
+        let dies =
+            cut.clone().fault(5_000, Fault::KillAgent(2)).fault(5_200, Fault::KillManager(1));
         assert_eq!(kept(&dies), [cut.faults[0], dies.faults[2]]);
         let lives = cut.fault(5_000, Fault::KillAgent(2)).fault(5_400, Fault::KillManager(1));
         assert_eq!(kept(&lives), lives.faults);

@@ -1,0 +1,2 @@
+//! One agent and one manager, driven by hand, against models too simple to be wrong.
+fn main() {}

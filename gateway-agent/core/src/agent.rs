@@ -39,6 +39,8 @@ const BEAT: Duration = Duration::from_millis(100);
 const COLLECT: Duration = Duration::from_millis(1);
 /// Without a manager for this long, `on_disconnect` applies.
 const ISOLATION: Duration = Duration::from_secs(1);
+/// By how much managers' clocks may differ: windows are remembered for so long after their end.
+const SKEW: Duration = Duration::from_secs(1);
 /// Counters looked at per beat in search of idle ones.
 const SWEEP: usize = 20_000;
 
@@ -291,6 +293,7 @@ impl Agent {
             pledged_until: self.standing.pledged_until,
             former_manager: self.former.clone(),
         };
+        self.collect(now);
         let holdings = self.holdings(now);
         let mut parts = holdings.chunks(crate::usage::FRAME_ENTRIES);
         let first = parts.next().unwrap_or_default().to_vec();

@@ -10,7 +10,7 @@ use weir_proto::{
     matcher::PolicySet,
     policy::Policy,
     time::Time,
-    usage::{KeyDef, KeyId},
+    usage::{KeyDef, KeyId, UsageEntry},
 };
 
 use crate::{
@@ -132,6 +132,19 @@ pub fn entry(
         want,
         recent,
         rejected: state.rejected,
+    }
+}
+
+/// A window that has ended: nothing more is admitted in it.
+pub fn ended(entry: &UsageEntry) -> CreditEntry {
+    CreditEntry {
+        key: entry.key,
+        window: entry.window,
+        used: entry.used,
+        ceiling: entry.used,
+        want: 0,
+        recent: 0,
+        rejected: entry.rejected,
     }
 }
 

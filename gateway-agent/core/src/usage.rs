@@ -50,18 +50,18 @@ struct Batch {
 #[derive(Debug, Default)]
 pub struct Outbox {
     batches: VecDeque<Batch>,
-    closed: VecDeque<Change>,
+    closed: VecDeque<(Time, Change)>,
     /// Windows that ended and could not be kept for managers that were away.
     pub dropped: u64,
 }
 
 impl Outbox {
-    /// Adds what changed; `closed` tells of each whether its window has ended.
-    pub fn add(&mut self, stamp: u64, changes: Vec<(Change, bool)>) {
+    /// Adds what changed; of windows that have ended with the end, in manager time.
+    pub fn add(&mut self, stamp: u64, changes: Vec<(Change, Option<Time>)>) {
         let mut batch = Batch { stamp, changes: Vec::with_capacity(changes.len()) };
-        for (change, closed) in changes {
-            if closed {
-                self.closed.push_back(change.clone());
+        for (change, ended) in changes {
+            if let Some(end) = ended {
+                self.closed.push_back((end, change.clone()));
             }
             batch.changes.push(change);
         }
@@ -77,14 +77,14 @@ impl Outbox {
 
     /// Forgets windows begun before `before`: no manager wants them any more.
     pub fn forget(&mut self, before: WindowStart) {
-        while self.closed.front().is_some_and(|c| c.entry.window < before) {
+        while self.closed.front().is_some_and(|(_, c)| c.entry.window < before) {
             self.closed.pop_front();
         }
     }
 
-    /// Windows that ended and are still kept.
-    pub fn closed(&self) -> impl Iterator<Item = &Change> {
-        self.closed.iter()
+    /// Windows that ended after `since` and are still kept.
+    pub fn closed(&self, since: Time) -> impl Iterator<Item = &Change> {
+        self.closed.iter().filter(move |(end, _)| *end > since).map(|(_, change)| change)
     }
 }
 

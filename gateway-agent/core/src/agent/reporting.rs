@@ -9,7 +9,7 @@ use weir_proto::{
     usage::{AgentStatus, UsageEntry},
 };
 
-use super::{Agent, BEAT, COLLECT, SWEEP};
+use super::{Agent, BEAT, COLLECT, SKEW, SWEEP};
 use crate::{
     counter::{Amounts, Counter},
     credit,
@@ -82,10 +82,12 @@ impl Agent {
         self.adopt();
         let time = self.manager_time(now);
         let policies = self.table.policies.load_full();
-        let mut held = Vec::new();
+        // A manager whose clock is behind may still grant in windows that have ended here.
+        let ended = self.outbox.closed(time - SKEW);
+        let mut held: Vec<_> = ended.map(|c| (c.key.clone(), credit::ended(&c.entry))).collect();
         for counter in self.counters.values() {
             let mut state = counter.lock();
-            let over = !counter.rolling && counter.window.end(state.window) <= time;
+            let over = !counter.rolling && counter.window.end(state.window) + SKEW <= time;
             let default = policies
                 .get(counter.key.policy())
                 .and_then(|p| p.limit(counter.key.limit()))
@@ -153,7 +155,7 @@ impl Agent {
             _ => 0,
         };
         for counter in some {
-            if !self.table.retire(&counter, time, now) {
+            if !self.table.retire(&counter, time - SKEW, now) {
                 continue;
             }
             self.counters.remove(&counter.id);
@@ -169,6 +171,12 @@ impl Agent {
 
     /// Collects what changed into a batch and lets every link take it.
     pub(super) fn flush(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.collect(now);
+        self.pump(now, out);
+    }
+
+    /// Puts what changed since the last batch into the outbox.
+    pub(super) fn collect(&mut self, now: Time) {
         self.adopt();
         let dirty = self.table.take_dirty();
         if !dirty.is_empty() {
@@ -177,10 +185,11 @@ impl Agent {
             for counter in &dirty {
                 let mut state = counter.lock();
                 for amounts in state.closed.drain(..) {
-                    changes.push((change(counter, amounts), true));
+                    let end = counter.window.end(amounts.window);
+                    changes.push((change(counter, amounts), Some(end)));
                 }
                 let (window, used, rejected) = (state.window, state.used, state.rejected);
-                changes.push((change(counter, Amounts { window, used, rejected }), false));
+                changes.push((change(counter, Amounts { window, used, rejected }), None));
             }
             for part in changes.chunks(crate::usage::FRAME_ENTRIES) {
                 let stamp = if part.len() == changes.len() { stamp } else { self.next_stamp() };
@@ -189,7 +198,6 @@ impl Agent {
         }
         let stale = self.manager_time(now) - STALE;
         self.outbox.forget(WindowStart(stale.as_secs()));
-        self.pump(now, out);
     }
 
     /// Sends on every usage link what it can take.
@@ -225,7 +233,7 @@ impl Agent {
     /// Everything that is counted now, and the windows that ended lately.
     fn state(&mut self) -> Vec<Change> {
         self.adopt();
-        let mut state: Vec<Change> = self.outbox.closed().cloned().collect();
+        let mut state: Vec<Change> = self.outbox.closed(Time::ZERO).cloned().collect();
         for counter in self.counters.values() {
             let locked = counter.lock();
             for amounts in &locked.closed {

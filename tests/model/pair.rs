@@ -1,0 +1,157 @@
+//! One agent and one manager whose messages arrive at once.
+
+use std::{sync::Arc, time::Duration};
+
+use gateway_agent_core as agent;
+use traffic_manager_core as manager;
+use weir_proto::{
+    id::{AgentId, AgentLife, ManagerId, ManagerLife},
+    policy::Policy,
+    request::Request,
+    time::Time,
+    usage::AgentIdentity,
+};
+
+/// The agent's clock is behind the manager's by this.
+const BEHIND: Duration = Duration::from_secs(1_000_000);
+/// A multiple of every window in these tests.
+const BEGIN: Time = Time::from_secs(1_800_000_000);
+
+pub(crate) fn manager_life() -> ManagerLife {
+    ManagerLife { id: ManagerId::new("tm-1").expect("a name"), incarnation: 1 }
+}
+
+pub(crate) fn identity(name: &str) -> AgentIdentity {
+    AgentIdentity {
+        life: AgentLife { id: AgentId::new(name).expect("a name"), incarnation: 1 },
+        gateway_group: String::new(),
+        version: String::new(),
+    }
+}
+
+/// The pair, and the time.
+pub(crate) struct Pair {
+    agent: agent::Agent,
+    checker: Arc<agent::Checker>,
+    manager: manager::Manager,
+    session: Option<agent::ConnectionId>,
+    now: Time,
+}
+
+const USAGE: manager::StreamId = manager::StreamId(1);
+
+impl Pair {
+    /// A fleet of one that knows these policies, at a time when every window begins.
+    pub(crate) fn new(policies: &[Policy]) -> Pair {
+        let now = BEGIN - Duration::from_secs(5);
+        let config = agent::Config::new(identity("gw-1"), 1);
+        let (agent, checker) = agent::agent(config, Arc::new(|| ()), now - BEHIND);
+        let mut manager = manager::Manager::new(manager::Config::new(manager_life()), now);
+        for policy in policies {
+            manager.create_policy(policy.clone(), now, &mut Vec::new()).expect("a new name");
+        }
+        let mut pair = Pair { agent, checker, manager, session: None, now };
+        let opened = agent::Input::UsageOpened(0, agent::ConnectionId(u64::MAX));
+        pair.tell_agent(opened);
+        pair.pass(BEGIN.since(now));
+        assert_eq!(pair.manager.fleet().members.len(), 1, "a fleet of one was founded");
+        pair
+    }
+
+    /// Manager time.
+    pub(crate) fn now(&self) -> Time {
+        self.now
+    }
+
+    /// A request of this cost; what it sets off is done before this returns.
+    pub(crate) fn check(&mut self, request: &Request<'_>, cost: u64) -> agent::Verdict {
+        let verdict = self.checker.check(request, cost, self.now - BEHIND);
+        self.tell_agent(agent::Input::Poke);
+        verdict
+    }
+
+    /// Lets time pass, with whatever becomes due on the way.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            let agent = self.agent.next_deadline().map_or(Time::MAX, |at| at + BEHIND);
+            let manager = self.manager.next_deadline().unwrap_or(Time::MAX);
+            let next = agent.min(manager).max(self.now);
+            if next > end {
+                self.now = end;
+                return;
+            }
+            self.now = next;
+            if agent <= next {
+                let mut out = Vec::new();
+                self.agent.on_deadline(next - BEHIND, &mut out);
+                self.agent_does(out);
+            }
+            if manager <= next {
+                let mut out = Vec::new();
+                self.manager.on_deadline(next, &mut out);
+                self.manager_does(out);
+            }
+        }
+    }
+
+    fn tell_agent(&mut self, input: agent::Input) {
+        let mut out = Vec::new();
+        self.agent.handle(input, self.now - BEHIND, &mut out);
+        self.agent_does(out);
+    }
+
+    fn tell_manager(&mut self, input: manager::Input) {
+        let mut out = Vec::new();
+        self.manager.handle(input, self.now, &mut out);
+        self.manager_does(out);
+    }
+
+    fn agent_does(&mut self, out: Vec<agent::Output>) {
+        for output in out {
+            match output {
+                agent::Output::Connect(_, connection) => {
+                    self.session = Some(connection);
+                    self.tell_agent(agent::Input::SessionOpened(connection));
+                }
+                agent::Output::Disconnect(connection) => {
+                    panic!("{connection:?} was given up without need");
+                }
+                agent::Output::Credit(connection, frame) => {
+                    let session = manager::StreamId(connection.0 + 2);
+                    self.tell_manager(manager::Input::Credit(session, frame));
+                }
+                agent::Output::Usage(_, _, frame) => {
+                    self.tell_manager(manager::Input::Usage(USAGE, frame));
+                }
+                agent::Output::Notice(agent::Notice::BadPolicy(why)) => panic!("{why}"),
+                agent::Output::Policies(_) | agent::Output::Wake | agent::Output::Notice(_) => {}
+            }
+        }
+    }
+
+    fn manager_does(&mut self, out: Vec<manager::Output>) {
+        for output in out {
+            match output {
+                manager::Output::Ack(_, seq) => {
+                    let connection = agent::ConnectionId(u64::MAX);
+                    let life = manager_life();
+                    self.tell_agent(agent::Input::UsageAck { manager: 0, connection, seq, life });
+                }
+                manager::Output::Decide(_, frame) => {
+                    let connection = self.session.expect("only a session gets decisions");
+                    self.tell_agent(agent::Input::Decision(connection, frame));
+                }
+                manager::Output::CloseUsage(_, why) | manager::Output::CloseSession(_, why) => {
+                    panic!("closed: {why}");
+                }
+                manager::Output::WindowClosed { .. } => {}
+            }
+        }
+    }
+
+    /// The manager, to be asked.
+    pub(crate) fn manager(&self) -> &manager::Manager {
+        &self.manager
+    }
+}

@@ -51,6 +51,8 @@ pub const MAX_AMOUNT: u64 = (1 << 48) - 1;
 pub const MAX_MEMBERS: usize = 10_000;
 /// Latest time accepted, in milliseconds: the year 10889. Keeps sums of times from overflowing.
 pub const MAX_TIME_MS: u64 = 1 << 48;
+/// Largest number of a view: far beyond any fleet's, and far from overflow.
+pub const MAX_VIEW: u64 = 1 << 62;
 
 fn bounded(field: &'static str, value: u64, max: u64) -> Result<u64, WireError> {
     if value > max { Err(WireError::Range { field, value, max }) } else { Ok(value) }
@@ -103,6 +105,7 @@ impl From<AgentIdentity> for wire::AgentIdentity {
 impl TryFrom<wire::View> for View {
     type Error = WireError;
     fn try_from(w: wire::View) -> Result<Self, WireError> {
+        bounded("view.number", w.number, MAX_VIEW)?;
         bounded("view.members", w.members.len() as u64, MAX_MEMBERS as u64)?;
         let members = w
             .members

@@ -86,7 +86,8 @@ fn connections_may_be_reset_over_and_over() {
 #[test]
 fn one_message_in_ten_may_be_late() {
     let run = run(Plan { loss: 10, ..plan(6, 200, 16).steady(600.0) });
-    run.full(SETTLED, secs(16), 0.02);
+    run.full(SETTLED, secs(16), 0.05);
+    run.never_below(SETTLED, secs(16), 150);
 }
 
 #[test]

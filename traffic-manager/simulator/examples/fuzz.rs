@@ -15,6 +15,9 @@ use weir_simulator::{Excess, Outcome, Plan, World, fuzz, shrink};
 const USAGE: &str =
     "usage: fuzz [--from SEED] [--runs N] [--replay SEED] [--shrink SEED] [--sliding]";
 
+/// By then the fleet should be founded, in seconds.
+const FOUNDED: f64 = 1.5;
+
 #[derive(Debug, Default)]
 struct Arguments {
     from: u64,
@@ -109,8 +112,8 @@ fn show(plan: &Plan) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// The log around the window that broke the bound; all of it when none did. Beats that carry
-/// nothing are left out.
+/// The log of the founding and around the window that broke the bound; all of it when none did.
+/// Beats that carry nothing are left out.
 fn around(plan: &Plan, outcome: &Outcome, excess: Option<Excess>) -> Vec<String> {
     let (from, to) = excess.map_or((0.0, f64::MAX), |excess| {
         let from = excess.from.as_secs_f64();
@@ -122,7 +125,7 @@ fn around(plan: &Plan, outcome: &Outcome, excess: Option<Excess>) -> Vec<String>
         .log
         .iter()
         .map(|(at, text)| (seconds(at.since(weir_proto::time::Time::ZERO)), text))
-        .filter(|(at, text)| *at > from && *at < to && says_something(text))
+        .filter(|(at, text)| (*at < FOUNDED || *at > from) && *at < to && says_something(text))
         .map(|(at, text)| format!("{at:.6} {text}"))
         .collect()
 }

@@ -13,7 +13,7 @@ impl Chance {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -23,7 +23,7 @@ impl Chance {
 
     /// Below `n`; 0 for 0.
     pub fn below(&mut self, n: u64) -> u64 {
-        if n == 0 { 0 } else { self.next() % n }
+        if n == 0 { 0 } else { self.draw() % n }
     }
 
     /// Between both, ends included.
@@ -40,7 +40,7 @@ impl Chance {
     pub fn unit(&mut self) -> f64 {
         // 53 bits fill a mantissa exactly.
         #[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
-        let mantissa = (self.next() >> 11) as f64;
+        let mantissa = (self.draw() >> 11) as f64;
         mantissa / 9_007_199_254_740_992.0
     }
 

@@ -127,12 +127,12 @@ impl Fleet {
             return None;
         }
         let proposal = self.proposal.take()?;
-        let from = Time::from_millis(proposal.latest.max(now).as_millis() + 1);
-        self.install(proposal, from, now);
+        let from = self.install(proposal, now);
         Some(Announcement::Install(self.view.clone(), from))
     }
 
-    fn install(&mut self, proposal: Proposal, from: Time, now: Time) {
+    /// Puts the view in force; returns from when on.
+    fn install(&mut self, proposal: Proposal, now: Time) -> Time {
         self.view = proposal.view;
         self.incumbent = true;
         self.complete = proposal.complete;
@@ -142,6 +142,9 @@ impl Fleet {
                 self.murky_until = self.murky_until.max(self.murk());
             }
         }
+        // A window in which a lost agent may have used something is nobody's new share.
+        let earliest = if proposal.unbroken { now } else { self.murky_until.max(now) };
+        let from = Time::from_millis(proposal.latest.max(earliest).as_millis() + 1);
         let view = self.view.clone();
         self.mark_members();
         for record in &mut self.agents {
@@ -153,6 +156,7 @@ impl Fleet {
                 }
             }
         }
+        from
     }
 
     /// Notes who is a member of the newest view. Only members are granted anything: whoever takes over

@@ -150,10 +150,9 @@ impl World {
         let time = node.time(self.now);
         node.due = Time::MAX;
         let mut out = Vec::new();
-        if let Some(core) = &mut node.core {
-            if core.next_deadline().is_some_and(|at| at <= time) {
-                core.on_deadline(time, &mut out);
-            }
+        let due = |core: &manager_core::Manager| core.next_deadline().is_some_and(|at| at <= time);
+        if let Some(core) = node.core.as_mut().filter(|core| due(core)) {
+            core.on_deadline(time, &mut out);
         }
         self.manager_out(i, out);
         self.plan_manager(i);
@@ -179,10 +178,9 @@ impl World {
         }
         node.due = Time::MAX;
         let mut out = Vec::new();
-        if let Some(core) = &mut node.core {
-            if core.next_deadline().is_some_and(|at| at <= local) {
-                core.on_deadline(local, &mut out);
-            }
+        let due = |core: &agent_core::Agent| core.next_deadline().is_some_and(|at| at <= local);
+        if let Some(core) = node.core.as_mut().filter(|core| due(core)) {
+            core.on_deadline(local, &mut out);
         }
         self.agent_out(i, out);
         self.plan_agent(i);

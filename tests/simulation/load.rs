@@ -86,9 +86,10 @@ fn small_limits_are_exact_with_more_agents_than_that() {
 fn the_first_request_of_a_small_limit_is_not_refused() {
     for limit in [1, 2, 5, 10] {
         let agents = usize::try_from(limit).expect("small") * 2 + 3;
-        let run = run(plan(agents, limit, 60).steady(0.7));
-        run.willing(SETTLED, secs(60), 0.0);
-        run.never_below(SETTLED, secs(60), 1);
+        let run = run(plan(agents, limit, 120).steady(0.7));
+        run.never_below(SETTLED, secs(120), 1);
+        // A second one may come while what it needs is on its way to another agent.
+        run.willing(SETTLED, secs(120), 0.06);
     }
 }
 

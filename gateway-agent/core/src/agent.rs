@@ -7,7 +7,7 @@ mod status;
 mod tests;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -99,6 +99,7 @@ pub struct Agent {
     stamp: u64,
     counters: BTreeMap<KeyId, Arc<Counter>>,
     swept: KeyId,
+    retired: VecDeque<(Time, KeyId)>,
     policies: BTreeMap<String, Arc<Policy>>,
     revision: u64,
     view: View,
@@ -126,6 +127,7 @@ impl Agent {
             stamp: 0,
             counters: BTreeMap::new(),
             swept: 0,
+            retired: VecDeque::new(),
             policies: BTreeMap::new(),
             revision: 0,
             view: View::default(),

@@ -251,7 +251,7 @@ impl Round<'_> {
                 cost: self.cost,
                 now: self.now,
                 force,
-                last: self.last && !force,
+                last: self.last && !force && policy.on_limit != OnLimit::Allow,
             });
             if answer.again {
                 // The counter left the table, or the owner began to list what it holds, between the
@@ -299,6 +299,7 @@ impl Round<'_> {
         if self.verdict.outcome != Outcome::Allowed {
             for Charge(counter, window) in self.charged.iter() {
                 counter.refund(self.cost, *window);
+                self.table.touch(counter);
             }
         }
         self.charged.clear();

@@ -7,6 +7,7 @@ use std::{
 
 use parking_lot::Mutex;
 use weir_proto::{
+    amount::MAX_AMOUNT,
     key::CounterKey,
     matcher::CompiledLimit,
     policy::{Accuracy, OnDisconnect, Policy},
@@ -158,7 +159,7 @@ impl Counter {
     pub fn ask(&self, ask: &Ask<'_>) -> Answer {
         let time = ask.standing.manager_time(ask.now);
         let mut state = self.state.lock();
-        let again = state.dead || ask.newest.load(Ordering::SeqCst) != ask.standing.number;
+        let again = state.dead || ask.standing.number < ask.newest.load(Ordering::SeqCst);
         if !again {
             self.turn(&mut state, ask, time);
         }
@@ -264,7 +265,7 @@ impl State {
         let how = ask.policy.on_disconnect.unwrap_or(standing.on_disconnect);
         let mut ceiling = self.ceiling(limit, standing);
         if ask.policy.accuracy == Accuracy::Balanced && self.exhausted_until.is_none() {
-            ceiling += floor(limit, standing.history.at(self.window).fleet);
+            ceiling = ceiling.saturating_add(floor(limit, standing.history.at(self.window).fleet));
         }
         self.offered = self.offered.saturating_add(ask.cost);
         answer.disconnected = standing.isolated && how == OnDisconnect::Closed;
@@ -277,7 +278,7 @@ impl State {
         }
         answer.remaining = ceiling.saturating_sub(self.used);
         if ask.last {
-            self.rejected = self.rejected.saturating_add(1);
+            self.rejected = (self.rejected + 1).min(MAX_AMOUNT);
         }
         let waiting = self.exhausted_until.filter(|until| *until > ask.now);
         if let Some(until) = waiting {
@@ -307,7 +308,8 @@ impl State {
     }
 
     fn admit(&mut self, ask: &Ask<'_>, ceiling: u64, answer: &mut Answer) {
-        self.used = self.used.saturating_add(ask.cost);
+        // More than can be reported is not counted either; no limit is that large.
+        self.used = self.used.saturating_add(ask.cost).min(MAX_AMOUNT);
         self.last_use = ask.now;
         answer.admitted = true;
         answer.remaining = ceiling.saturating_sub(self.used);

@@ -1,6 +1,6 @@
 //! The session with the manager that is followed: names, sequence, and what to say of a counter.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::FixedState;
 use weir_proto::{
@@ -38,7 +38,7 @@ pub struct Session {
     /// The snapshot is complete.
     pub ready: bool,
     seq: u64,
-    defined: HashSet<KeyId, FixedState>,
+    defined: HashMap<KeyId, CounterKey, FixedState>,
     names: HashMap<KeyId, CounterKey, FixedState>,
 }
 
@@ -53,7 +53,7 @@ impl Session {
             arriving: None,
             ready: false,
             seq: 0,
-            defined: HashSet::default(),
+            defined: HashMap::default(),
             names: HashMap::default(),
         }
     }
@@ -74,7 +74,8 @@ impl Session {
             ..CreditFrame::default()
         };
         for (key, entry) in entries {
-            if self.defined.insert(entry.key) {
+            let known = self.defined.insert(entry.key, key.clone());
+            if known.as_ref() != Some(&key) {
                 frame.keys.push(KeyDef { id: entry.key, key });
             }
             frame.entries.push(entry);

@@ -171,11 +171,9 @@ impl Table {
 
     /// Takes an idle counter out, if it is still idle. True when it left.
     pub fn retire(&self, counter: &Arc<Counter>, time: Time, now: Time) -> bool {
-        if !counter.lock().retire(counter, time, now) {
-            return false;
-        }
-        self.counters.remove(&counter.key);
-        true
+        // Under the map's lock, so that no check finds a counter that is out of use.
+        let idle = |_: &CounterKey, c: &Arc<Counter>| c.lock().retire(c, time, now);
+        self.counters.remove_if(&counter.key, idle).is_some()
     }
 
     /// The number of a retired counter may be used again.

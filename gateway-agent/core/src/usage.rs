@@ -4,7 +4,7 @@
 //! whole present state instead. Its queue is bounded by the state, not by time.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     time::Duration,
 };
 
@@ -12,7 +12,7 @@ use foldhash::fast::FixedState;
 use weir_proto::{
     id::ManagerLife,
     key::CounterKey,
-    time::{Time, WindowStart},
+    time::Time,
     usage::{AgentIdentity, AgentStatus, KeyDef, KeyId, UsageEntry, UsageFrame},
 };
 
@@ -75,9 +75,9 @@ impl Outbox {
         }
     }
 
-    /// Forgets windows begun before `before`: no manager wants them any more.
-    pub fn forget(&mut self, before: WindowStart) {
-        while self.closed.front().is_some_and(|(_, c)| c.entry.window < before) {
+    /// Forgets windows that ended before `before`: no manager wants them any more.
+    pub fn forget(&mut self, before: Time) {
+        while self.closed.front().is_some_and(|(end, _)| *end < before) {
             self.closed.pop_front();
         }
     }
@@ -106,7 +106,7 @@ pub struct Link {
     cursor: u64,
     in_flight: VecDeque<u64>,
     backlog: VecDeque<Batch>,
-    defined: HashSet<KeyId, FixedState>,
+    defined: HashMap<KeyId, CounterKey, FixedState>,
     greeted: bool,
     state_sent: bool,
     sent_at: Time,
@@ -221,7 +221,9 @@ impl Link {
     fn fill(&mut self, frame: &mut UsageFrame, stamp: u64, changes: &[Change]) {
         frame.seq = stamp;
         for change in changes {
-            if self.defined.insert(change.entry.key) {
+            // A number is given to another counter once nothing kept here speaks of the former one.
+            let known = self.defined.insert(change.entry.key, change.key.clone());
+            if known.as_ref() != Some(&change.key) {
                 frame.keys.push(KeyDef { id: change.entry.key, key: change.key.clone() });
             }
             frame.entries.push(change.entry);

@@ -8,7 +8,10 @@ mod budget;
 
 use std::{sync::Arc, time::Duration};
 
-use weir_proto::time::{Time, WindowStart};
+use weir_proto::{
+    amount::MAX_AMOUNT,
+    time::{Time, WindowStart},
+};
 
 use crate::{
     feed::{Feeds, Verdict},
@@ -167,7 +170,7 @@ impl Scene<'_> {
         let start = self.window_start();
         let slot = &self.counter.windows[self.at].slots[i];
         let from = budget::ceiling(slot, &self.limit, turn.fleet, start).max(slot.used);
-        let to = from + by;
+        let to = (from + by).min(MAX_AMOUNT);
         let lent = pledged_elsewhere(slot, &self.limit, turn.fleet, start);
         self.counter.windows[self.at].slots[i].lent = lent;
         self.counter.windows[self.at].slots[i].book = Some(to);

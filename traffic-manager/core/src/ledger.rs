@@ -10,10 +10,17 @@ use weir_proto::{
     window::{Algorithm, Window},
 };
 
-use crate::{fleet::AgentIx, message::StreamId, meter::Ring};
+use crate::{
+    fleet::{AgentIx, SKEW},
+    message::StreamId,
+    meter::Ring,
+};
 
 /// Closed windows stay readable for this long, and late usage still lands in them.
 pub const GRACE: Duration = Duration::from_secs(5);
+
+/// Windows kept per counter. More are not alive at once; whoever sends more is wrong or hostile.
+const WINDOWS: usize = 8;
 
 /// The limit that a counter counts against.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,6 +121,8 @@ pub struct WindowState {
     pub turn: usize,
     /// Rolling: what was spent when.
     pub ring: Ring,
+    /// A look at its budget is due then.
+    pub look_at: Option<Time>,
     /// Last change of any kind.
     pub touched: Time,
 }
@@ -126,6 +135,7 @@ impl WindowState {
             exhausted: false,
             turn: 0,
             ring: Ring::default(),
+            look_at: None,
             touched: now,
         }
     }
@@ -193,9 +203,22 @@ impl Counter {
         self.limit = limit;
     }
 
+    /// Whether a report about `window` can be true now: windows of another grid, of the far future or
+    /// long past are not kept.
+    pub fn plausible(&self, window: WindowStart, now: Time) -> bool {
+        let Some(limit) = self.limit.as_ref().filter(|l| !l.rolling()) else { return true };
+        let length = limit.window.duration();
+        limit.window.start_at(window.time()) == window
+            && window.time() <= now + length + SKEW
+            && window.time() + length + GRACE > now
+    }
+
     /// The state for a report about `window`, made if missing.
     pub fn window(&mut self, window: WindowStart, now: Time) -> &mut WindowState {
         let name = self.window_name(window);
+        if self.windows.len() >= WINDOWS && self.windows.iter().all(|w| w.start != name) {
+            self.windows.remove(0);
+        }
         let i = match self.windows.binary_search_by_key(&name, |w| w.start) {
             Ok(i) => i,
             Err(i) => {

@@ -7,6 +7,12 @@
 //! ```
 //!
 //! Best built with `--release`: `cargo run --release -p weir-simulator --example fuzz -- --runs 60000`
+#![expect(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a program: only the library is pure"
+)]
 
 use std::{process::ExitCode, time::Instant};
 

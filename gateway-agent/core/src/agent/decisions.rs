@@ -31,11 +31,10 @@ impl Agent {
     ) {
         let Some(session) = &mut self.session else { return };
         if frame.revision != session.applied + 1 {
-            let (manager, connection) = (session.manager, session.connection);
+            let connection = session.connection;
             let why = format!("revision {} came after {}", frame.revision, session.applied);
             self.receiver.closed(connection, &why, now, steps);
             steps.push(Step::Disconnect(connection));
-            debug_assert!(manager < self.links.len());
             return;
         }
         session.applied = frame.revision;
@@ -125,6 +124,7 @@ impl Agent {
         let present = self.standing.history.current();
         self.promised = Some(view);
         let time = self.manager_time(now);
+        self.standing.number += 1;
         if present != Share::NONE {
             let fleet = present.fleet.max(share.fleet);
             let least = Share { fleet, rank: present.rank.max(share.rank) };
@@ -138,6 +138,7 @@ impl Agent {
             return;
         }
         let share = view.share(&self.config.identity.life);
+        self.standing.number += 1;
         self.standing.history.push(from, share);
         if self.promised.as_ref().is_some_and(|p| p.number <= view.number) {
             self.promised = None;

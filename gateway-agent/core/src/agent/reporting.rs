@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use weir_proto::{
     decision::{CreditEntry, CreditFrame},
     key::CounterKey,
-    time::{Time, WindowStart},
+    time::Time,
     usage::{AgentStatus, UsageEntry},
 };
 
@@ -19,6 +19,8 @@ use crate::{
 
 /// Windows that ended this long ago are of no use to a manager that returns.
 const STALE: Duration = Duration::from_secs(600);
+/// A retired counter's number is not used again for so long: by then nothing kept speaks of it.
+const QUARANTINE: Duration = Duration::from_secs(900);
 /// A usage link is given a sign of life this often.
 const LINK_BEAT: Duration = Duration::from_millis(200);
 
@@ -165,7 +167,14 @@ impl Agent {
             if let Some(session) = &mut self.session {
                 session.undefine(counter.id);
             }
-            self.table.free(counter.id);
+            self.retired.push_back((now, counter.id));
+        }
+        while let Some((at, id)) = self.retired.front().copied() {
+            if at + QUARANTINE > now {
+                break;
+            }
+            self.retired.pop_front();
+            self.table.free(id);
         }
     }
 
@@ -197,7 +206,7 @@ impl Agent {
             }
         }
         let stale = self.manager_time(now) - STALE;
-        self.outbox.forget(WindowStart(stale.as_secs()));
+        self.outbox.forget(stale);
     }
 
     /// Sends on every usage link what it can take.
@@ -269,6 +278,7 @@ impl Agent {
 
     /// Says goodbye: from now on nothing is admitted on any ceiling.
     pub(super) fn leave(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.standing.number += 1;
         self.standing.history = weir_proto::share::ShareHistory::default();
         self.publish();
         self.adopt();

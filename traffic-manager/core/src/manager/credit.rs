@@ -40,6 +40,11 @@ impl Manager {
         now: Time,
         out: &mut Vec<Output>,
     ) {
+        if frame.attach.is_some() && self.credit.contains_key(&session) {
+            self.totals.refused_frames += 1;
+            let text = "a session attaches once, in its first frame";
+            return self.close_session(session, text, now, out);
+        }
         if let Some(attach) = frame.attach.take()
             && !self.begin_session(session, attach, now, out)
         {

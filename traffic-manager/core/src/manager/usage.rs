@@ -21,7 +21,7 @@ use crate::{
 pub(super) struct Names(HashMap<KeyId, (CounterKey, Option<CounterIx>), FixedState>);
 
 /// Names kept per stream; a peer that needs more must open a new stream.
-const MAX_NAMES: usize = 4_000_000;
+const MAX_NAMES: usize = 2_000_000;
 
 impl Names {
     /// What the peer calls `id`.
@@ -55,6 +55,10 @@ impl Manager {
         out: &mut Vec<Output>,
     ) {
         if let Some(identity) = &frame.identity {
+            if self.usage.contains_key(&stream) {
+                let reason = "a stream has one identity, in its first frame".to_owned();
+                return self.end_usage(stream, reason, now, out);
+            }
             match self.fleet.meet(identity, now) {
                 Ok(agent) => {
                     let record = self.fleet.agent_mut(agent);
@@ -71,7 +75,9 @@ impl Manager {
             return self.refuse_usage(stream, reason, out);
         };
         if !state.names.define(frame.keys) {
-            return self.refuse_usage(stream, "too many keys named; reconnect".to_owned(), out);
+            self.usage.insert(stream, state);
+            let reason = "too many keys named; reconnect".to_owned();
+            return self.end_usage(stream, reason, now, out);
         }
         self.totals.usage_frames += 1;
         self.totals.usage_entries += frame.entries.len() as u64;
@@ -87,6 +93,11 @@ impl Manager {
         }
         self.usage.insert(stream, state);
         out.push(Output::Ack(stream, frame.seq));
+    }
+
+    fn end_usage(&mut self, stream: StreamId, reason: String, now: Time, out: &mut Vec<Output>) {
+        self.on_usage_closed(stream, now);
+        self.refuse_usage(stream, reason, out);
     }
 
     fn refuse_usage(&mut self, stream: StreamId, reason: String, out: &mut Vec<Output>) {
@@ -129,7 +140,7 @@ impl Manager {
         live: bool,
         now: Time,
     ) -> Option<WindowStart> {
-        let counter = self.ledger.get_mut(ix)?;
+        let counter = self.ledger.get_mut(ix).filter(|c| c.plausible(entry.window, now))?;
         let rolling = counter.limit.as_ref().filter(|l| l.rolling()).map(|l| l.window.duration());
         let window = counter.window(entry.window, now);
         let name = window.start;

@@ -4,7 +4,7 @@ use std::{hint::black_box, net::IpAddr, ops::ControlFlow, sync::Arc};
 
 use criterion::{Criterion, Throughput};
 use serde_json::{Value, json};
-use weir_benches::traffic::Random;
+use weir_benches::{lanes, traffic::Random};
 use weir_proto::{
     matcher::{PolicySet, Scratch},
     policy::Policy,
@@ -108,15 +108,15 @@ fn main() {
     group.throughput(Throughput::Elements(1));
     for (name, set, names, expected) in rows {
         let calls = calls(names);
-        let (mut scratch, mut key) = (Scratch::default(), Vec::new());
-        for call in &calls {
-            assert_eq!(resolve(&set, call, &mut scratch, &mut key), expected, "{name}");
-        }
-        let mut i = 0;
         group.bench_function(name, |bench| {
-            bench.iter(|| {
-                i = (i + 1) % REQUESTS;
-                resolve(&set, &calls[i], &mut scratch, &mut key)
+            bench.iter_custom(|iterations| {
+                lanes::run(1, iterations, |from, to| {
+                    let (mut scratch, mut key) = (Scratch::default(), Vec::new());
+                    let met = (from..to)
+                        .map(|i| resolve(&set, &calls[i % REQUESTS], &mut scratch, &mut key))
+                        .sum::<usize>();
+                    assert_eq!(met, expected * (to - from), "{name}");
+                })
             });
         });
     }

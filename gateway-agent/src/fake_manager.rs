@@ -198,6 +198,7 @@ impl Session {
             hello: Some(self.hello.clone()),
             policies: Some(self.update.clone()),
             install: Some(View {
+                lost: Vec::new(),
                 number: 1,
                 fleet: self.fleet,
                 members: vec![member],

@@ -104,6 +104,10 @@ fn huge_bodies_are_refused() {
     assert_unharmed(&fleet);
 }
 
+fn closed(error: &str) -> bool {
+    ["Broken pipe", "reset"].iter().any(|kind| error.contains(kind))
+}
+
 #[test]
 fn deep_broken_and_oversized_documents_are_refused() {
     let fleet = fleet();
@@ -140,7 +144,13 @@ fn deep_broken_and_oversized_documents_are_refused() {
         for (port, path) in readers(&fleet) {
             let url = format!("http://127.0.0.1:{port}{path}");
             let answer = http::send("POST", &url, &[("content-type", kind)], text);
-            let answer = answer.unwrap_or_else(|e| panic!("{e}: {:.80}", text));
+            let answer = match answer {
+                Ok(answer) => answer,
+                // A server may refuse a body by its length and close while it is still being sent;
+                // then the refusal may be lost on its way.
+                Err(e) if text.len() > MIB / 2 && closed(&e) => continue,
+                Err(e) => panic!("{e}: {text:.80}"),
+            };
             let refused = [400, 413, 422].contains(&answer.status);
             assert!(refused, "{path} {:.80}: {answer:?}", text);
             assert!(

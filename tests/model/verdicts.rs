@@ -133,7 +133,7 @@ fn policy(
     let mut document = json!({ "name": format!("p{i}"), "level": level, "mode": mode });
     if level == "deny" {
         // Everybody denied would leave nothing to see: one API is.
-        document["condition"] = json!("request.api == 'api-1'");
+        document["match"] = json!("request.api == 'api-1'");
     } else {
         document["limits"] = json!(limits);
         document["key"] = key;
@@ -156,7 +156,11 @@ fn met(policies: &[Policy], call: &Call) -> Vec<Policy> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 300,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn a_fleet_of_one_decides_like_a_table(policies in policies(), calls in calls()) {

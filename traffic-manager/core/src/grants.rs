@@ -184,7 +184,14 @@ impl Scene<'_> {
         let start = self.window_start();
         self.name_untouched(turn);
         let mut idle: Vec<(u64, usize, u64)> = Vec::new();
-        for (i, slot) in self.counter.windows[self.at].slots.iter().enumerate() {
+        let slots = &self.counter.windows[self.at].slots;
+        // What an agent holds is no use to it when taken away: it must be for somebody else.
+        let asking = |slot: &Slot| slot.want > 0 && turn.fleet.agent(slot.agent).eligible();
+        let askers = slots.iter().filter(|s| asking(s)).count();
+        for (i, slot) in slots.iter().enumerate() {
+            if self.free >= 0 && askers <= usize::from(asking(slot)) {
+                continue;
+            }
             if in_flight(slot, turn.fleet) || !turn.fleet.agent(slot.agent).attached() {
                 continue;
             }

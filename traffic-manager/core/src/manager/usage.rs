@@ -6,7 +6,7 @@ use foldhash::fast::FixedState;
 use weir_proto::{
     key::CounterKey,
     time::{Time, WindowStart},
-    usage::{KeyDef, KeyId, UsageEntry, UsageFrame},
+    usage::{AgentIdentity, KeyDef, KeyId, UsageEntry, UsageFrame},
 };
 
 use super::Manager;
@@ -54,21 +54,19 @@ impl Manager {
         now: Time,
         out: &mut Vec<Output>,
     ) {
-        if let Some(identity) = &frame.identity {
-            if self.usage.contains_key(&stream) {
+        let present =
+            self.usage.get(&stream).map(|s| self.fleet.agent(s.agent).identity.life.clone());
+        match (&frame.identity, present) {
+            // The same frame again changes nothing.
+            (Some(identity), Some(life)) if identity.life != life => {
                 let reason = "a stream has one identity, in its first frame".to_owned();
                 return self.end_usage(stream, reason, now, out);
             }
-            match self.fleet.meet(identity, now) {
-                Ok(agent) => {
-                    let record = self.fleet.agent_mut(agent);
-                    record.identity = identity.clone();
-                    record.usage = Some(stream);
-                    let opened = UsageStream { agent, names: Names::default(), live: false };
-                    self.usage.insert(stream, opened);
-                }
+            (Some(identity), None) => match self.fleet.meet(identity, now) {
+                Ok(agent) => self.open_usage(stream, agent, identity),
                 Err(reason) => return self.refuse_usage(stream, reason, out),
-            }
+            },
+            _ => {}
         }
         let Some(mut state) = self.usage.remove(&stream) else {
             let reason = "identity is missing in the first frame".to_owned();
@@ -93,6 +91,14 @@ impl Manager {
         }
         self.usage.insert(stream, state);
         out.push(Output::Ack(stream, frame.seq));
+    }
+
+    fn open_usage(&mut self, stream: StreamId, agent: AgentIx, identity: &AgentIdentity) {
+        let record = self.fleet.agent_mut(agent);
+        record.identity = identity.clone();
+        record.usage = Some(stream);
+        let opened = UsageStream { agent, names: Names::default(), live: false };
+        self.usage.insert(stream, opened);
     }
 
     fn end_usage(&mut self, stream: StreamId, reason: String, now: Time, out: &mut Vec<Output>) {

@@ -100,6 +100,7 @@ pub struct State {
     /// Windows that ended and were not reported yet.
     pub closed: Vec<Amounts>,
     last_use: Time,
+    granted_use: Time,
     mark: Option<u64>,
     base_at: Time,
     base: u64,
@@ -138,6 +139,12 @@ impl Counter {
             hot: AtomicBool::new(false),
             state: Mutex::new(State { window: start, ..State::default() }),
         }
+    }
+
+    /// The window whose share applies: a rolling counter opens with a share that has been its own for
+    /// a whole length, as what the share's former owner used may still count.
+    pub fn basis(&self, window: WindowStart) -> WindowStart {
+        if self.rolling { WindowStart(window.0.saturating_sub(self.window.secs())) } else { window }
     }
 
     /// The state, for the owner.
@@ -213,7 +220,7 @@ impl Counter {
             state.roll(WindowStart(time.as_secs()));
             return;
         }
-        let default = ask.standing.opening(ask.limit.limit.amount, state.window);
+        let default = ask.standing.opening(ask.limit.limit.amount, self.basis(state.window));
         let ceiling = state.ceiling.unwrap_or(default);
         state.ceiling = Some(ceiling.min(state.used + default));
     }
@@ -246,12 +253,12 @@ impl State {
         self.before = 0;
     }
 
-    /// Up to where it may admit now.
-    pub fn ceiling(&self, limit: u64, standing: &Standing) -> u64 {
-        let opening = standing.opening(limit, self.window);
+    /// Up to where it may admit now; `basis` as of [`Counter::basis`].
+    pub fn ceiling(&self, limit: u64, basis: WindowStart, standing: &Standing) -> u64 {
+        let opening = standing.opening(limit, basis);
         match self.ceiling {
             // Alone in a window that nobody was given: its own share, whatever it held.
-            Some(set) if standing.isolated && self.window.time() > standing.pledged_until => {
+            Some(set) if standing.isolated && basis.time() > standing.pledged_until => {
                 set.max(opening)
             }
             Some(set) => set,
@@ -263,7 +270,7 @@ impl State {
         let limit = ask.limit.limit.amount;
         let standing = ask.standing;
         let how = ask.policy.on_disconnect.unwrap_or(standing.on_disconnect);
-        let mut ceiling = self.ceiling(limit, standing);
+        let mut ceiling = self.ceiling(limit, counter.basis(self.window), standing);
         if ask.policy.accuracy == Accuracy::Balanced && self.exhausted_until.is_none() {
             ceiling = ceiling.saturating_add(floor(limit, standing.history.at(self.window).fleet));
         }
@@ -272,6 +279,9 @@ impl State {
         let open = standing.isolated && how == OnDisconnect::Open;
         let fits = self.used.saturating_add(ask.cost) <= ceiling && !answer.disconnected;
         let paced = !fits && !answer.disconnected && self.paced(counter, ask, how);
+        if fits {
+            self.granted_use = ask.now;
+        }
         if fits || open || ask.force || paced {
             self.admit(ask, ceiling, answer);
             return;
@@ -298,7 +308,10 @@ impl State {
             return false;
         }
         let time = standing.manager_time(ask.now);
-        if time <= standing.pledged_until + counter.window.duration() {
+        let length = counter.window.duration();
+        // What was used on ceilings counts for one length.
+        let recent = self.granted_use != Time::ZERO && self.granted_use + length > ask.now;
+        if recent || time <= standing.pledged_until + length {
             return false;
         }
         let share = standing.history.current().of(ask.limit.limit.amount);
@@ -362,7 +375,10 @@ impl State {
         if !self.closed.is_empty() || counter.dirty.load(Ordering::Acquire) {
             return false;
         }
-        let over = if counter.rolling {
+        let over = if counter.rolling && self.last_use == Time::ZERO {
+            // Never used, but a manager may count on what it was told.
+            time.since(self.window.time()) > counter.window.duration() * 2
+        } else if counter.rolling {
             now.since(self.last_use) > counter.window.duration() * 2
         } else {
             counter.window.end(self.window) <= time

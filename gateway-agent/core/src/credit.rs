@@ -115,7 +115,8 @@ pub fn entry(
         .and_then(|policy| policy.limit(counter.key.limit()))
         .map(|limit| limit.limit.amount);
     // Use beyond the ceiling (the floor of `balanced`) does not lift it.
-    let ceiling = limit.map_or(state.used, |amount| state.ceiling(amount, standing));
+    let ceiling = limit
+        .map_or(state.used, |amount| state.ceiling(amount, counter.basis(state.window), standing));
     state.ceiling = Some(ceiling);
     let mut want = 0;
     if asking {

@@ -172,8 +172,11 @@ impl Scene<'_> {
         let from = budget::ceiling(slot, &self.limit, turn.fleet, start).max(slot.used);
         let to = (from + by).min(MAX_AMOUNT);
         let lent = pledged_elsewhere(slot, &self.limit, turn.fleet, start);
-        self.counter.windows[self.at].slots[i].lent = lent;
-        self.counter.windows[self.at].slots[i].book = Some(to);
+        let slot = &mut self.counter.windows[self.at].slots[i];
+        slot.lent = lent;
+        slot.book = Some(to);
+        // It overrides a recall under way, which the agent would not confirm apart.
+        slot.recalling = false;
         self.free -= i64::try_from(by).unwrap_or(i64::MAX);
         turn.tally.grants += 1;
         self.decide(i, to, None, turn);
@@ -212,6 +215,7 @@ impl Scene<'_> {
             }
             let slot = &mut self.counter.windows[self.at].slots[i];
             slot.recalling = true;
+            slot.want = slot.want.min(keep);
             let to = slot.used + keep;
             turn.tally.recalls += 1;
             self.decide(i, to, None, turn);

@@ -13,7 +13,7 @@ use crate::{
 pub(super) fn ceiling(slot: &Slot, limit: &LimitInfo, fleet: &Fleet, start: WindowStart) -> u64 {
     slot.book.unwrap_or_else(|| {
         let agent = fleet.agent(slot.agent);
-        let begun = if limit.rolling() { slot.birth } else { start };
+        let begun = if limit.rolling() { basis(slot.birth, limit) } else { start };
         agent.share(begun).default_of(limit.amount)
     })
 }
@@ -39,6 +39,11 @@ pub fn free(limit: &LimitInfo, window: &mut WindowState, fleet: &Fleet, now: Tim
 /// An agent that follows this manager says something every 100 ms. One that does not may soon pace
 /// itself at its share.
 const SILENCE: Duration = Duration::from_millis(700);
+
+/// A rolling counter opens with the share that its agent had owned for a whole length.
+fn basis(birth: WindowStart, limit: &LimitInfo) -> WindowStart {
+    WindowStart(birth.0.saturating_sub(limit.window.secs()))
+}
 
 fn signed(amount: u64) -> i64 {
     i64::try_from(amount).unwrap_or(i64::MAX)
@@ -153,7 +158,7 @@ fn claim(part: &Part<'_>) -> i64 {
     let default = fresh.default_of(limit.amount);
     let own = match slot {
         Some(s) => {
-            let born = agent.share(s.birth).default_of(limit.amount);
+            let born = agent.share(basis(s.birth, limit)).default_of(limit.amount);
             let left = s.book.unwrap_or(born).saturating_sub(s.used);
             let idle = s.active_at + limit.window.duration() <= now;
             if idle { left.max(default) } else { left }

@@ -32,6 +32,9 @@ pub type AgentIx = u32;
 
 /// Agents not heard of for this long after they went are forgotten, with what they may hold.
 const FORGET: Duration = Duration::from_secs(25 * 3600);
+/// Lives of agents remembered since the start, the dead included. More are refused: they are invented,
+/// or the manager has run for very long.
+const MAX_LIVES: usize = 50_000;
 /// After standing still a manager needs about this long to read what had queued up.
 const CATCH_UP: Duration = Duration::from_millis(300);
 /// How the fleet is governed.
@@ -167,6 +170,11 @@ impl Fleet {
         }
         let ix = match self.by_life.get(life) {
             Some(ix) => *ix,
+            None if self.agents.len() >= MAX_LIVES => {
+                return Err(format!(
+                    "this manager has met {MAX_LIVES} agents since it started, the most that it remembers; restart it"
+                ));
+            }
             None => self.admit(identity, now),
         };
         let record = &mut self.agents[ix as usize];

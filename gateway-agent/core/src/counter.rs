@@ -255,7 +255,8 @@ impl State {
 
     /// Up to where it may admit now; `basis` as of [`Counter::basis`].
     pub fn ceiling(&self, limit: u64, basis: WindowStart, standing: &Standing) -> u64 {
-        let opening = standing.opening(limit, basis);
+        // While a share changes, a rolling counter opens with the smaller one.
+        let opening = standing.opening(limit, basis).min(standing.opening(limit, self.window));
         match self.ceiling {
             // Alone in a window that nobody was given: its own share, whatever it held.
             Some(set) if standing.isolated && basis.time() > standing.pledged_until => {

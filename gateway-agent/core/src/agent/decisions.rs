@@ -8,6 +8,7 @@ use weir_proto::{
     policy::Policy,
     share::{Share, View},
     time::{Time, WindowStart},
+    window::Algorithm,
 };
 
 use super::Agent;
@@ -163,9 +164,12 @@ impl Agent {
             };
             let found = self.table.find(key.as_bytes()).or_else(|| {
                 let limit = policies.get(key.policy())?.limit(key.limit())?;
-                let start = match decision.window {
-                    WindowStart(0) => WindowStart(self.standing.manager_time(now).as_secs()),
-                    start => start,
+                // A rolling counter that has left is another one when it comes back.
+                let start = match limit.limit.algorithm {
+                    Algorithm::FixedWindow => decision.window,
+                    Algorithm::SlidingWindow => {
+                        WindowStart(self.standing.manager_time(now).as_secs())
+                    }
                 };
                 self.table.open(key.as_bytes(), key.policy(), limit, start)
             });

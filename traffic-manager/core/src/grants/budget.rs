@@ -155,7 +155,9 @@ fn claim(part: &Part<'_>) -> i64 {
         return 0;
     }
     let fresh = agent.current_share();
-    let default = fresh.default_of(limit.amount);
+    // A counter opened now goes by the smaller of the shares of now and of one length ago.
+    let before = agent.share(basis(WindowStart(now.as_secs()), limit));
+    let default = fresh.default_of(limit.amount).max(before.default_of(limit.amount));
     let own = match slot {
         Some(s) => {
             let born = agent.share(basis(s.birth, limit)).default_of(limit.amount);

@@ -18,7 +18,11 @@ const FILES: &[&str] = &[
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=schema");
-    let descriptors = protox::compile(FILES, ["schema"])?;
+    let mut descriptors = protox::compile(FILES, ["schema"])?;
+    for file in descriptors.file.iter_mut().filter(|f| !f.name().starts_with("weir/")) {
+        // Comments of foreign files hold snippets that rustdoc would take for examples in Rust.
+        file.source_code_info = None;
+    }
     let out = PathBuf::from(env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
 

@@ -16,7 +16,7 @@
 //! | [`usage`] | batches for the managers, each link at its own pace |
 //! | [`credit`] | what is told to and asked of the manager that it follows |
 //! | [`receiver`] | the ordered failover list |
-//! | [`agent`] | the composition |
+//! | [`mod@agent`] | the composition |
 
 pub mod agent;
 pub mod check;

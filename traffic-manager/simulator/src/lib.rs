@@ -11,7 +11,7 @@
 //! | [`network`] | connections, delays, cuts, hangs |
 //! | [`outcome`] | what was admitted, against what was allowed |
 //! | [`fuzz`] | random plans |
-//! | [`shrink`] | small plans out of failing ones |
+//! | [`mod@shrink`] | small plans out of failing ones |
 
 pub mod chance;
 pub mod fuzz;

@@ -65,6 +65,16 @@ impl Share {
     /// Owns nothing.
     pub const NONE: Share = Share { fleet: 0, rank: 0 };
 
+    /// No more than either of both, whatever the limit. A place beyond the fleet owns nothing in any
+    /// fleet, also in a larger one.
+    pub fn least(self, other: Share) -> Share {
+        let owns = |s: Share| s.rank < s.fleet;
+        if !owns(self) || !owns(other) {
+            return Share::NONE;
+        }
+        Share { fleet: self.fleet.max(other.fleet), rank: self.rank.max(other.rank) }
+    }
+
     /// What this member owns of a window with `limit`.
     pub fn of(self, limit: u64) -> u64 {
         if self.fleet == 0 || self.rank >= self.fleet {
@@ -153,6 +163,18 @@ mod tests {
                     let share = Share { fleet, rank };
                     assert!(share.default_of(limit) <= share.of(limit));
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn the_least_of_two_shares_is_no_more_than_either() {
+        let shares: Vec<Share> =
+            (0..6).flat_map(|fleet| (0..7).map(move |rank| Share { fleet, rank })).collect();
+        for (a, b) in shares.iter().flat_map(|a| shares.iter().map(move |b| (*a, *b))) {
+            for limit in [0, 1, 2, 3, 7, 40, 101] {
+                let least = a.least(b).of(limit);
+                assert!(least <= a.of(limit) && least <= b.of(limit), "{a:?} {b:?} {limit}");
             }
         }
     }

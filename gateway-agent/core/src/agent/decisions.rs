@@ -127,8 +127,7 @@ impl Agent {
         let time = self.manager_time(now);
         self.standing.number += 1;
         if present != Share::NONE {
-            let fleet = present.fleet.max(share.fleet);
-            let least = Share { fleet, rank: present.rank.max(share.rank) };
+            let least = present.least(share);
             self.standing.history.push(time + Duration::from_micros(1), least);
         }
         self.send_credit(Vec::new(), now, out, |frame| frame.promised_view = number);

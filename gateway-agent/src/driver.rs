@@ -139,7 +139,7 @@ impl Driver {
     /// Waits for something to happen and handles it. Safe to cancel: it waits before it acts.
     async fn turn(&mut self) {
         let deadline = [self.core.next_deadline(), self.snapshot_due].into_iter().flatten().min();
-        // A core that has left may keep a deadline in the past: that must not become a busy loop.
+        // Whatever the core asks for, a deadline in the past must not become a busy loop.
         let earliest = self.last_deadline + LEAST_PAUSE;
         let wake_up = self.clock.instant(deadline.unwrap_or(Time::MAX).max(earliest));
         let event = tokio::select! {

@@ -105,6 +105,12 @@ impl AgentRecord {
         self.pledged.iter().any(|(from, to)| *from < start && start <= *to)
     }
 
+    /// Whether all it holds of windows begun at `start` is on the books here: it pledged them to this
+    /// manager, or everything was known when a view was installed later.
+    pub fn accounted(&self, start: WindowStart) -> bool {
+        self.pledged(start) || start.time() <= self.known_at
+    }
+
     /// Its share of windows begun at `start`, as it told at its last attachment.
     pub fn share(&self, start: WindowStart) -> Share {
         self.history.at(start)

@@ -97,7 +97,7 @@ fn held(part: &Part<'_>) -> i64 {
     if agent.gone.is_some_and(|at| start.time() > at + SKEW) {
         return signed(used.max(book.unwrap_or(0)));
     }
-    let known = agent.pledged(start) || start.time() <= agent.known_at;
+    let known = agent.accounted(start);
     let most = match book {
         Some(book) => book,
         None if known => share.default_of(limit.amount),
@@ -111,7 +111,7 @@ fn held(part: &Part<'_>) -> i64 {
 /// Becomes `lent` when its ceiling becomes explicit.
 pub fn pledged_elsewhere(slot: &Slot, limit: &LimitInfo, fleet: &Fleet, start: WindowStart) -> u64 {
     let agent = fleet.agent(slot.agent);
-    let known = agent.pledged(start) || start.time() <= agent.known_at;
+    let known = agent.accounted(start);
     if slot.book.is_some() || known || limit.rolling() {
         return slot.lent;
     }

@@ -225,6 +225,7 @@ impl Agent {
         self.follow(steps, now, out);
         if self.detached_at.is_some_and(|at| at + ISOLATION <= now) && !self.standing.isolated {
             self.standing.isolated = true;
+            self.standing.isolated_at = self.manager_time(now);
             self.publish();
             out.push(Output::Notice(Notice::Isolated));
             out.push(Output::Wake);

@@ -106,6 +106,8 @@ pub struct State {
     base: u64,
     before: u64,
     pace: Option<Box<Pace>>,
+    /// The isolation for which what it holds was capped.
+    capped_at: Time,
     dead: bool,
 }
 
@@ -220,7 +222,7 @@ impl Counter {
             state.roll(WindowStart(time.as_secs()));
             return;
         }
-        let default = ask.standing.opening(ask.limit.limit.amount, self.basis(state.window));
+        let default = ask.standing.opening(ask.limit.limit.amount, self.basis(state.window), true);
         let ceiling = state.ceiling.unwrap_or(default);
         state.ceiling = Some(ceiling.min(state.used + default));
     }
@@ -253,13 +255,16 @@ impl State {
         self.before = 0;
     }
 
-    /// Up to where it may admit now; `basis` as of [`Counter::basis`].
-    pub fn ceiling(&self, limit: u64, basis: WindowStart, standing: &Standing) -> u64 {
+    /// Up to where it may admit now.
+    pub fn ceiling(&self, limit: u64, counter: &Counter, standing: &Standing) -> u64 {
+        let (rolling, basis) = (counter.rolling, counter.basis(self.window));
         // While a share changes, a rolling counter opens with the smaller one.
-        let opening = standing.opening(limit, basis).min(standing.opening(limit, self.window));
+        let opening = standing
+            .opening(limit, basis, rolling)
+            .min(standing.opening(limit, self.window, rolling));
         match self.ceiling {
             // Alone in a window that nobody was given: its own share, whatever it held.
-            Some(set) if standing.isolated && basis.time() > standing.pledged_until => {
+            Some(set) if standing.isolated && basis.time() > standing.alone_from(rolling) => {
                 set.max(opening)
             }
             Some(set) => set,
@@ -267,11 +272,24 @@ impl State {
         }
     }
 
+    /// Alone, a rolling counter spends no more than its share of what it holds: one length later the
+    /// others pace themselves at theirs, and both fall in one window.
+    fn cap(&mut self, limit: u64, counter: &Counter, standing: &Standing) {
+        if !counter.rolling || !standing.isolated || self.capped_at == standing.isolated_at {
+            return;
+        }
+        self.capped_at = standing.isolated_at;
+        let share = standing.history.current().of(limit);
+        let most = self.used.saturating_add(share);
+        self.ceiling = Some(self.ceiling(limit, counter, standing).min(most));
+    }
+
     fn decide(&mut self, counter: &Counter, ask: &Ask<'_>, answer: &mut Answer) {
         let limit = ask.limit.limit.amount;
         let standing = ask.standing;
         let how = ask.policy.on_disconnect.unwrap_or(standing.on_disconnect);
-        let mut ceiling = self.ceiling(limit, counter.basis(self.window), standing);
+        self.cap(limit, counter, standing);
+        let mut ceiling = self.ceiling(limit, counter, standing);
         if ask.policy.accuracy == Accuracy::Balanced && self.exhausted_until.is_none() {
             ceiling = ceiling.saturating_add(floor(limit, standing.history.at(self.window).fleet));
         }
@@ -312,7 +330,7 @@ impl State {
         let length = counter.window.duration();
         // What was used on ceilings counts for one length.
         let recent = self.granted_use != Time::ZERO && self.granted_use + length > ask.now;
-        if recent || time <= standing.pledged_until + length {
+        if recent || time <= standing.alone_from(true) + length {
             return false;
         }
         let share = standing.history.current().of(ask.limit.limit.amount);

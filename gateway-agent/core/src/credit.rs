@@ -116,7 +116,7 @@ pub fn entry(
         .map(|limit| limit.limit.amount);
     // Use beyond the ceiling (the floor of `balanced`) does not lift it.
     let ceiling = limit
-        .map_or(state.used, |amount| state.ceiling(amount, counter.basis(state.window), standing));
+        .map_or(state.used, |amount| state.ceiling(amount, counter, standing));
     state.ceiling = Some(ceiling);
     let mut want = 0;
     if asking {

@@ -19,6 +19,8 @@ pub struct Standing {
     pub history: ShareHistory,
     /// It has reached no manager for a while: `on_disconnect` applies.
     pub isolated: bool,
+    /// When it last became isolated, in manager time.
+    pub isolated_at: Time,
     /// Its share of windows begun by then was handed to a manager.
     pub pledged_until: Time,
     /// For policies that do not say.
@@ -34,6 +36,7 @@ impl Standing {
             not_before: Time::ZERO,
             history: ShareHistory::default(),
             isolated: false,
+            isolated_at: Time::ZERO,
             pledged_until: Time::ZERO,
             on_disconnect,
         }
@@ -45,10 +48,16 @@ impl Standing {
         Time::from_micros(micros).max(self.not_before)
     }
 
+    /// Windows begun later belong to nobody but their agents, while this one is isolated. What others
+    /// hold of a rolling window they may use until they know that they are alone.
+    pub fn alone_from(&self, rolling: bool) -> Time {
+        if rolling { self.isolated_at.max(self.pledged_until) } else { self.pledged_until }
+    }
+
     /// What may be admitted in a window begun at `start` without any word from a manager.
-    pub fn opening(&self, limit: u64, start: WindowStart) -> u64 {
+    pub fn opening(&self, limit: u64, start: WindowStart, rolling: bool) -> u64 {
         let share = self.history.at(start);
-        if self.isolated && start.time() > self.pledged_until {
+        if self.isolated && start.time() > self.alone_from(rolling) {
             share.of(limit)
         } else {
             share.default_of(limit)

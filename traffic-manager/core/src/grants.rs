@@ -347,6 +347,8 @@ pub fn confirm(slot: &mut Slot, ceiling: u64, session: StreamId, applied: u64) {
     if sent_in == session && revision > applied {
         return;
     }
-    slot.book = Some(ceiling);
+    // A recall may come after more was used: that, too, was taken from this manager's budget, and
+    // must not count as brought along when the agent comes back from another manager.
+    slot.book = Some(ceiling.max(slot.used));
     slot.recalling = false;
 }

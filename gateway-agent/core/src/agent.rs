@@ -16,8 +16,8 @@ use weir_proto::{
     decision::Attach,
     id::{ManagerId, ManagerLife},
     policy::{OnDisconnect, Policy},
-    share::View,
-    time::Time,
+    share::{Share, View},
+    time::{Time, WindowStart},
     usage::{AgentIdentity, KeyId},
 };
 
@@ -187,6 +187,11 @@ impl Agent {
     /// The usage link that this connection serves, unless a newer one does.
     fn link(&mut self, manager: ManagerIndex, connection: ConnectionId) -> Option<&mut Link> {
         self.links.get_mut(manager).filter(|link| link.connection == Some(connection))
+    }
+
+    /// Its share of windows begun at `start`.
+    pub fn share(&self, start: WindowStart) -> Share {
+        self.standing.history.at(start)
     }
 
     /// When [`Agent::on_deadline`] must be called next.

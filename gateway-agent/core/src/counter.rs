@@ -106,6 +106,9 @@ pub struct State {
     base: u64,
     before: u64,
     pace: Option<Box<Pace>>,
+    /// Admitted beyond ceilings in this window, and when last.
+    beyond: u64,
+    beyond_at: Time,
     /// The isolation for which what it holds was capped.
     capped_at: Time,
     dead: bool,
@@ -253,15 +256,18 @@ impl State {
         self.mark = None;
         self.base = 0;
         self.before = 0;
+        self.beyond = 0;
     }
 
     /// Up to where it may admit now.
     pub fn ceiling(&self, limit: u64, counter: &Counter, standing: &Standing) -> u64 {
         let (rolling, basis) = (counter.rolling, counter.basis(self.window));
         // While a share changes, a rolling counter opens with the smaller one.
-        let opening = standing
-            .opening(limit, basis, rolling)
-            .min(standing.opening(limit, self.window, rolling));
+        let opening = standing.opening(limit, basis, rolling).min(standing.opening(
+            limit,
+            self.window,
+            rolling,
+        ));
         match self.ceiling {
             // Alone in a window that nobody was given: its own share, whatever it held.
             Some(set) if standing.isolated && basis.time() > standing.alone_from(rolling) => {
@@ -291,7 +297,7 @@ impl State {
         self.cap(limit, counter, standing);
         let mut ceiling = self.ceiling(limit, counter, standing);
         if ask.policy.accuracy == Accuracy::Balanced && self.exhausted_until.is_none() {
-            ceiling = ceiling.saturating_add(floor(limit, standing.history.at(self.window).fleet));
+            ceiling = ceiling.max(self.used).saturating_add(self.floor(limit, counter, ask));
         }
         self.offered = self.offered.saturating_add(ask.cost);
         answer.disconnected = standing.isolated && how == OnDisconnect::Closed;
@@ -302,6 +308,12 @@ impl State {
             self.granted_use = ask.now;
         }
         if fits || open || ask.force || paced {
+            let within = self.ceiling(limit, counter, standing).max(self.used);
+            let beyond = self.used.saturating_add(ask.cost).saturating_sub(within);
+            if fits && beyond > 0 {
+                self.beyond = self.beyond.saturating_add(beyond);
+                self.beyond_at = ask.now;
+            }
             self.admit(ask, ceiling, answer);
             return;
         }
@@ -318,6 +330,16 @@ impl State {
             answer.uncertain = !standing.isolated && ask.cost <= limit;
             answer.wake = answer.uncertain && self.may_ask(ask.now);
         }
+    }
+
+    /// `balanced`: how much may still be admitted beyond the ceiling. Once per window, however often
+    /// the ceiling is raised to what was used: the bound holds one floor per agent.
+    fn floor(&mut self, limit: u64, counter: &Counter, ask: &Ask<'_>) -> u64 {
+        if counter.rolling && self.beyond_at + counter.window.duration() < ask.now {
+            self.beyond = 0;
+        }
+        let fleet = ask.standing.history.at(self.window).fleet;
+        floor(limit, fleet).saturating_sub(self.beyond)
     }
 
     /// Alone for a whole window length: a rolling counter is paced at its share.

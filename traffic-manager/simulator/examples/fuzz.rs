@@ -1,10 +1,13 @@
 //! Runs random schedules of faults and looks for one that breaks the bound.
 //!
 //! ```text
-//! fuzz [--from SEED] [--runs N] [--sliding]   runs seeds in order; exits with 1 when one fails
-//! fuzz --replay SEED [--sliding]              what happened around the fullest window
-//! fuzz --shrink SEED [--sliding]              the smallest failing plan made of it, and its log
+//! fuzz [--from SEED] [--runs N]   runs seeds in order; exits with 1 when one fails
+//! fuzz --replay SEED              what happened around the fullest window
+//! fuzz --shrink SEED              the smallest failing plan made of it, and its log
 //! ```
+//!
+//! With `--sliding` windows slide; with `--balanced` agents may exceed their ceilings by the floor,
+//! which the bound then holds.
 //!
 //! Best built with `--release`: `cargo run --release -p weir-simulator --example fuzz -- --runs 60000`
 #![expect(
@@ -19,7 +22,7 @@ use std::{process::ExitCode, time::Instant};
 use weir_simulator::{Excess, Outcome, Plan, World, fuzz, shrink};
 
 const USAGE: &str =
-    "usage: fuzz [--from SEED] [--runs N] [--replay SEED] [--shrink SEED] [--sliding]";
+    "usage: fuzz [--from SEED] [--runs N] [--replay SEED] [--shrink SEED] [--sliding] [--balanced]";
 
 /// By then the fleet should be founded, in seconds.
 const FOUNDED: f64 = 1.5;
@@ -31,13 +34,18 @@ struct Arguments {
     replay: Option<u64>,
     shrink: Option<u64>,
     sliding: bool,
+    balanced: bool,
 }
 
 fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
     let mut arguments = Arguments::default();
     while let Some(name) = given.next() {
-        if name == "--sliding" {
-            arguments.sliding = true;
+        match name.as_str() {
+            "--sliding" => arguments.sliding = true,
+            "--balanced" => arguments.balanced = true,
+            _ => {}
+        }
+        if matches!(name.as_str(), "--sliding" | "--balanced") {
             continue;
         }
         if !matches!(name.as_str(), "--from" | "--runs" | "--replay" | "--shrink") {
@@ -63,7 +71,8 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let plan = |seed| Plan { sliding: arguments.sliding, ..fuzz::plan(seed, fuzz::Menu::ALL) };
+    let (sliding, balanced) = (arguments.sliding, arguments.balanced);
+    let plan = |seed| Plan { sliding, balanced, ..fuzz::plan(seed, fuzz::Menu::ALL) };
     if let Some(seed) = arguments.replay {
         return show(&plan(seed));
     }
@@ -89,13 +98,15 @@ fn search(from: u64, runs: u64, plan: impl Fn(u64) -> Plan) -> ExitCode {
         requests += outcome.requests;
         admitted += outcome.admitted;
         if let Some(excess) = outcome.excess(&plan) {
-            println!("seed {seed}: {} of {}", excess.admitted, plan.limit);
+            println!("seed {seed}: {} of {}", excess.admitted, excess.bound);
             failures.push(seed);
         }
     }
     let seconds = begun.elapsed().as_secs_f64();
     println!(
-        "{runs} runs, {} failures {failures:?}, {requests} requests, {admitted} admitted, {seconds:.1} s",
+        "seeds {from} to {}: {runs} runs, {} failures {failures:?}, {requests} requests, \
+         {admitted} admitted, {seconds:.1} s",
+        from.saturating_add(runs).saturating_sub(1),
         failures.len(),
     );
     if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -110,11 +121,11 @@ fn show(plan: &Plan) -> ExitCode {
     for line in around(&plan, &outcome, excess) {
         println!("{line}");
     }
-    let Some(Excess { from, admitted, .. }) = excess else {
+    let Some(Excess { from, admitted, bound, .. }) = excess else {
         println!("the bound holds: at most {} of {}", outcome.worst(&plan), plan.limit);
         return ExitCode::SUCCESS;
     };
-    println!("the window from {from:?} holds {admitted}, the limit is {}", plan.limit);
+    println!("the window from {from:?} holds {admitted}, the bound is {bound}");
     ExitCode::FAILURE
 }
 

@@ -15,6 +15,9 @@ pub struct Outcome {
     pub offered: BTreeMap<(u64, WindowStart), u64>,
     /// Admissions per key in true time (rolling windows).
     pub times: BTreeMap<u64, Vec<Time>>,
+    /// `balanced`: by how much each life of an agent that admitted anything may exceed its ceiling,
+    /// by key and window label (all windows together where they slide).
+    pub floors: BTreeMap<(u64, WindowStart), BTreeMap<(usize, u64), u64>>,
     /// Requests.
     pub requests: u64,
     /// Admitted.
@@ -38,6 +41,8 @@ pub struct Excess {
     pub from: Duration,
     /// Admitted in it.
     pub admitted: u64,
+    /// The most that may be admitted in it.
+    pub bound: u64,
 }
 
 impl Outcome {
@@ -46,23 +51,37 @@ impl Outcome {
         self.fullest(plan).map_or(0, |window| window.admitted)
     }
 
-    /// The window that broke the bound most, if any did.
-    pub fn excess(&self, plan: &Plan) -> Option<Excess> {
-        self.fullest(plan).filter(|window| window.admitted > plan.limit)
+    /// Notes that this life of an agent may exceed its ceiling in this window by `floor`.
+    pub(crate) fn allow(&mut self, key: u64, window: WindowStart, life: (usize, u64), floor: u64) {
+        let most = self.floors.entry((key, window)).or_default().entry(life).or_default();
+        *most = floor.max(*most);
     }
 
-    /// The first of the fullest windows.
+    /// What may be admitted beyond the limit.
+    fn slack(&self, key: u64, window: WindowStart) -> u64 {
+        self.floors.get(&(key, window)).map_or(0, |floors| floors.values().sum())
+    }
+
+    /// The window that broke the bound most, if any did.
+    pub fn excess(&self, plan: &Plan) -> Option<Excess> {
+        self.fullest(plan).filter(|window| window.admitted > window.bound)
+    }
+
+    /// The window that comes closest to its bound, or breaks it most; of equals the first.
     fn fullest(&self, plan: &Plan) -> Option<Excess> {
         let sliding = self.times.iter().filter_map(|(key, times)| {
             let (first, admitted) = densest(times, plan.window)?;
-            Some(Excess { key: *key, from: first.since(Time::ZERO), admitted })
+            let bound = plan.limit + self.slack(*key, WindowStart::default());
+            Some(Excess { key: *key, from: first.since(Time::ZERO), admitted, bound })
         });
         let fixed = self.windows.iter().map(|((key, start), admitted)| Excess {
             key: *key,
             from: begin(*start),
             admitted: *admitted,
+            bound: plan.limit + self.slack(*key, *start),
         });
-        let most = |window: &Excess| (window.admitted, std::cmp::Reverse(window.from));
+        let over = |window: &Excess| i128::from(window.admitted) - i128::from(window.bound);
+        let most = |window: &Excess| (over(window), std::cmp::Reverse(window.from));
         if plan.sliding { sliding.max_by_key(most) } else { fixed.max_by_key(most) }
     }
 
@@ -163,7 +182,10 @@ mod tests {
         assert_eq!(outcome.excess(&plan), None);
         let full = (0, WindowStart(crate::world::EPOCH_SECS + 7));
         outcome.windows.insert(full, 11);
-        let excess = Excess { key: 0, from: Duration::from_secs(7), admitted: 11 };
+        let excess = Excess { key: 0, from: Duration::from_secs(7), admitted: 11, bound: 10 };
         assert_eq!(outcome.excess(&plan), Some(excess));
+        outcome.allow(0, full.1, (0, 1), 1);
+        outcome.allow(0, full.1, (0, 1), 0);
+        assert_eq!(outcome.excess(&plan), None, "one agent may exceed its ceiling by one");
     }
 }

@@ -15,7 +15,11 @@ use std::{
 
 use gateway_agent_core as agent_core;
 use traffic_manager_core as manager_core;
-use weir_proto::{policy::Policy, request::Request, time::Time};
+use weir_proto::{
+    policy::Policy,
+    request::Request,
+    time::{Time, WindowStart},
+};
 
 use crate::{
     chance::Chance,
@@ -291,6 +295,7 @@ impl World {
             *self.outcome.offered.entry((key, limit.start)).or_default() += 1;
         }
         if verdict.allowed() {
+            self.note_floor(agent, key, limit.start);
             *self.outcome.windows.entry((key, limit.start)).or_default() += 1;
             if self.plan.sliding {
                 self.outcome.times.entry(key).or_default().push(self.now);
@@ -300,6 +305,15 @@ impl World {
                 || format!("agent {agent} admits key {key} in {}", limit.start.0 - EPOCH_SECS);
             self.log(text);
         }
+    }
+
+    /// `balanced`: what this agent may admit beyond its ceiling belongs to the bound.
+    fn note_floor(&mut self, agent: usize, key: u64, window: WindowStart) {
+        let node = &self.agents[agent];
+        let Some(core) = node.core.as_ref().filter(|_| self.plan.balanced) else { return };
+        let floor = weir_proto::share::floor(self.plan.limit, core.share(window).fleet);
+        let label = if self.plan.sliding { WindowStart::default() } else { window };
+        self.outcome.allow(key, label, (agent, node.life), floor);
     }
 
     /// Ceilings changed at this agent: those who wait try again.

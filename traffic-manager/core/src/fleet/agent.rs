@@ -99,6 +99,11 @@ impl AgentRecord {
         self.left || self.ended.is_some_and(here)
     }
 
+    /// Whether it was ever part of a fleet, by its own word: it may have used what nobody here granted.
+    pub fn has_belonged(&self) -> bool {
+        self.status.as_ref().is_some_and(|s| s.view_number > 0 || s.fleet > 0)
+    }
+
     /// Whether its share of windows begun at `start` was handed to this manager.
     pub fn pledged(&self, start: WindowStart) -> bool {
         let start = start.time();

@@ -301,7 +301,7 @@ impl Fleet {
         let heard = self
             .agents
             .iter()
-            .filter(|a| a.status.as_ref().is_some_and(|s| s.fleet > 0) && !a.known_to_the_end())
+            .filter(|a| a.has_belonged() && !a.known_to_the_end())
             .filter_map(|a| a.gone);
         listed.chain(heard).max().map_or(Time::ZERO, |at| at + SKEW)
     }

@@ -14,7 +14,10 @@ pub use self::{
     limit::{Group, Limit},
     name::{KeyPart, PolicyName, PolicyNameError},
 };
-use crate::expr::Expr;
+use crate::{
+    expr::Expr,
+    share::{Share, floor},
+};
 
 mod choice;
 mod document;
@@ -32,6 +35,9 @@ pub const MAX_GROUPS: usize = 16;
 pub const MAX_WAIT: Duration = Duration::from_secs(1);
 /// [`Policy::max_wait`] where the document gives none.
 pub const DEFAULT_WAIT: Duration = Duration::from_millis(5);
+
+/// `auto` without waiting: an agent whose default is smaller would often refuse before it is told more.
+const SMALL_DEFAULT: u64 = 12;
 
 /// Which requests are limited, what makes one counter, and what happens at the limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +81,18 @@ impl Policy {
     /// that were left to their defaults are written, except absent ones.
     pub fn to_json(&self) -> serde_json::Value {
         write::policy(self)
+    }
+
+    /// How much each of `fleet` agents may admit beyond its ceiling for a limit of this amount: the
+    /// bound is `limit + fleet × floor`. None with `strict`, and with `auto` as long as an uncertain
+    /// request may wait or each agent's default is large: then hardly anything is refused in vain.
+    pub fn floor(&self, limit: u64, fleet: u32) -> u64 {
+        let small = Share { fleet, rank: 0 }.default_of(limit) < SMALL_DEFAULT;
+        match self.accuracy {
+            Accuracy::Strict => 0,
+            Accuracy::Auto if !self.max_wait.is_zero() || !small => 0,
+            Accuracy::Auto | Accuracy::Balanced => floor(limit, fleet),
+        }
     }
 
     /// Every limit with its id, those of the groups last.

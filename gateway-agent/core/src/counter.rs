@@ -11,7 +11,6 @@ use weir_proto::{
     key::CounterKey,
     matcher::CompiledLimit,
     policy::{Accuracy, OnDisconnect, Policy},
-    share::floor,
     time::{Time, WindowStart},
     usage::KeyId,
     window::{Algorithm, Window},
@@ -295,25 +294,17 @@ impl State {
         let standing = ask.standing;
         let how = ask.policy.on_disconnect.unwrap_or(standing.on_disconnect);
         self.cap(limit, counter, standing);
-        let mut ceiling = self.ceiling(limit, counter, standing);
-        if ask.policy.accuracy == Accuracy::Balanced && self.exhausted_until.is_none() {
-            ceiling = ceiling.max(self.used).saturating_add(self.floor(limit, counter, ask));
-        }
+        let ceiling = self.ceiling(limit, counter, standing);
         self.offered = self.offered.saturating_add(ask.cost);
         answer.disconnected = standing.isolated && how == OnDisconnect::Closed;
         let open = standing.isolated && how == OnDisconnect::Open;
-        let fits = self.used.saturating_add(ask.cost) <= ceiling && !answer.disconnected;
+        let within = self.used.saturating_add(ask.cost) <= ceiling;
+        let fits = !answer.disconnected && (within || self.exceed(ceiling, limit, counter, ask));
         let paced = !fits && !answer.disconnected && self.paced(counter, ask, how);
         if fits {
             self.granted_use = ask.now;
         }
         if fits || open || ask.force || paced {
-            let within = self.ceiling(limit, counter, standing).max(self.used);
-            let beyond = self.used.saturating_add(ask.cost).saturating_sub(within);
-            if fits && beyond > 0 {
-                self.beyond = self.beyond.saturating_add(beyond);
-                self.beyond_at = ask.now;
-            }
             self.admit(ask, ceiling, answer);
             return;
         }
@@ -332,14 +323,24 @@ impl State {
         }
     }
 
-    /// `balanced`: how much may still be admitted beyond the ceiling. Once per window, however often
-    /// the ceiling is raised to what was used: the bound holds one floor per agent.
-    fn floor(&mut self, limit: u64, counter: &Counter, ask: &Ask<'_>) -> u64 {
+    /// Not `strict`: goes beyond the ceiling if the floor has room for it. Once per window, however
+    /// often the ceiling is raised to what was used: the bound holds one floor per agent.
+    fn exceed(&mut self, ceiling: u64, limit: u64, counter: &Counter, ask: &Ask<'_>) -> bool {
+        if ask.policy.accuracy == Accuracy::Strict || self.exhausted_until.is_some() {
+            return false;
+        }
         if counter.rolling && self.beyond_at + counter.window.duration() < ask.now {
             self.beyond = 0;
         }
         let fleet = ask.standing.history.at(self.window).fleet;
-        floor(limit, fleet).saturating_sub(self.beyond)
+        let room = ask.policy.floor(limit, fleet).saturating_sub(self.beyond);
+        let beyond = self.used.saturating_add(ask.cost).saturating_sub(ceiling.max(self.used));
+        if beyond > room {
+            return false;
+        }
+        self.beyond += beyond;
+        self.beyond_at = ask.now;
+        true
     }
 
     /// Alone for a whole window length: a rolling counter is paced at its share.

@@ -6,7 +6,6 @@ use weir_proto::{
     id::{AgentId, AgentLife},
     key::CounterKey,
     policy::Accuracy,
-    share::floor,
     time::{Time, WindowStart},
     usage::AgentStatus,
 };
@@ -264,13 +263,14 @@ impl Manager {
     pub fn bound(&self, policy: &str) -> Option<BoundView> {
         let stored = self.policies.get(policy)?;
         let fleet = self.fleet.view().fleet;
-        let balanced = stored.policy.accuracy == Accuracy::Balanced;
-        let extra = |amount| if balanced { u64::from(fleet) * floor(amount, fleet) } else { 0 };
-        let limits = stored
+        let extra = |amount| u64::from(fleet) * stored.policy.floor(amount, fleet);
+        let limits: Vec<_> = stored
             .policy
             .all_limits()
             .map(|(id, limit)| (id, limit.amount, limit.amount + extra(limit.amount)))
             .collect();
+        let exceeds = limits.iter().any(|(_, limit, bound)| bound > limit);
+        let balanced = stored.policy.accuracy == Accuracy::Balanced || exceeds;
         let accuracy = if balanced { "balanced" } else { "strict" };
         Some(BoundView { accuracy, fleet, limits })
     }

@@ -307,11 +307,14 @@ impl World {
         }
     }
 
-    /// `balanced`: what this agent may admit beyond its ceiling belongs to the bound.
+    /// Not `strict`: what this agent may admit beyond its ceiling belongs to the bound.
     fn note_floor(&mut self, agent: usize, key: u64, window: WindowStart) {
         let node = &self.agents[agent];
-        let Some(core) = node.core.as_ref().filter(|_| self.plan.balanced) else { return };
-        let floor = weir_proto::share::floor(self.plan.limit, core.share(window).fleet);
+        let Some(core) = node.core.as_ref() else { return };
+        let floor = self.policy.floor(self.plan.limit, core.share(window).fleet);
+        if floor == 0 {
+            return;
+        }
         let label = if self.plan.sliding { WindowStart::default() } else { window };
         self.outcome.allow(key, label, (agent, node.life), floor);
     }

@@ -32,6 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_server(grpc)
         .bytes(".weir.v1.PolicyUpdate.put")
         .bytes(".weir.v1.KeyDef.key")
+        .bytes(".weir.v1.UsageFrame")
         .compile_fds(descriptors)?;
     Ok(())
 }

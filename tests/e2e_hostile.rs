@@ -19,6 +19,8 @@ use tokio_stream::StreamExt;
 use tonic::{Request, codegen::http::uri::PathAndQuery, transport::Channel};
 use weir_proto::{
     key::CounterKey,
+    time::WindowStart,
+    usage::{EntryWriter, NameWriter, UsageEntry},
     wire::{
         envoy::{
             extensions::common::ratelimit::v3::{
@@ -29,7 +31,7 @@ use weir_proto::{
             },
         },
         weir::v1::{
-            AgentIdentity, CreditFrame, KeyDef, UsageFrame, decisions_client::DecisionsClient,
+            AgentIdentity, CreditFrame, UsageFrame, decisions_client::DecisionsClient,
             usage_client::UsageClient,
         },
     },
@@ -257,20 +259,36 @@ fn identity(id: &str) -> AgentIdentity {
     AgentIdentity { id: id.to_owned(), incarnation: 1, ..AgentIdentity::default() }
 }
 
+fn entry(key: u32, window: u64, used: u64) -> UsageEntry {
+    UsageEntry { key, window: WindowStart(window), used, rejected: 0 }
+}
+
+fn entries(list: &[UsageEntry]) -> bytes::Bytes {
+    list.iter().collect::<EntryWriter>().finish()
+}
+
 /// Usage frames that are protobuf, and lies.
 fn lying_frames() -> Vec<Vec<UsageFrame>> {
     let first =
         |id: &str| UsageFrame { identity: Some(identity(id)), seq: 1, ..Default::default() };
-    let key = |id, key: &[u8]| KeyDef { id, key: key.to_vec().into() };
+    // An id, a length of two or three bytes, and the key.
+    let key = |length: &[u8], key: &[u8]| [&[1], length, key].concat().into();
+    let one = entries(&[entry(1, 0, 5)]);
     vec![
-        vec![UsageFrame { seq: 1, entries: vec![1, 2, 3, 4], ..Default::default() }],
+        vec![UsageFrame { seq: 1, entries: one.clone(), ..Default::default() }],
         vec![first("")],
         vec![first(&"x".repeat(100_000))],
         vec![first("two words")],
-        vec![UsageFrame { entries: vec![1, 2, 3], ..first("liar") }],
-        vec![UsageFrame { keys: vec![key(1, b"\xff\xff\xff")], ..first("liar") }],
-        vec![UsageFrame { keys: vec![key(1, &[0; 100_000])], ..first("liar") }],
-        vec![UsageFrame { keys: vec![key(1, b"")], entries: vec![1, 0, 5, 5], ..first("liar") }],
+        vec![UsageFrame { entries: vec![4].into(), ..first("liar") }],
+        vec![UsageFrame { entries: vec![0xff; 100].into(), ..first("liar") }],
+        vec![UsageFrame { entries: vec![0; 200_000].into(), ..first("liar") }],
+        vec![UsageFrame { entries: entries(&[entry(1, 0, 1 << 48)]), ..first("liar") }],
+        vec![UsageFrame { entries: entries(&[entry(1, 1 << 45, 1)]), ..first("liar") }],
+        vec![UsageFrame { forgotten: vec![1; 100_000], ..first("liar") }],
+        vec![UsageFrame { names: key(b"\x03", b"\xff\xff\xff"), ..first("liar") }],
+        vec![UsageFrame { names: key(b"\x09", b"\xff\xff\xff"), ..first("liar") }],
+        vec![UsageFrame { names: key(b"\xa0\x8d\x06", &[0; 100_000]), ..first("liar") }],
+        vec![UsageFrame { names: key(b"\x00", b""), entries: one, ..first("liar") }],
     ]
 }
 
@@ -295,11 +313,10 @@ fn frames_that_break_the_protocol_are_refused() {
             println!("{n}: {}", status.message());
         }
         // Huge numbers and unknown counters are no errors; they must do no harm.
-        let numbers = vec![u64::from(u32::MAX), u64::MAX, u64::MAX, u64::MAX];
         let odd = UsageFrame {
             identity: Some(identity("odd")),
             seq: u64::MAX,
-            entries: numbers,
+            entries: entries(&[entry(u32::MAX, (1 << 48) / 1_000, (1 << 48) - 1)]),
             ..Default::default()
         };
         let mut client = UsageClient::new(channel.clone());
@@ -398,14 +415,14 @@ fn invented_frames() -> Vec<UsageFrame> {
             CounterKey::new("per-application", "requests/1h/fixed_window", &[&part]).expect("a key")
         };
         let id = |i: u64| u32::try_from(i).expect("it fits");
+        let mut names = NameWriter::default();
+        numbers.clone().for_each(|i| names.push(id(i), &key(i)));
+        let list: Vec<UsageEntry> = numbers.map(|i| entry(id(i), hour, 1)).collect();
         UsageFrame {
             identity: (n == 0).then(|| identity("inventor")),
             seq: n + 1,
-            keys: numbers
-                .clone()
-                .map(|i| KeyDef { id: id(i), key: key(i).as_bytes().to_vec().into() })
-                .collect(),
-            entries: numbers.flat_map(|i| [i, hour, 1, 0]).collect(),
+            names: names.finish(),
+            entries: entries(&list),
             ..Default::default()
         }
     };

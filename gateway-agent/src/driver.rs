@@ -14,7 +14,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until, timeout, timeout_at},
 };
-use weir_proto::{decision::CreditFrame, time::Time, usage::UsageFrame};
+use weir_proto::{decision::CreditFrame, time::Time, usage::UsageReport};
 
 use crate::{
     clock::Clock,
@@ -40,7 +40,7 @@ pub(crate) enum Event {
     /// For the core as it is.
     Input(Box<Input>),
     /// A usage link is open; its frames go into the outbox.
-    UsageOpened(ManagerIndex, ConnectionId, Outbox<UsageFrame>),
+    UsageOpened(ManagerIndex, ConnectionId, Outbox<UsageReport>),
 }
 
 impl From<Input> for Event {
@@ -71,7 +71,7 @@ pub(crate) struct Channels {
 /// An open usage link.
 struct UsageLink {
     connection: ConnectionId,
-    outbox: Outbox<UsageFrame>,
+    outbox: Outbox<UsageReport>,
     /// The newest frame that was queued.
     sent: u64,
 }
@@ -231,7 +231,7 @@ impl Driver {
 
     /// `false` when the link hangs. A frame for a link that is already closed is nobody's loss: the
     /// core is about to hear of it.
-    fn send_usage(&mut self, manager: ManagerIndex, on: ConnectionId, frame: UsageFrame) -> bool {
+    fn send_usage(&mut self, manager: ManagerIndex, on: ConnectionId, frame: UsageReport) -> bool {
         match self.usage.get_mut(manager) {
             Some(Some(link)) if link.connection == on => {
                 link.sent = frame.seq;

@@ -46,7 +46,10 @@ pub(crate) struct Told {
 impl Told {
     /// The largest sum of admitted amounts that any frame told.
     pub(crate) fn used(&self) -> u64 {
-        let used = |frame: &UsageFrame| frame.entries.chunks(4).map(|group| group[2]).sum();
+        let used = |frame: &UsageFrame| {
+            let frame = weir_proto::usage::UsageFrame::try_from(frame.clone()).unwrap();
+            frame.entries.iter().map(|entry| entry.used).sum()
+        };
         self.usage.iter().map(used).max().unwrap_or_default()
     }
 }

@@ -2,6 +2,7 @@
 //! with the field at fault, and the stream that carried it is closed.
 
 mod decisions;
+mod packed;
 mod usage;
 
 use crate::{
@@ -27,9 +28,16 @@ pub enum WireError {
     /// A counter's key is not canonical.
     #[error("keys[].key {0}")]
     Key(#[from] KeyError),
-    /// Usage entries come in groups of four.
-    #[error("entries has {0} numbers, not a multiple of 4")]
-    RaggedEntries(usize),
+    /// A packed field is cut short, or holds a number of more than 7 bytes.
+    #[error("{field} {problem} (byte {at})")]
+    Packed {
+        /// The field.
+        field: &'static str,
+        /// What is wrong there.
+        problem: &'static str,
+        /// Where, from the field's begin.
+        at: usize,
+    },
     /// A number is outside its range.
     #[error("{field} is {value}, more than {max}")]
     Range {
@@ -47,6 +55,8 @@ pub enum WireError {
 
 /// Largest amount in a counter or ceiling: 2^48 - 1 (256 TiB of bandwidth in one window).
 pub const MAX_AMOUNT: u64 = (1 << 48) - 1;
+/// Most entries, names and forgotten ids in one usage frame, each.
+pub const MAX_ENTRIES: usize = 65_536;
 /// Most members in a view.
 pub const MAX_MEMBERS: usize = 10_000;
 /// Latest time accepted, in milliseconds: the year 10889. Keeps sums of times from overflowing.

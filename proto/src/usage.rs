@@ -3,7 +3,13 @@
 //! An entry is cumulative for its counter and window, and stamped by the frame's `seq`: the newest
 //! stamp wins, so loss, duplication, delay and reordering of frames change nothing.
 
+use bytes::Bytes;
+
 use crate::{id::AgentLife, key::CounterKey, time::WindowStart};
+
+mod packed;
+pub use packed::{EntryWriter, NameWriter};
+pub(crate) use packed::{REJECTED, WINDOW};
 
 /// A counter's number on one stream; the key's text travels once, in a definition.
 pub type KeyId = u32;
@@ -64,7 +70,36 @@ pub struct AgentStatus {
     pub failovers: u64,
 }
 
-/// One frame of an agent's usage stream.
+/// Names that came in one frame: the keys stay in the frame's memory. Whether they are canonical is
+/// for [`CounterKey::parse`]; whoever knows a key already need not ask.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Names {
+    pub(crate) bytes: Bytes,
+    /// Id, and where the key is.
+    pub(crate) places: Vec<(KeyId, u32, u32)>,
+}
+
+impl Names {
+    /// Ids and the bytes of their keys.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (KeyId, &[u8])> {
+        self.places.iter().map(|(id, from, to)| {
+            let key = self.bytes.get(*from as usize..*to as usize);
+            (*id, key.unwrap_or_default())
+        })
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether nothing is named.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+}
+
+/// One frame of an agent's usage stream, as a manager takes it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UsageFrame {
     /// First frame of a stream only.
@@ -73,10 +108,32 @@ pub struct UsageFrame {
     pub seq: u64,
     /// What the agent believes.
     pub status: Option<AgentStatus>,
+    /// Ids that name nothing from now on; applied first.
+    pub forgotten: Vec<KeyId>,
     /// Ids first used in this frame.
-    pub keys: Vec<KeyDef>,
+    pub names: Names,
     /// What changed.
     pub entries: Vec<UsageEntry>,
+    /// The agent's whole state has been sent on this stream.
+    pub state_complete: bool,
+}
+
+/// One frame of an agent's usage stream, as an agent sends it: what is the same for every manager is
+/// encoded once and shared.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UsageReport {
+    /// First frame of a stream only.
+    pub identity: Option<AgentIdentity>,
+    /// Larger is newer, over the agent's life.
+    pub seq: u64,
+    /// What the agent believes.
+    pub status: Option<AgentStatus>,
+    /// Ids that name nothing from now on.
+    pub forgotten: Vec<KeyId>,
+    /// From a [`NameWriter`].
+    pub names: Bytes,
+    /// From an [`EntryWriter`].
+    pub entries: Bytes,
     /// The agent's whole state has been sent on this stream.
     pub state_complete: bool,
 }

@@ -11,7 +11,7 @@ use weir_proto::{
     key::CounterKey,
     policy::Policy,
     time::{Time, WindowStart},
-    usage::{KeyDef, UsageEntry, UsageFrame},
+    usage::{UsageEntry, UsageFrame},
 };
 
 use crate::pair::{identity, manager_life};
@@ -32,11 +32,13 @@ fn key(id: u32) -> CounterKey {
 }
 
 fn frame(agent: usize, seq: u64, word: &Word) -> UsageFrame {
+    let keys: Vec<(u32, CounterKey)> = (0..KEYS).map(|id| (id, key(id))).collect();
     UsageFrame {
         identity: Some(identity(&format!("gw-{agent}"))),
         seq,
         status: None,
-        keys: (0..KEYS).map(|id| KeyDef { id, key: key(id) }).collect(),
+        forgotten: Vec::new(),
+        names: keys.iter().map(|(id, key)| (*id, key)).collect(),
         entries: word
             .iter()
             .map(|(key, window, used, rejected)| UsageEntry {

@@ -122,6 +122,7 @@ impl Pair {
                     self.tell_manager(manager::Input::Credit(session, frame));
                 }
                 agent::Output::Usage(_, _, frame) => {
+                    let frame = frame.try_into().expect("a valid report");
                     self.tell_manager(manager::Input::Usage(USAGE, frame));
                 }
                 agent::Output::Notice(agent::Notice::BadPolicy(why)) => panic!("{why}"),

@@ -5,6 +5,7 @@
 //! comes out, and wakes for the core's deadlines. It is the only reader of the clocks.
 
 use std::{
+    hash::{BuildHasher, RandomState},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -86,6 +87,7 @@ pub(crate) fn start(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         silent_hold: config.silent_hold,
         max_counters: config.max_counters,
+        seed: RandomState::new().hash_one(wall),
         ..CoreConfig::new(life.clone())
     };
     let task = Task {

@@ -6,7 +6,7 @@ use weir_proto::{
     decision::{CreditFrame, DecisionFrame},
     id::ManagerLife,
     matcher::PolicySet,
-    usage::UsageFrame,
+    usage::UsageReport,
 };
 
 /// A manager's place in the configured list.
@@ -58,7 +58,7 @@ pub enum Output {
     /// Send on the decision stream.
     Credit(ConnectionId, CreditFrame),
     /// Send on the usage stream.
-    Usage(ManagerIndex, ConnectionId, UsageFrame),
+    Usage(ManagerIndex, ConnectionId, UsageReport),
     /// New policies are in force (already visible to checks).
     Policies(Arc<PolicySet>),
     /// Ceilings changed: let waiting checks try again.

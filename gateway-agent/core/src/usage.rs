@@ -1,19 +1,19 @@
 //! The usage plane: what changed goes into batches; each manager's link takes them at its own pace.
+//! A batch is encoded once: a further manager costs no work per entry but sending its bytes.
 //!
 //! A link that lags loses nothing: once it has fallen behind the batches that are kept, it gets the
 //! whole present state instead. Its queue is bounded by the state, not by time.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
-use foldhash::fast::FixedState;
+use bytes::Bytes;
 use weir_proto::{
     id::ManagerLife,
     key::CounterKey,
     time::Time,
-    usage::{AgentIdentity, AgentStatus, KeyDef, KeyId, UsageEntry, UsageFrame},
+    usage::{
+        AgentIdentity, AgentStatus, EntryWriter, KeyId, NameWriter, UsageEntry, UsageReport,
+    },
 };
 
 use crate::message::ConnectionId;
@@ -22,6 +22,8 @@ use crate::message::ConnectionId;
 const IN_FLIGHT: usize = 4;
 /// Entries in one frame.
 pub const FRAME_ENTRIES: usize = 4_000;
+/// Bytes of names in one frame; one name more may come on top.
+const FRAME_NAMES: usize = 1 << 20;
 /// Batches kept for links that lag a little.
 const BATCHES: usize = 128;
 /// Windows that ended, kept for managers that are away.
@@ -30,7 +32,7 @@ const CLOSED: usize = 100_000;
 /// A manager that acknowledges nothing for so long is not well.
 pub const GAP: Duration = Duration::from_millis(500);
 
-/// One change, with the counter's name for streams that do not know it yet.
+/// One change of a counter.
 #[derive(Debug, Clone)]
 pub struct Change {
     /// The counter's name.
@@ -39,39 +41,117 @@ pub struct Change {
     pub entry: UsageEntry,
 }
 
-/// Changes of one moment.
-#[derive(Debug)]
+/// Changes of one moment, encoded once for all links.
+#[derive(Debug, Clone, Default)]
 struct Batch {
     stamp: u64,
-    changes: Vec<Change>,
+    forgotten: Vec<KeyId>,
+    names: Bytes,
+    entries: Bytes,
+}
+
+/// A batch that is being written.
+#[derive(Debug, Default)]
+struct Draft {
+    names: NameWriter,
+    entries: EntryWriter,
+}
+
+impl Draft {
+    fn full(&self) -> bool {
+        self.entries.len() >= FRAME_ENTRIES || self.names.len() >= FRAME_NAMES
+    }
+
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.names.is_empty()
+    }
+
+    fn seal(&mut self, stamp: u64, forgotten: Vec<KeyId>) -> Batch {
+        let Draft { names, entries } = std::mem::take(self);
+        Batch { stamp, forgotten, names: names.finish(), entries: entries.finish() }
+    }
+}
+
+/// Numbers of counters, in one bit each.
+#[derive(Debug, Default)]
+struct Ids(Vec<u64>);
+
+impl Ids {
+    /// True if it was not there.
+    fn insert(&mut self, id: KeyId) -> bool {
+        let (word, bit) = (id as usize / 64, 1 << (id % 64));
+        if word >= self.0.len() {
+            self.0.resize(word + 1, 0);
+        }
+        let new = self.0[word] & bit == 0;
+        self.0[word] |= bit;
+        new
+    }
+
+    fn contains(&self, id: KeyId) -> bool {
+        self.0.get(id as usize / 64).is_some_and(|word| word & (1 << (id % 64)) != 0)
+    }
+
+    /// True if it was there.
+    fn remove(&mut self, id: KeyId) -> bool {
+        let there = self.contains(id);
+        if there {
+            self.0[id as usize / 64] &= !(1 << (id % 64));
+        }
+        there
+    }
 }
 
 /// All batches, and the windows that ended lately.
+///
+/// A counter's name is told in the batch that reports it first, and again in every whole state: a link
+/// that got a state and all batches since knows every name, and needs no list of its own.
 #[derive(Debug, Default)]
 pub struct Outbox {
     batches: VecDeque<Batch>,
     closed: VecDeque<(Time, Change)>,
+    draft: Draft,
+    named: Ids,
+    forgotten: Vec<KeyId>,
     /// Windows that ended and could not be kept for managers that were away.
     pub dropped: u64,
 }
 
 impl Outbox {
-    /// Adds what changed; of windows that have ended with the end, in manager time.
-    pub fn add(&mut self, stamp: u64, changes: Vec<(Change, Option<Time>)>) {
-        let mut batch = Batch { stamp, changes: Vec::with_capacity(changes.len()) };
-        for (change, ended) in changes {
-            if let Some(end) = ended {
-                self.closed.push_back((end, change.clone()));
+    /// Adds what changed; of a window that has ended with the end, in manager time. [`Outbox::seal`]
+    /// must follow, at the latest when this returns true.
+    pub fn add(&mut self, key: &CounterKey, entry: UsageEntry, ended: Option<Time>) -> bool {
+        if let Some(end) = ended {
+            self.closed.push_back((end, Change { key: key.clone(), entry }));
+            if self.closed.len() > CLOSED {
+                self.closed.pop_front();
+                self.dropped += 1;
             }
-            batch.changes.push(change);
         }
-        while self.closed.len() > CLOSED {
-            self.closed.pop_front();
-            self.dropped += 1;
+        if self.named.insert(entry.key) {
+            self.draft.names.push(entry.key, key);
         }
-        self.batches.push_back(batch);
-        while self.batches.len() > BATCHES {
+        self.draft.entries.push(&entry);
+        self.draft.full()
+    }
+
+    /// Makes a batch of what was added and forgotten, if anything was.
+    pub fn seal(&mut self, stamp: impl FnOnce() -> u64) {
+        if self.draft.is_empty() && self.forgotten.is_empty() {
+            return;
+        }
+        let rest = self.forgotten.len().saturating_sub(FRAME_ENTRIES);
+        let forgotten = self.forgotten.split_off(rest);
+        self.batches.push_back(self.draft.seal(stamp(), forgotten));
+        if self.batches.len() > BATCHES {
             self.batches.pop_front();
+        }
+    }
+
+    /// The counter has left; its number may name another one later.
+    pub fn forget_name(&mut self, id: KeyId) {
+        if self.named.remove(id) {
+            self.forgotten.push(id);
         }
     }
 
@@ -85,6 +165,64 @@ impl Outbox {
     /// Windows that ended after `since` and are still kept.
     pub fn closed(&self, since: Time) -> impl Iterator<Item = &Change> {
         self.closed.iter().filter(move |(end, _)| *end > since).map(|(_, change)| change)
+    }
+}
+
+/// The whole state, for links that begin.
+#[derive(Debug, Default)]
+pub struct State {
+    parts: Vec<Batch>,
+    draft: Draft,
+    named: Ids,
+    forgotten: Vec<KeyId>,
+}
+
+impl State {
+    /// Begins with the windows that ended lately.
+    pub fn new(outbox: &Outbox) -> Self {
+        let mut state = State::default();
+        for change in outbox.closed(Time::ZERO) {
+            let id = change.entry.key;
+            if !outbox.named.contains(id) && !state.named.contains(id) {
+                state.forgotten.push(id); // its counter has left
+            }
+            state.add(&change.key, change.entry);
+        }
+        state
+    }
+
+    /// Adds what a counter has counted.
+    pub fn add(&mut self, key: &CounterKey, entry: UsageEntry) {
+        self.name(entry.key, key);
+        self.draft.entries.push(&entry);
+        if self.draft.full() {
+            self.parts.push(self.draft.seal(0, Vec::new()));
+        }
+    }
+
+    /// Names a counter that has counted nothing in its present window, if batches speak of it.
+    pub fn add_name(&mut self, outbox: &Outbox, id: KeyId, key: &CounterKey) {
+        if outbox.named.contains(id) {
+            self.name(id, key);
+        }
+    }
+
+    fn name(&mut self, id: KeyId, key: &CounterKey) {
+        if self.named.insert(id) {
+            self.draft.names.push(id, key);
+        }
+    }
+
+    /// The parts, without stamps; at least one.
+    fn finish(mut self) -> Vec<Batch> {
+        if !self.draft.is_empty() || self.parts.is_empty() {
+            self.parts.push(self.draft.seal(0, Vec::new()));
+        }
+        for forgotten in self.forgotten.chunks(FRAME_ENTRIES) {
+            let forgotten = forgotten.to_vec();
+            self.parts.push(Batch { forgotten, ..Batch::default() });
+        }
+        self.parts
     }
 }
 
@@ -106,7 +244,6 @@ pub struct Link {
     cursor: u64,
     in_flight: VecDeque<u64>,
     backlog: VecDeque<Batch>,
-    defined: HashMap<KeyId, CounterKey, FixedState>,
     greeted: bool,
     state_sent: bool,
     sent_at: Time,
@@ -146,19 +283,13 @@ impl Link {
         }
     }
 
-    /// The whole state, as of the stamps that `stamps` gives out from `first` on.
-    pub fn load_state(&mut self, changes: Vec<Change>, mut stamp: impl FnMut() -> u64) {
+    /// The whole state, under the stamps that `stamp` gives out.
+    pub fn load_state(&mut self, state: State, mut stamp: impl FnMut() -> u64) {
         self.wants_state = false;
-        self.backlog.clear();
-        let mut changes = changes.into_iter().peekable();
-        loop {
-            let part: Vec<Change> = changes.by_ref().take(FRAME_ENTRIES).collect();
-            let stamp = stamp();
-            self.cursor = stamp;
-            self.backlog.push_back(Batch { stamp, changes: part });
-            if changes.peek().is_none() {
-                return;
-            }
+        self.backlog = state.finish().into();
+        for part in &mut self.backlog {
+            part.stamp = stamp();
+            self.cursor = part.stamp;
         }
     }
 
@@ -166,11 +297,6 @@ impl Link {
     pub fn behind(&self, outbox: &Outbox) -> u64 {
         let batches = outbox.batches.iter().filter(|b| b.stamp > self.cursor).count();
         (batches + self.backlog.len()) as u64
-    }
-
-    /// Whether the number may name another counter from now on.
-    pub fn undefine(&mut self, id: KeyId) {
-        self.defined.remove(&id);
     }
 
     /// The next frame to send, if the manager keeps up. `beat` asks for a sign of life.
@@ -181,14 +307,14 @@ impl Link {
         status: impl FnOnce() -> AgentStatus,
         beat: impl FnOnce() -> Option<u64>,
         now: Time,
-    ) -> Option<UsageFrame> {
+    ) -> Option<UsageReport> {
         self.connection?;
         if self.in_flight.len() >= IN_FLIGHT || self.wants_state {
             return None;
         }
-        let mut frame = UsageFrame::default();
+        let mut frame = UsageReport::default();
         if let Some(batch) = self.backlog.pop_front() {
-            self.fill(&mut frame, batch.stamp, &batch.changes);
+            batch.fill(&mut frame);
             frame.state_complete = self.backlog.is_empty() && !self.state_sent;
             self.state_sent |= frame.state_complete;
         } else if let Some(batch) = outbox.batches.iter().find(|b| b.stamp > self.cursor) {
@@ -199,7 +325,7 @@ impl Link {
                 return None;
             }
             self.cursor = batch.stamp;
-            self.fill(&mut frame, batch.stamp, &batch.changes);
+            batch.clone().fill(&mut frame);
         } else {
             frame.seq = beat()?;
         }
@@ -217,16 +343,13 @@ impl Link {
     pub fn sent_at(&self) -> Time {
         self.sent_at
     }
+}
 
-    fn fill(&mut self, frame: &mut UsageFrame, stamp: u64, changes: &[Change]) {
-        frame.seq = stamp;
-        for change in changes {
-            // A number is given to another counter once nothing kept here speaks of the former one.
-            let known = self.defined.insert(change.entry.key, change.key.clone());
-            if known.as_ref() != Some(&change.key) {
-                frame.keys.push(KeyDef { id: change.entry.key, key: change.key.clone() });
-            }
-            frame.entries.push(change.entry);
-        }
+impl Batch {
+    fn fill(self, frame: &mut UsageReport) {
+        frame.seq = self.stamp;
+        frame.forgotten = self.forgotten;
+        frame.names = self.names;
+        frame.entries = self.entries;
     }
 }

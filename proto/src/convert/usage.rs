@@ -1,56 +1,46 @@
 //! Usage frames.
 
-use super::{MAX_AMOUNT, MAX_TIME_MS, WireError, bounded, key_defs, key_defs_out};
+use super::{MAX_ENTRIES, WireError, bounded, packed};
 use crate::{
-    time::WindowStart,
-    usage::{AgentStatus, KeyId, UsageEntry, UsageFrame},
+    usage::{AgentStatus, UsageFrame, UsageReport},
     wire::weir::v1 as wire,
 };
-
-fn entry(group: &[u64]) -> Result<UsageEntry, WireError> {
-    let [key, window, used, rejected] = *group else {
-        return Err(WireError::RaggedEntries(group.len()));
-    };
-    let id = bounded("entries[].key", key, u64::from(KeyId::MAX))?;
-    Ok(UsageEntry {
-        key: KeyId::try_from(id).unwrap_or(KeyId::MAX),
-        window: WindowStart(bounded("entries[].window", window, MAX_TIME_MS / 1_000)?),
-        used: bounded("entries[].used", used, MAX_AMOUNT)?,
-        rejected: bounded("entries[].rejected", rejected, MAX_AMOUNT)?,
-    })
-}
 
 impl TryFrom<wire::UsageFrame> for UsageFrame {
     type Error = WireError;
     fn try_from(w: wire::UsageFrame) -> Result<Self, WireError> {
-        if !w.entries.len().is_multiple_of(4) {
-            return Err(WireError::RaggedEntries(w.entries.len()));
-        }
+        bounded("forgotten length", w.forgotten.len() as u64, MAX_ENTRIES as u64)?;
         Ok(UsageFrame {
             identity: w.identity.map(TryInto::try_into).transpose()?,
             seq: w.seq,
             status: w.status.map(TryInto::try_into).transpose()?,
-            keys: key_defs(w.keys)?,
-            entries: w.entries.chunks_exact(4).map(entry).collect::<Result<_, _>>()?,
+            forgotten: w.forgotten,
+            names: packed::names(w.names)?,
+            entries: packed::entries(&w.entries)?,
             state_complete: w.state_complete,
         })
     }
 }
 
-impl From<UsageFrame> for wire::UsageFrame {
-    fn from(f: UsageFrame) -> Self {
+impl From<UsageReport> for wire::UsageFrame {
+    fn from(r: UsageReport) -> Self {
         wire::UsageFrame {
-            identity: f.identity.map(Into::into),
-            seq: f.seq,
-            status: f.status.map(Into::into),
-            keys: key_defs_out(f.keys),
-            entries: f
-                .entries
-                .iter()
-                .flat_map(|e| [u64::from(e.key), e.window.0, e.used, e.rejected])
-                .collect(),
-            state_complete: f.state_complete,
+            identity: r.identity.map(Into::into),
+            seq: r.seq,
+            status: r.status.map(Into::into),
+            names: r.names,
+            entries: r.entries,
+            state_complete: r.state_complete,
+            forgotten: r.forgotten,
         }
+    }
+}
+
+impl TryFrom<UsageReport> for UsageFrame {
+    type Error = WireError;
+    /// What arrives when the report is sent: for those who have both ends in one process.
+    fn try_from(report: UsageReport) -> Result<Self, WireError> {
+        wire::UsageFrame::from(report).try_into()
     }
 }
 

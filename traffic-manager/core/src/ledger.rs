@@ -1,12 +1,21 @@
 //! Counters, their windows, and what each agent used and holds in them.
+//!
+//! What agents report lands in *cells*, one cache line for each agent and counter. A counter that is
+//! only counted consists of its cells. Where credit is at stake it has [`WindowState`]s, too, with a
+//! [`Slot`] for each agent: [`Ledger::get_mut`] brings them up to date from the cells, and
+//! [`Ledger::read`] shows the sum of both. By stamp the newer of cell and slot is true.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    ops::{Deref, DerefMut},
+    sync::Arc,
+    time::Duration,
+};
 
-use foldhash::fast::FixedState;
 use weir_proto::{
     key::CounterKey,
     policy::Accuracy,
     time::{Time, WindowStart},
+    usage::UsageEntry,
     window::{Algorithm, Window},
 };
 
@@ -15,6 +24,16 @@ use crate::{
     message::StreamId,
     meter::Ring,
 };
+
+mod cell;
+mod index;
+mod naming;
+mod report;
+mod store;
+use cell::Cell;
+pub use cell::CellIx;
+pub use naming::TOGETHER;
+pub use store::Ledger;
 
 /// Closed windows stay readable for this long, and late usage still lands in them.
 pub const GRACE: Duration = Duration::from_secs(5);
@@ -165,6 +184,9 @@ impl WindowState {
                 i
             }
             Err(i) => {
+                if self.slots.is_empty() {
+                    self.slots.reserve_exact(1); // many counters have one agent
+                }
                 self.slots.insert(i, Slot::new(agent, birth, now));
                 i
             }
@@ -173,15 +195,55 @@ impl WindowState {
     }
 }
 
+/// Windows of a counter, oldest first. None take no room beside the counter.
+#[derive(Debug, Clone, Default)]
+#[expect(clippy::box_collection, reason = "8 bytes instead of 24 where nothing is granted")]
+pub struct Windows(Option<Box<Vec<WindowState>>>);
+
+impl Windows {
+    fn list(&mut self) -> &mut Vec<WindowState> {
+        self.0.get_or_insert_with(|| Box::new(Vec::with_capacity(1)))
+    }
+
+    fn retain(&mut self, keep: impl FnMut(&WindowState) -> bool) {
+        let Some(list) = &mut self.0 else { return };
+        list.retain(keep);
+        if list.is_empty() {
+            self.0 = None;
+        }
+    }
+}
+
+impl Deref for Windows {
+    type Target = [WindowState];
+    fn deref(&self) -> &[WindowState] {
+        self.0.as_deref().map_or(&[], Vec::as_slice)
+    }
+}
+
+impl<'a> IntoIterator for &'a Windows {
+    type Item = &'a WindowState;
+    type IntoIter = std::slice::Iter<'a, WindowState>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl DerefMut for Windows {
+    fn deref_mut(&mut self) -> &mut [WindowState] {
+        self.0.as_deref_mut().map_or(&mut [], Vec::as_mut_slice)
+    }
+}
+
 /// One counter.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Counter {
     /// Its key.
     pub key: CounterKey,
     /// `None` while no such policy is known here: usage is kept, nothing is granted.
     pub limit: Option<Arc<LimitInfo>>,
-    /// Oldest first.
-    pub windows: Vec<WindowState>,
+    /// Where credit is at stake; see the module's documentation.
+    pub windows: Windows,
 }
 
 impl Counter {
@@ -193,14 +255,8 @@ impl Counter {
         }
     }
 
-    /// Counts against another limit from now on, or against none. Usage stays, unless the window
-    /// changed its kind.
-    pub fn set_limit(&mut self, limit: Option<Arc<LimitInfo>>) {
-        let rolling = |l: &Option<Arc<LimitInfo>>| l.as_ref().is_some_and(|l| l.rolling());
-        if limit.is_some() && rolling(&self.limit) != rolling(&limit) {
-            self.windows.clear();
-        }
-        self.limit = limit;
+    fn rolling(&self) -> bool {
+        self.limit.as_ref().is_some_and(|l| l.rolling())
     }
 
     /// Whether a report about `window` can be true now: windows of another grid, of the far future or
@@ -216,137 +272,84 @@ impl Counter {
     /// The state for a report about `window`, made if missing.
     pub fn window(&mut self, window: WindowStart, now: Time) -> &mut WindowState {
         let name = self.window_name(window);
-        if self.windows.len() >= WINDOWS && self.windows.iter().all(|w| w.start != name) {
-            self.windows.remove(0);
+        let windows = self.windows.list();
+        if windows.len() >= WINDOWS && windows.iter().all(|w| w.start != name) {
+            windows.remove(0);
         }
-        let i = match self.windows.binary_search_by_key(&name, |w| w.start) {
+        let i = match windows.binary_search_by_key(&name, |w| w.start) {
             Ok(i) => i,
             Err(i) => {
-                self.windows.insert(i, WindowState::new(name, now));
+                windows.insert(i, WindowState::new(name, now));
                 i
             }
         };
-        let state = &mut self.windows[i];
-        state.touched = now;
+        let state = &mut windows[i];
+        state.touched = state.touched.max(now);
         state
     }
 }
 
-/// When the state of `window` may be forgotten.
-pub fn expiry(limit: Option<&LimitInfo>, window: &WindowState) -> Time {
-    match limit {
-        Some(l) if l.rolling() => window.touched + l.window.duration() * 2 + GRACE,
-        Some(l) => l.window.end(window.start).max(window.touched) + GRACE,
-        None => window.touched + Duration::from_secs(60),
-    }
-}
-
-#[derive(Debug)]
-struct Place {
-    generation: u32,
-    counter: Option<Counter>,
-}
-
-/// All counters; bounded.
-#[derive(Debug)]
-pub struct Ledger {
-    places: Vec<Place>,
-    free: Vec<u32>,
-    by_key: HashMap<CounterKey, u32, FixedState>,
-    max: usize,
-    /// Counters that were not kept because the ledger was full.
-    pub refused: u64,
-}
-
-impl Ledger {
-    /// An empty ledger for at most `max` counters.
-    pub fn new(max: usize) -> Self {
-        Ledger { places: Vec::new(), free: Vec::new(), by_key: HashMap::default(), max, refused: 0 }
-    }
-
-    /// Live counters.
-    pub fn len(&self) -> usize {
-        self.by_key.len()
-    }
-
-    /// Whether nothing is counted.
-    pub fn is_empty(&self) -> bool {
-        self.by_key.is_empty()
-    }
-
-    fn ix(&self, index: u32) -> CounterIx {
-        CounterIx { index, generation: self.places[index as usize].generation }
-    }
-
-    /// The counter of `key`, made by `limit` if missing. `None` when the ledger is full.
-    pub fn open(
-        &mut self,
-        key: &CounterKey,
-        limit: impl FnOnce() -> Option<Arc<LimitInfo>>,
-    ) -> Option<CounterIx> {
-        if let Some(index) = self.by_key.get(key) {
-            return Some(self.ix(*index));
-        }
-        if self.by_key.len() >= self.max {
-            self.refused += 1;
-            return None;
-        }
-        let counter = Counter { key: key.clone(), limit: limit(), windows: Vec::new() };
-        let index = match self.free.pop() {
-            Some(index) => {
-                self.places[index as usize].counter = Some(counter);
-                index
-            }
-            None => {
-                let index = u32::try_from(self.places.len()).ok()?;
-                self.places.push(Place { generation: 0, counter: Some(counter) });
-                index
-            }
-        };
-        self.by_key.insert(key.clone(), index);
-        Some(self.ix(index))
-    }
-
-    /// The counter, unless it has left.
-    pub fn get(&self, ix: CounterIx) -> Option<&Counter> {
-        let place = self.places.get(ix.index as usize)?;
-        if place.generation == ix.generation { place.counter.as_ref() } else { None }
-    }
-
-    /// The counter, unless it has left.
-    pub fn get_mut(&mut self, ix: CounterIx) -> Option<&mut Counter> {
-        let place = self.places.get_mut(ix.index as usize)?;
-        if place.generation == ix.generation { place.counter.as_mut() } else { None }
-    }
-
-    /// Every counter, in place order.
-    pub fn iter(&self) -> impl Iterator<Item = (CounterIx, &Counter)> {
-        self.places.iter().enumerate().filter_map(|(i, place)| {
-            let index = u32::try_from(i).ok()?;
-            let counter = place.counter.as_ref()?;
-            Some((CounterIx { index, generation: place.generation }, counter))
-        })
-    }
-
-    /// Every counter, to change.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (CounterIx, &mut Counter)> {
-        self.places.iter_mut().enumerate().filter_map(|(i, place)| {
-            let index = u32::try_from(i).ok()?;
-            let generation = place.generation;
-            Some((CounterIx { index, generation }, place.counter.as_mut()?))
-        })
-    }
-
-    /// Forgets the counter.
-    pub fn remove(&mut self, ix: CounterIx) {
-        let Some(place) = self.places.get_mut(ix.index as usize) else { return };
-        if place.generation != ix.generation {
+impl Counter {
+    /// Takes over what a cell holds, unless the slot has newer amounts.
+    fn bring(&mut self, cell: &Cell) {
+        if cell.window == cell::NONE {
             return;
         }
-        if let Some(counter) = place.counter.take() {
-            self.by_key.remove(&counter.key);
-            place.generation = place.generation.wrapping_add(1);
-            self.free.push(ix.index);
+        let window = self.window(cell.window, cell.active_at);
+        let slot = window.slot(cell.agent, cell.window, cell.active_at);
+        if cell.stamp < slot.stamp {
+            return;
         }
+        slot.stamp = cell.stamp;
+        if cell.used != slot.used {
+            slot.active_at = cell.active_at;
+        }
+        slot.used = cell.used;
+        slot.rejected = cell.rejected;
+    }
+
+    /// A report of a rolling counter, which is charged to the ring: the newest stamp wins. `live`: the
+    /// agent's whole state has come before. Returns the window's name.
+    fn merge_rolling(
+        &mut self,
+        agent: AgentIx,
+        entry: &UsageEntry,
+        stamp: u64,
+        live: bool,
+        now: Time,
+    ) -> WindowStart {
+        let length = self.limit.as_ref().map(|l| l.window.duration());
+        let window = self.window(entry.window, now);
+        let name = window.start;
+        if window.find(agent).is_some_and(|s| s.birth > entry.window) {
+            return name; // about a counter that the agent has since opened anew
+        }
+        let slot = window.slot(agent, entry.window, now);
+        if stamp < slot.stamp {
+            return name;
+        }
+        let grown = entry.used.saturating_sub(slot.used);
+        let charge = slot.charged || live;
+        // A slot that a state replay made stays uncharged until the agent tells its recent use.
+        slot.charged |= live && slot.stamp == 0;
+        slot.stamp = stamp;
+        if entry.used != slot.used {
+            slot.active_at = now;
+        }
+        slot.used = entry.used;
+        slot.rejected = entry.rejected;
+        if let Some(length) = length.filter(|_| charge) {
+            window.ring.charge(grown, length, now);
+        }
+        name
+    }
+}
+
+/// When what was `touched` then in a window that began at `start` may be forgotten.
+fn expiry(limit: Option<&LimitInfo>, start: WindowStart, touched: Time) -> Time {
+    match limit {
+        Some(l) if l.rolling() => touched + l.window.duration() * 2 + GRACE,
+        Some(l) => l.window.end(start).max(touched) + GRACE,
+        None => touched + Duration::from_secs(60),
     }
 }

@@ -13,7 +13,6 @@ use std::{
 use weir_proto::{
     decision::{ManagerHello, PolicyUpdate},
     id::ManagerLife,
-    key::CounterKey,
     policy::Policy,
     time::{Time, WindowStart},
 };
@@ -50,6 +49,8 @@ pub struct Config {
     pub fence: Duration,
     /// Most live counters; reports about further ones are refused and counted. Default 4 million.
     pub max_counters: usize,
+    /// Hard to guess, as the keys of counters are chosen by clients: seeds the hash of the ledger.
+    pub seed: u64,
 }
 
 impl Config {
@@ -61,6 +62,7 @@ impl Config {
             silent_hold: Duration::from_secs(30),
             fence: Duration::from_secs(1),
             max_counters: 4_000_000,
+            seed: 0,
         }
     }
 }
@@ -101,7 +103,7 @@ impl Manager {
         };
         Manager {
             fleet: Fleet::new(fleet, now),
-            ledger: Ledger::new(config.max_counters),
+            ledger: Ledger::new(config.max_counters, config.seed),
             policies: Policies::default(),
             totals: Totals::default(),
             limits: BTreeMap::new(),
@@ -237,19 +239,6 @@ impl Manager {
         }
     }
 
-    /// The counter of `key`, made if it is new and there is room.
-    fn open_counter(&mut self, key: &CounterKey, now: Time) -> Option<CounterIx> {
-        let limits = &self.limits;
-        let before = self.ledger.len();
-        let ix = self.ledger.open(key, || {
-            limits.get(&(key.policy().to_owned(), key.limit().to_owned())).cloned()
-        })?;
-        if self.ledger.len() > before {
-            self.timers.set(now + crate::ledger::GRACE, Timer::Expire(ix));
-        }
-        Some(ix)
-    }
-
     // Policies
 
     /// Adds a policy and publishes it.
@@ -331,13 +320,12 @@ impl Manager {
                 self.limits.insert((name.to_owned(), info.0), info.1);
             }
         }
-        for (ix, counter) in self.ledger.iter_mut() {
-            if counter.key.policy() != name {
-                continue;
-            }
-            let limit =
-                self.limits.get(&(name.to_owned(), counter.key.limit().to_owned())).cloned();
-            counter.set_limit(limit);
+        let own = self.ledger.iter().filter(|(_, counter)| counter.key.policy() == name);
+        let own: Vec<_> = own.map(|(ix, c)| (ix, c.key.limit().to_owned())).collect();
+        for (ix, limit) in own {
+            let limit = self.limits.get(&(name.to_owned(), limit)).cloned();
+            self.ledger.set_limit(ix, limit);
+            let Some(counter) = self.ledger.get_mut(ix) else { continue };
             for window in &counter.windows {
                 self.dirty.insert((ix, window.start));
             }

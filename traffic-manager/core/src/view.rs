@@ -172,9 +172,12 @@ impl Manager {
             .filter(|(_, c)| {
                 filter.key.as_deref().is_none_or(|k| c.key.parts().any(|part| part.contains(k)))
             })
-            .flat_map(|(_, c)| c.windows.iter().map(move |w| (c, w)))
+            .filter_map(|(ix, _)| self.ledger.read(ix))
+            .flat_map(|c| {
+                let view = |w| self.counter_view(&c, w, now);
+                c.windows.iter().map(view).collect::<Vec<_>>()
+            })
             .take(filter.limit)
-            .map(|(c, w)| self.counter_view(c, w, now))
             .collect()
     }
 
@@ -224,9 +227,13 @@ impl Manager {
         };
         self.ledger
             .iter()
-            .filter_map(|(_, c)| Some((c, c.limit.as_deref()?)))
-            .flat_map(|(c, l)| c.windows.iter().filter(|w| w.exhausted).map(move |w| (c, l, w)))
-            .filter_map(|(c, l, w)| view(c, l, w))
+            .filter(|(_, c)| c.windows.iter().any(|w| w.exhausted))
+            .filter_map(|(ix, _)| self.ledger.read(ix))
+            .flat_map(|c| {
+                let exhausted = c.windows.iter().filter(|w| w.exhausted);
+                let limit = c.limit.as_deref();
+                exhausted.filter_map(|w| view(&c, limit?, w)).collect::<Vec<_>>()
+            })
             .collect()
     }
 

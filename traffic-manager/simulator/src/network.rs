@@ -7,7 +7,7 @@ use weir_proto::{
     decision::{CreditFrame, DecisionFrame},
     id::ManagerLife,
     time::Time,
-    usage::UsageFrame,
+    usage::UsageReport,
 };
 
 use crate::{chance::Chance, plan::Plan};
@@ -21,7 +21,7 @@ const RETRANSMIT: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone)]
 pub enum Message {
     /// Agent to manager.
-    Usage(UsageFrame),
+    Usage(UsageReport),
     /// Agent to manager.
     Credit(CreditFrame),
     /// Manager to agent.

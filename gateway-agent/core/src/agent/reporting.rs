@@ -14,7 +14,7 @@ use crate::{
     counter::{Amounts, Counter},
     credit,
     message::Output,
-    usage::Change,
+    usage::State,
 };
 
 /// Windows that ended this long ago are of no use to a manager that returns.
@@ -24,14 +24,13 @@ const QUARANTINE: Duration = Duration::from_secs(900);
 /// A usage link is given a sign of life this often.
 const LINK_BEAT: Duration = Duration::from_millis(200);
 
-fn change(counter: &Counter, amounts: Amounts) -> Change {
-    let entry = UsageEntry {
+fn entry(counter: &Counter, amounts: Amounts) -> UsageEntry {
+    UsageEntry {
         key: counter.id,
         window: amounts.window,
         used: amounts.used,
         rejected: amounts.rejected,
-    };
-    Change { key: counter.key.clone(), entry }
+    }
 }
 
 impl Agent {
@@ -161,9 +160,7 @@ impl Agent {
                 continue;
             }
             self.counters.remove(&counter.id);
-            for link in &mut self.links {
-                link.undefine(counter.id);
-            }
+            self.outbox.forget_name(counter.id);
             if let Some(session) = &mut self.session {
                 session.undefine(counter.id);
             }
@@ -187,24 +184,26 @@ impl Agent {
     /// Puts what changed since the last batch into the outbox.
     pub(super) fn collect(&mut self, now: Time) {
         self.adopt();
-        let dirty = self.table.take_dirty();
-        if !dirty.is_empty() {
-            let stamp = self.next_stamp();
-            let mut changes = Vec::with_capacity(dirty.len());
-            for counter in &dirty {
-                let mut state = counter.lock();
-                for amounts in state.closed.drain(..) {
-                    let end = counter.window.end(amounts.window);
-                    changes.push((change(counter, amounts), Some(end)));
-                }
-                let (window, used, rejected) = (state.window, state.used, state.rejected);
-                changes.push((change(counter, Amounts { window, used, rejected }), None));
+        let stamp = &mut self.stamp;
+        let mut stamp = || {
+            *stamp += 1;
+            *stamp
+        };
+        for counter in self.table.take_dirty() {
+            let mut state = counter.lock();
+            let mut full = false;
+            for amounts in state.closed.drain(..) {
+                let end = counter.window.end(amounts.window);
+                full |= self.outbox.add(&counter.key, entry(&counter, amounts), Some(end));
             }
-            for part in changes.chunks(crate::usage::FRAME_ENTRIES) {
-                let stamp = if part.len() == changes.len() { stamp } else { self.next_stamp() };
-                self.outbox.add(stamp, part.to_vec());
+            let (window, used, rejected) = (state.window, state.used, state.rejected);
+            let amounts = Amounts { window, used, rejected };
+            full |= self.outbox.add(&counter.key, entry(&counter, amounts), None);
+            if full {
+                self.outbox.seal(&mut stamp);
             }
         }
+        self.outbox.seal(stamp);
         let stale = self.manager_time(now) - STALE;
         self.outbox.forget(stale);
     }
@@ -240,17 +239,20 @@ impl Agent {
     }
 
     /// Everything that is counted now, and the windows that ended lately.
-    fn state(&mut self) -> Vec<Change> {
+    fn state(&mut self) -> State {
         self.adopt();
-        let mut state: Vec<Change> = self.outbox.closed(Time::ZERO).cloned().collect();
+        let mut state = State::new(&self.outbox);
         for counter in self.counters.values() {
             let locked = counter.lock();
             for amounts in &locked.closed {
-                state.push(change(counter, *amounts));
+                state.add(&counter.key, entry(counter, *amounts));
             }
             if locked.used > 0 || locked.rejected > 0 {
                 let (window, used, rejected) = (locked.window, locked.used, locked.rejected);
-                state.push(change(counter, Amounts { window, used, rejected }));
+                let amounts = Amounts { window, used, rejected };
+                state.add(&counter.key, entry(counter, amounts));
+            } else {
+                state.add_name(&self.outbox, counter.id, &counter.key);
             }
         }
         state

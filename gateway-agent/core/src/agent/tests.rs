@@ -7,6 +7,7 @@ use weir_proto::{
     id::{AgentId, AgentLife, ManagerId, ManagerLife},
     request::Request,
     share::View,
+    usage::UsageFrame,
 };
 
 use super::*;
@@ -107,10 +108,10 @@ fn usage_of_every_window_reaches_a_link_that_opens_late() {
     let used: Vec<u64> = out
         .iter()
         .filter_map(|o| match o {
-            Output::Usage(0, _, frame) => Some(frame.entries.iter().map(|e| e.used)),
+            Output::Usage(0, _, report) => UsageFrame::try_from(report.clone()).ok(),
             _ => None,
         })
-        .flatten()
+        .flat_map(|frame| frame.entries.into_iter().map(|e| e.used))
         .collect();
     assert_eq!(used, [2, 1], "the window that ended, and the present one");
 }

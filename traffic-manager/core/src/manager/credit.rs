@@ -6,7 +6,7 @@ use weir_proto::{
     usage::UsageEntry,
 };
 
-use super::{Manager, usage::Names};
+use super::{Manager, usage::names::Names};
 use crate::{
     feed::Verdict,
     fleet::{AgentIx, Attached},
@@ -55,7 +55,7 @@ impl Manager {
             out.push(Output::CloseSession(session, "the first frame must attach".to_owned()));
             return;
         };
-        if frame.seq != state.seq + 1 || !state.names.define(std::mem::take(&mut frame.keys)) {
+        if frame.seq != state.seq + 1 || !self.define(state.agent, &mut state.names, &frame.keys) {
             let text = format!("frame {} came after {}; subscribe again", frame.seq, state.seq);
             self.credit.insert(session, state);
             self.totals.refused_frames += 1;
@@ -148,7 +148,7 @@ impl Manager {
         frame: &CreditFrame,
         now: Time,
     ) {
-        let Some(ix) = self.named(&mut state.names, entry.key, now) else {
+        let Some(ix) = self.named(&state.names, entry.key, now) else {
             return self.turn_away(session, state, entry);
         };
         let usage = UsageEntry {
@@ -166,7 +166,8 @@ impl Manager {
 
     /// There is no room for the counter: the agent must not wait for an answer that cannot come.
     fn turn_away(&mut self, session: StreamId, state: &Session, entry: &CreditEntry) {
-        let Some(key) = state.names.key(entry.key).filter(|_| entry.want > 0) else { return };
+        let cell = state.names.cell(entry.key);
+        let Some(key) = self.ledger.key(cell).filter(|_| entry.want > 0) else { return };
         let verdict = Verdict {
             window: entry.window,
             ceiling: entry.ceiling,
@@ -241,7 +242,9 @@ impl Manager {
     }
 
     pub(super) fn end_session(&mut self, session: StreamId, now: Time) {
-        self.credit.remove(&session);
+        if let Some(state) = self.credit.remove(&session) {
+            self.release(state.names);
+        }
         self.feeds.close(session);
         self.fleet.detach(session, now);
     }

@@ -1,42 +1,21 @@
 //! The usage plane: merging what agents report.
 
-use std::collections::HashMap;
-
-use foldhash::fast::FixedState;
 use weir_proto::{
-    key::CounterKey,
+    key::KeyError,
     time::{Time, WindowStart},
-    usage::{AgentIdentity, KeyDef, KeyId, UsageEntry, UsageFrame},
+    usage::{AgentIdentity, KeyDef, KeyId, Names as NewNames, UsageEntry, UsageFrame},
 };
 
+use self::names::Names;
 use super::Manager;
 use crate::{
     fleet::AgentIx,
-    ledger::CounterIx,
+    ledger::{CellIx, CounterIx, TOGETHER},
+    manager::timers::Timer,
     message::{Output, StreamId},
 };
 
-/// Counters named by the peer on one stream.
-#[derive(Debug, Default)]
-pub(super) struct Names(HashMap<KeyId, (CounterKey, Option<CounterIx>), FixedState>);
-
-/// Names kept per stream; a peer that needs more must open a new stream.
-const MAX_NAMES: usize = 2_000_000;
-
-impl Names {
-    /// What the peer calls `id`.
-    pub(super) fn key(&self, id: KeyId) -> Option<&CounterKey> {
-        self.0.get(&id).map(|(key, _)| key)
-    }
-
-    /// False when there are too many.
-    pub(super) fn define(&mut self, defs: Vec<KeyDef>) -> bool {
-        for def in defs {
-            self.0.insert(def.id, (def.key, None));
-        }
-        self.0.len() <= MAX_NAMES
-    }
-}
+pub(super) mod names;
 
 #[derive(Debug)]
 pub(super) struct UsageStream {
@@ -54,35 +33,29 @@ impl Manager {
         now: Time,
         out: &mut Vec<Output>,
     ) {
-        let present =
-            self.usage.get(&stream).map(|s| self.fleet.agent(s.agent).identity.life.clone());
-        match (&frame.identity, present) {
-            // The same frame again changes nothing.
-            (Some(identity), Some(life)) if identity.life != life => {
-                let reason = "a stream has one identity, in its first frame".to_owned();
-                return self.end_usage(stream, reason, now, out);
-            }
-            (Some(identity), None) => match self.fleet.meet(identity, now) {
-                Ok(agent) => self.open_usage(stream, agent, identity),
-                Err(reason) => return self.refuse_usage(stream, reason, out),
-            },
-            _ => {}
+        if let Err(reason) = self.meet_usage(stream, &frame, now) {
+            return self.end_usage(stream, reason, now, out);
         }
         let Some(mut state) = self.usage.remove(&stream) else {
             let reason = "identity is missing in the first frame".to_owned();
-            return self.refuse_usage(stream, reason, out);
+            return self.end_usage(stream, reason, now, out);
         };
-        if !state.names.define(frame.keys) {
+        for id in &frame.forgotten {
+            self.ledger.unname(state.names.forget(*id));
+        }
+        let named = self.learn(state.agent, &mut state.names, &frame.names);
+        let fault = match named {
+            Err(error) => Some(format!("names[].key {error}")),
+            Ok(()) if state.names.too_many() => Some("too many keys named; reconnect".to_owned()),
+            Ok(()) => None,
+        };
+        if let Some(reason) = fault {
             self.usage.insert(stream, state);
-            let reason = "too many keys named; reconnect".to_owned();
             return self.end_usage(stream, reason, now, out);
         }
         self.totals.usage_frames += 1;
         self.totals.usage_entries += frame.entries.len() as u64;
-        for entry in &frame.entries {
-            let Some(counter) = self.named(&mut state.names, entry.key, now) else { continue };
-            self.merge(counter, state.agent, entry, frame.seq, state.live, now);
-        }
+        self.merge_all(&state, &frame.entries, frame.seq, now);
         state.live |= frame.state_complete;
         self.fleet.hear(state.agent, now);
         let record = self.fleet.agent_mut(state.agent);
@@ -93,6 +66,82 @@ impl Manager {
         out.push(Output::Ack(stream, frame.seq));
     }
 
+    /// Opens the stream with its first frame; the same frame again changes nothing.
+    fn meet_usage(
+        &mut self,
+        stream: StreamId,
+        frame: &UsageFrame,
+        now: Time,
+    ) -> Result<(), String> {
+        let Some(identity) = &frame.identity else { return Ok(()) };
+        match self.usage.get(&stream) {
+            Some(state) if self.fleet.agent(state.agent).identity.life != identity.life => {
+                Err("a stream has one identity, in its first frame".to_owned())
+            }
+            Some(_) => Ok(()),
+            None => {
+                let agent = self.fleet.meet(identity, now)?;
+                self.open_usage(stream, agent, identity);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes names in. The keys are checked where they are new.
+    fn learn(
+        &mut self,
+        agent: AgentIx,
+        names: &mut Names,
+        new: &NewNames,
+    ) -> Result<(), KeyError> {
+        if new.is_empty() {
+            return Ok(());
+        }
+        let mut cells = Vec::with_capacity(new.len());
+        let result = self.ledger.name(agent, new.iter().map(|(_, key)| key), &mut cells);
+        for ((id, _), cell) in new.iter().zip(cells) {
+            self.ledger.unname(names.put(id, cell));
+        }
+        result
+    }
+
+    /// As [`Manager::learn`], for names that were checked. False when there are too many.
+    pub(super) fn define(&mut self, agent: AgentIx, names: &mut Names, defs: &[KeyDef]) -> bool {
+        let new = defs.iter().map(|def| (def.id, &def.key)).collect();
+        self.learn(agent, names, &new).is_ok() && !names.too_many()
+    }
+
+    /// The stream has ended.
+    pub(super) fn release(&mut self, names: Names) {
+        for cell in names.into_cells() {
+            self.ledger.unname(cell);
+        }
+    }
+
+    /// Merges the entries of a frame. Those of a counter's present window cost two reads of memory,
+    /// name and cell, and the reads of [`TOGETHER`] entries do not wait for one another.
+    fn merge_all(&mut self, state: &UsageStream, entries: &[UsageEntry], stamp: u64, now: Time) {
+        let mut cells = [CellIx::default(); TOGETHER];
+        for entries in entries.chunks(TOGETHER) {
+            let mut ready = 0_u32;
+            for (cell, entry) in cells.iter_mut().zip(entries) {
+                *cell = state.names.cell(entry.key);
+            }
+            for (cell, entry) in cells.iter().zip(entries) {
+                ready += u32::from(self.ledger.is_at(*cell, entry.window));
+            }
+            // Only so that the reads take place here, all at once.
+            std::hint::black_box(ready);
+            for (cell, entry) in cells.iter().zip(entries) {
+                if !self.ledger.take(*cell, entry, stamp, now)
+                    && let Some(ix) = self.counter_at(*cell, now)
+                {
+                    self.merge(ix, state.agent, entry, stamp, state.live, now);
+                }
+            }
+        }
+    }
+
     fn open_usage(&mut self, stream: StreamId, agent: AgentIx, identity: &AgentIdentity) {
         let record = self.fleet.agent_mut(agent);
         record.identity = identity.clone();
@@ -101,14 +150,10 @@ impl Manager {
         self.usage.insert(stream, opened);
     }
 
+    /// Ends a stream from this side.
     fn end_usage(&mut self, stream: StreamId, reason: String, now: Time, out: &mut Vec<Output>) {
         self.on_usage_closed(stream, now);
-        self.refuse_usage(stream, reason, out);
-    }
-
-    fn refuse_usage(&mut self, stream: StreamId, reason: String, out: &mut Vec<Output>) {
         self.totals.refused_frames += 1;
-        self.usage.remove(&stream);
         out.push(Output::CloseUsage(stream, reason));
     }
 
@@ -119,21 +164,25 @@ impl Manager {
                 record.usage = None;
                 record.note_end(now);
             }
+            self.release(state.names);
         }
     }
 
     /// The counter that the peer calls `id`; `None` for unknown ids and when the ledger is full.
-    pub(super) fn named(&mut self, names: &mut Names, id: KeyId, now: Time) -> Option<CounterIx> {
-        let (key, known) = names.0.get_mut(&id)?;
-        if let Some(ix) = known.filter(|ix| self.ledger.get(*ix).is_some()) {
+    pub(super) fn named(&mut self, names: &Names, id: KeyId, now: Time) -> Option<CounterIx> {
+        self.counter_at(names.cell(id), now)
+    }
+
+    /// The cell's counter, which is counted from now on; `None` when the ledger is full.
+    fn counter_at(&mut self, cell: CellIx, now: Time) -> Option<CounterIx> {
+        if let Some(ix) = self.ledger.counter_of(cell) {
             return Some(ix);
         }
-        let key = key.clone();
-        let opened = self.open_counter(&key, now);
-        if let Some(entry) = names.0.get_mut(&id) {
-            entry.1 = opened;
-        }
-        opened
+        let key = self.ledger.key(cell)?;
+        let limit = self.limits.get(&(key.policy().to_owned(), key.limit().to_owned())).cloned();
+        let ix = self.ledger.open(cell, limit)?;
+        self.timers.set(now + crate::ledger::GRACE, Timer::Expire(ix));
+        Some(ix)
     }
 
     /// Takes in amounts: the newest stamp wins. Returns the window's name in the ledger.
@@ -146,30 +195,6 @@ impl Manager {
         live: bool,
         now: Time,
     ) -> Option<WindowStart> {
-        let counter = self.ledger.get_mut(ix).filter(|c| c.plausible(entry.window, now))?;
-        let rolling = counter.limit.as_ref().filter(|l| l.rolling()).map(|l| l.window.duration());
-        let window = counter.window(entry.window, now);
-        let name = window.start;
-        if window.find(agent).is_some_and(|s| s.birth > entry.window) {
-            return Some(name); // about a counter that the agent has since opened anew
-        }
-        let slot = window.slot(agent, entry.window, now);
-        if stamp < slot.stamp {
-            return Some(name);
-        }
-        let grown = entry.used.saturating_sub(slot.used);
-        let charge = slot.charged || live;
-        // A slot that a state replay made stays uncharged until the agent tells its recent use.
-        slot.charged |= live && slot.stamp == 0;
-        slot.stamp = stamp;
-        if entry.used != slot.used {
-            slot.active_at = now;
-        }
-        slot.used = entry.used;
-        slot.rejected = entry.rejected;
-        if let Some(length) = rolling.filter(|_| charge) {
-            window.ring.charge(grown, length, now);
-        }
-        Some(name)
+        self.ledger.merge(ix, agent, entry, stamp, live, now)
     }
 }

@@ -147,7 +147,10 @@ impl World {
         }
         let stream = StreamId(connection as u64);
         let input = match message {
-            Message::Usage(frame) => manager_core::Input::Usage(stream, frame),
+            Message::Usage(report) => match report.try_into() {
+                Ok(frame) => manager_core::Input::Usage(stream, frame),
+                Err(error) => panic!("an agent's report is refused: {error}"),
+            },
             Message::Credit(frame) => manager_core::Input::Credit(stream, frame),
             Message::Close(_) => {
                 self.network.connections[connection].manager_open = false;

@@ -1,0 +1,151 @@
+//! From keys to cells, and away again.
+
+use weir_proto::key::{CounterKey, KeyError};
+
+use super::{
+    Counter, Ledger, Windows,
+    cell::{Cell, CellIx, NONE},
+    index::Fingerprint,
+    store::Place,
+};
+use crate::fleet::AgentIx;
+
+/// Names that are looked up together, and entries that are merged together: so many reads of memory
+/// are under way at once.
+pub const TOGETHER: usize = 32;
+
+impl Ledger {
+    /// The cells of `agent` for counters with these keys, each named once more. Keys that are not
+    /// known yet are checked.
+    ///
+    /// # Errors
+    /// The first key that is not canonical: nothing after it was named.
+    pub fn name<'a>(
+        &mut self,
+        agent: AgentIx,
+        keys: impl Iterator<Item = &'a [u8]>,
+        cells: &mut Vec<CellIx>,
+    ) -> Result<(), KeyError> {
+        let mut keys = keys.peekable();
+        let mut batch: [(&[u8], Fingerprint, Option<u32>); TOGETHER] = [Default::default(); _];
+        while keys.peek().is_some() {
+            let mut count = 0;
+            for (place, key) in batch.iter_mut().zip(keys.by_ref().take(TOGETHER)) {
+                *place = (key, self.index.fingerprint(key), None);
+                count += 1;
+            }
+            for (_, fingerprint, guess) in &mut batch[..count] {
+                *guess = self.index.guess(*fingerprint);
+            }
+            for (key, fingerprint, guess) in &batch[..count] {
+                let place = match guess.filter(|place| self.is_key(*place, key)) {
+                    Some(place) => place,
+                    None => self.place_of(key, *fingerprint)?,
+                };
+                let cell = self.cell_of(place, agent);
+                self.cells.get_mut(cell).names += u32::from(cell != CellIx(0));
+                cells.push(cell);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_key(&self, place: u32, key: &[u8]) -> bool {
+        let counter = self.places[place as usize].counter.as_ref();
+        counter.is_some_and(|c| c.key.as_bytes() == key)
+    }
+
+    /// The place of a key that the first guess did not find.
+    fn place_of(&mut self, key: &[u8], fingerprint: Fingerprint) -> Result<u32, KeyError> {
+        if let Some(place) = self.index.find(fingerprint, |place| self.is_key(place, key)) {
+            return Ok(place);
+        }
+        let key = CounterKey::parse(key)?;
+        let counter = Some(Counter { key, limit: None, windows: Windows::default() });
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.places[index as usize].counter = counter;
+                index
+            }
+            None => {
+                // Cells run out first: they have as many numbers.
+                let index = u32::try_from(self.places.len()).map_err(|_| KeyError::TooLong)?;
+                self.places.push(Place { generation: 0, cells: CellIx(0), counter });
+                index
+            }
+        };
+        self.index.insert(fingerprint, index);
+        Ok(index)
+    }
+
+    /// The agent's cell for the counter: the one of its newest window, made if there is none.
+    pub(super) fn cell_of(&mut self, place: u32, agent: AgentIx) -> CellIx {
+        let first = self.places[place as usize].cells;
+        let own = self.cells.list(first).filter(|(_, cell)| cell.agent == agent);
+        let newest = own.max_by_key(|(_, cell)| (cell.names > 0, cell.window));
+        match newest {
+            Some((ix, _)) => ix,
+            None => self.add_cell(place, agent),
+        }
+    }
+
+    pub(super) fn add_cell(&mut self, place: u32, agent: AgentIx) -> CellIx {
+        let Some(ix) = self.cells.add(agent, place) else { return CellIx(0) };
+        self.cells.get_mut(ix).next = self.places[place as usize].cells;
+        self.places[place as usize].cells = ix;
+        ix
+    }
+
+    /// One name less for the cell.
+    pub fn unname(&mut self, cell: CellIx) {
+        if cell == CellIx(0) {
+            return;
+        }
+        let state = self.cells.get_mut(cell);
+        state.names = state.names.saturating_sub(1);
+        let place = state.place;
+        if state.names == 0 && state.window == NONE {
+            self.drop_cells(place, |ix, _| ix == cell);
+            self.vacate(place);
+        }
+    }
+
+    /// Takes cells out of their counter's list.
+    pub(super) fn drop_cells(&mut self, place: u32, which: impl Fn(CellIx, &Cell) -> bool) {
+        let mut before = CellIx(0);
+        let mut at = self.places[place as usize].cells;
+        while at != CellIx(0) {
+            let cell = self.cells.get(at);
+            let next = cell.next;
+            if which(at, cell) {
+                match before {
+                    CellIx(0) => self.places[place as usize].cells = next,
+                    before => self.cells.get_mut(before).next = next,
+                }
+                self.cells.free(at);
+            } else {
+                before = at;
+            }
+            at = next;
+        }
+    }
+
+    /// Gives the place away if it is neither counted nor named.
+    pub(super) fn vacate(&mut self, index: u32) {
+        let place = &mut self.places[index as usize];
+        if place.live() || place.cells != CellIx(0) {
+            return;
+        }
+        if let Some(counter) = place.counter.take() {
+            let fingerprint = self.index.fingerprint(counter.key.as_bytes());
+            self.index.remove(fingerprint, index);
+            self.free.push(index);
+        }
+    }
+
+    /// The key of the cell's counter.
+    pub fn key(&self, cell: CellIx) -> Option<&CounterKey> {
+        let place = self.places.get(self.cells.get(cell).place as usize)?;
+        place.counter.as_ref().map(|c| &c.key)
+    }
+}

@@ -40,13 +40,14 @@ const AGENT: [&str; 8] = [
     "weir_agent_decision_age_seconds",
     "weir_build_info",
 ];
-const MANAGER: [&str; 9] = [
+const MANAGER: [&str; 10] = [
     "weir_manager_usage_reports_total",
     "weir_manager_usage_entries_total",
     "weir_manager_decisions_total",
     "weir_manager_counters",
     "weir_manager_policies",
     "weir_manager_overshoot_ratio_bucket",
+    "weir_manager_undershoot_ratio_bucket",
     "weir_manager_agents",
     "weir_manager_role",
     "weir_build_info",

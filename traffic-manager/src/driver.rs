@@ -194,8 +194,8 @@ impl Task {
                         tracing::info!(stream = stream.0, "decision session closed: {text}");
                         self.links.end_session(stream, End::because(refusal(text)));
                     }
-                    Output::WindowClosed { admitted, limit, .. } => {
-                        self.telemetry.window_closed(admitted, limit);
+                    Output::WindowClosed { admitted, refused, limit, .. } => {
+                        self.telemetry.window_closed(admitted, refused, limit);
                     }
                 }
             }

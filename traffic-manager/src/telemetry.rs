@@ -19,6 +19,7 @@ mod registry;
 pub(crate) struct Telemetry {
     handle: PrometheusHandle,
     overshoot: Histogram,
+    undershoot: Histogram,
     usage_reports: Counter,
     usage_entries: Counter,
     grants: Counter,
@@ -58,6 +59,7 @@ impl Telemetry {
         registry.gauge("weir_build_info", &[("version", env!("CARGO_PKG_VERSION"))]).set(1.0);
         Ok(Arc::new(Telemetry {
             overshoot: registry.histogram("weir_manager_overshoot_ratio"),
+            undershoot: registry.histogram("weir_manager_undershoot_ratio"),
             usage_reports: registry.counter("weir_manager_usage_reports_total", &[]),
             usage_entries: registry.counter("weir_manager_usage_entries_total", &[]),
             grants: registry.counter(decisions, &[("kind", "grant")]),
@@ -80,15 +82,17 @@ impl Telemetry {
         }))
     }
 
-    /// A window closed in which the limit was approached: what was admitted above it, as a part of
-    /// the limit.
-    pub(crate) fn window_closed(&self, admitted: u64, limit: u64) {
+    /// A window closed in which the limit was approached: what was admitted above it, and what was
+    /// refused although there was room, as parts of the limit.
+    pub(crate) fn window_closed(&self, admitted: u64, refused: u64, limit: u64) {
         if limit == 0 {
             // A limit of nothing has no ratio; the counter shows what passed.
             return;
         }
         #[expect(clippy::cast_precision_loss, reason = "a ratio for a histogram")]
-        self.overshoot.record(admitted.saturating_sub(limit) as f64 / limit as f64);
+        let part = |amount: u64| amount as f64 / limit as f64;
+        self.overshoot.record(part(admitted.saturating_sub(limit)));
+        self.undershoot.record(part(refused.min(limit.saturating_sub(admitted))));
     }
 
     /// The text for Prometheus, with the core's numbers as they are now.

@@ -35,12 +35,14 @@ pub enum Output {
     CloseUsage(StreamId, String),
     /// End the session; the text is for the peer. No `SessionClosed` is needed.
     CloseSession(StreamId, String),
-    /// A window ended in which the limit was approached: admitted and limit, for the overshoot metric.
+    /// A window ended in which the limit was approached: what was admitted above it, or refused below.
     WindowClosed {
         /// Name of the policy.
         policy: String,
         /// Amount admitted by all agents.
         admitted: u64,
+        /// Requests that this limit refused.
+        refused: u64,
         /// The limit.
         limit: u64,
     },

@@ -7,8 +7,8 @@ use metrics_exporter_prometheus::{
     BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
-/// Overshoot, as a part of the limit. The first bucket holds the windows that kept it exactly.
-const OVERSHOOT: [f64; 11] = [0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0];
+/// Overshoot and undershoot, as a part of the limit. The first bucket holds the windows that kept it exactly.
+const PARTS: [f64; 11] = [0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0];
 const META: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
 
 const COUNTERS: [(&str, &str); 9] = [
@@ -38,24 +38,37 @@ const GAUGES: [(&str, &str); 6] = [
     ("weir_manager_role", "1 if this manager has the role: fleet = it sizes the agents' shares."),
 ];
 
+const HISTOGRAMS: [(&str, &str); 2] = [
+    (
+        "weir_manager_overshoot_ratio",
+        "Amount admitted above the limit, as a part of the limit, of windows that came near it.",
+    ),
+    (
+        "weir_manager_undershoot_ratio",
+        "Requests refused although the limit had room, as a part of the limit, of windows that came \
+         near it.",
+    ),
+];
+
 /// The registry of one manager.
 pub(super) struct Registry(PrometheusRecorder);
 
 impl Registry {
     pub(super) fn new() -> Result<Registry, BuildError> {
-        let overshoot = "weir_manager_overshoot_ratio";
-        let recorder = PrometheusBuilder::new()
-            .set_buckets_for_metric(Matcher::Full(overshoot.to_owned()), &OVERSHOOT)?
-            .build_recorder();
+        let mut builder = PrometheusBuilder::new();
+        for (name, _) in HISTOGRAMS {
+            builder = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), &PARTS)?;
+        }
+        let recorder = builder.build_recorder();
         for (name, help) in COUNTERS {
             recorder.describe_counter(KeyName::from(name), None, SharedString::from(help));
         }
         for (name, help) in GAUGES {
             recorder.describe_gauge(KeyName::from(name), None, SharedString::from(help));
         }
-        let help = "Amount admitted above the limit, as a part of the limit, of windows that came \
-                    near it.";
-        recorder.describe_histogram(KeyName::from(overshoot), None, SharedString::from(help));
+        for (name, help) in HISTOGRAMS {
+            recorder.describe_histogram(KeyName::from(name), None, SharedString::from(help));
+        }
         Ok(Registry(recorder))
     }
 

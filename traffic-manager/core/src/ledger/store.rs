@@ -5,8 +5,8 @@ use std::sync::Arc;
 use weir_proto::time::{Time, WindowStart};
 
 use super::{
-    Counter, CounterIx, LimitInfo, Windows,
-    cell::{CellIx, Cells, NONE},
+    Counter, CounterIx, LimitInfo, WindowState, Windows,
+    cell::{Cell, CellIx, Cells, NONE},
     expiry,
     index::Index,
 };
@@ -148,7 +148,7 @@ impl Ledger {
         &mut self,
         ix: CounterIx,
         now: Time,
-        mut ended: impl FnMut(&LimitInfo, u64),
+        mut ended: impl FnMut(&LimitInfo, u64, u64),
     ) -> Option<Time> {
         self.live_place(ix)?;
         let place = &mut self.places[ix.index as usize];
@@ -159,27 +159,26 @@ impl Ledger {
         let limit = counter.limit.clone();
         let limit = limit.as_deref();
         let seen = counter.windows.iter();
-        let mut windows: Vec<(WindowStart, u64, Time)> =
-            seen.map(|w| (w.start, w.used(), expiry(limit, w.start, w.touched))).collect();
+        let mut windows: Vec<Closing> = seen.map(|w| Closing::of(limit, w)).collect();
         let full = windows.len();
         for (_, cell) in self.cells.list(first).filter(|(_, cell)| cell.window != NONE) {
             let until = expiry(limit, cell.window, cell.active_at);
-            match windows.iter().position(|w| w.0 == cell.window) {
+            match windows.iter().position(|w| w.start == cell.window) {
                 Some(i) if i < full => {} // brought there before
-                Some(i) => windows[i] = (cell.window, windows[i].1 + cell.used, windows[i].2.max(until)),
-                None => windows.push((cell.window, cell.used, until)),
+                Some(i) => windows[i].add(cell, until),
+                None => windows.push(Closing::new(cell, until)),
             }
         }
         windows.sort_unstable();
-        let over = |start| windows.iter().any(|w| w.0 == start && w.2 <= now);
+        let over = |start| windows.iter().any(|w| w.start == start && w.until <= now);
         counter.windows.retain(|w| !over(w.start));
-        for (_, used, _) in windows.iter().filter(|w| w.2 <= now) {
+        for window in windows.iter().filter(|w| w.until <= now) {
             if let Some(limit) = limit {
-                ended(limit, *used);
+                ended(limit, window.used, window.rejected);
             }
         }
         self.forget(ix, over);
-        let next = windows.iter().map(|w| w.2).filter(|until| *until > now).min();
+        let next = windows.iter().map(|w| w.until).filter(|until| *until > now).min();
         if next.is_none() {
             self.close(ix);
         }
@@ -195,5 +194,31 @@ impl Ledger {
         }
         self.live -= 1;
         self.vacate(ix.index);
+    }
+}
+
+/// A window's amounts over all agents, and until when they are kept.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Closing {
+    start: WindowStart,
+    used: u64,
+    rejected: u64,
+    until: Time,
+}
+
+impl Closing {
+    fn of(limit: Option<&LimitInfo>, window: &WindowState) -> Self {
+        let until = expiry(limit, window.start, window.touched);
+        Closing { start: window.start, used: window.used(), rejected: window.rejected(), until }
+    }
+
+    fn new(cell: &Cell, until: Time) -> Self {
+        Closing { start: cell.window, used: cell.used, rejected: cell.rejected, until }
+    }
+
+    fn add(&mut self, cell: &Cell, until: Time) {
+        self.used = self.used.saturating_add(cell.used);
+        self.rejected = self.rejected.saturating_add(cell.rejected);
+        self.until = self.until.max(until);
     }
 }

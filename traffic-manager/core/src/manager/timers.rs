@@ -74,11 +74,12 @@ impl Timers {
 impl Manager {
     /// Forgets the counter's windows that are over, and the counter when none is left.
     pub(super) fn expire(&mut self, ix: CounterIx, now: Time, out: &mut Vec<Output>) {
-        let next = self.ledger.expire(ix, now, |limit, admitted| {
+        let next = self.ledger.expire(ix, now, |limit, admitted, refused| {
             if !limit.rolling() && admitted.saturating_mul(2) >= limit.amount {
                 out.push(Output::WindowClosed {
                     policy: limit.policy.to_string(),
                     admitted,
+                    refused,
                     limit: limit.amount,
                 });
             }

@@ -19,6 +19,7 @@ use weir_proto::{
 
 use crate::standing::Standing;
 
+mod copy;
 mod local;
 pub use local::Pace;
 
@@ -259,9 +260,11 @@ impl State {
     pub fn ceiling(&self, limit: u64, counter: &Counter, standing: &Standing) -> u64 {
         let (rolling, basis) = (counter.rolling, counter.basis(self.window));
         // While a share changes, a rolling counter opens with the smaller one.
-        let opening = standing
-            .opening(limit, basis, rolling)
-            .min(standing.opening(limit, self.window, rolling));
+        let opening = standing.opening(limit, basis, rolling).min(standing.opening(
+            limit,
+            self.window,
+            rolling,
+        ));
         match self.ceiling {
             // Alone in a window that nobody was given: its own share, whatever it held.
             Some(set) if standing.isolated && basis.time() > standing.alone_from(rolling) => {

@@ -23,7 +23,7 @@ use crate::{
 const FOREIGN: KeyId = 1 << 31;
 
 /// One session.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Session {
     /// With whom.
     pub manager: ManagerIndex,
@@ -115,8 +115,7 @@ pub fn entry(
         .and_then(|policy| policy.limit(counter.key.limit()))
         .map(|limit| limit.limit.amount);
     // Use beyond the ceiling (the floor of `balanced`) does not lift it.
-    let ceiling = limit
-        .map_or(state.used, |amount| state.ceiling(amount, counter, standing));
+    let ceiling = limit.map_or(state.used, |amount| state.ceiling(amount, counter, standing));
     state.ceiling = Some(ceiling);
     let mut want = 0;
     if asking {

@@ -40,14 +40,14 @@ pub struct Change {
 }
 
 /// Changes of one moment.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Batch {
     stamp: u64,
     changes: Vec<Change>,
 }
 
 /// All batches, and the windows that ended lately.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Outbox {
     batches: VecDeque<Batch>,
     closed: VecDeque<(Time, Change)>,
@@ -89,7 +89,7 @@ impl Outbox {
 }
 
 /// One manager's usage link.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Link {
     /// The open stream.
     pub connection: Option<ConnectionId>,

@@ -174,7 +174,7 @@ impl WindowState {
 }
 
 /// One counter.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Counter {
     /// Its key.
     pub key: CounterKey,
@@ -241,14 +241,14 @@ pub fn expiry(limit: Option<&LimitInfo>, window: &WindowState) -> Time {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Place {
     generation: u32,
     counter: Option<Counter>,
 }
 
 /// All counters; bounded.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Ledger {
     places: Vec<Place>,
     free: Vec<u32>,

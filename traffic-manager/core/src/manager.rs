@@ -2,6 +2,7 @@
 
 mod credit;
 mod timers;
+mod trace;
 mod usage;
 
 use std::{
@@ -75,7 +76,7 @@ pub(crate) struct Totals {
 }
 
 /// One traffic manager's brain.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Manager {
     pub(crate) config: Config,
     pub(crate) fleet: Fleet,

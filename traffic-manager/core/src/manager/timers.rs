@@ -20,7 +20,7 @@ pub(super) enum Timer {
 }
 
 /// Timers in time order.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Timers(BTreeSet<(Time, Timer)>);
 
 impl Timers {

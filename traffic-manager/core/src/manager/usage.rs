@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Counters named by the peer on one stream.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Names(HashMap<KeyId, (CounterKey, Option<CounterIx>), FixedState>);
 
 /// Names kept per stream; a peer that needs more must open a new stream.
@@ -38,7 +38,7 @@ impl Names {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct UsageStream {
     agent: AgentIx,
     names: Names,

@@ -2,10 +2,15 @@
 //!
 //! `model/verdicts.rs`: a fleet of one agent gives the verdicts that a table of numbers gives.
 //! `model/merging.rs`: usage frames may be lost, repeated and reordered.
+//! `model/rules.rs`: each rule of the credit protocol on its own, with one side played by hand.
 
 #[path = "model/merging.rs"]
 mod merging;
 #[path = "model/pair.rs"]
 mod pair;
+#[path = "model/rules.rs"]
+mod rules;
+#[path = "model/script.rs"]
+mod script;
 #[path = "model/verdicts.rs"]
 mod verdicts;

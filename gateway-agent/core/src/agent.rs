@@ -1,6 +1,7 @@
 //! The composition: one owner of everything but the request path.
 
 mod decisions;
+mod explore;
 mod reporting;
 mod status;
 #[cfg(test)]

@@ -18,6 +18,7 @@ use weir_proto::{
 
 use crate::standing::Standing;
 
+mod copy;
 mod local;
 pub use local::Pace;
 

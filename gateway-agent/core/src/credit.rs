@@ -23,7 +23,7 @@ use crate::{
 const FOREIGN: KeyId = 1 << 31;
 
 /// One session.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Session {
     /// With whom.
     pub manager: ManagerIndex,

@@ -39,7 +39,7 @@ pub enum Step {
 }
 
 /// Chooses the manager to follow.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Receiver {
     managers: usize,
     fail_back: Option<Duration>,

@@ -1,8 +1,11 @@
 //! All counters of the agent: found by key without allocating, bounded, with queues for the owner.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
@@ -179,6 +182,60 @@ impl Table {
     /// The number of a retired counter may be used again.
     pub fn free(&self, id: KeyId) {
         self.numbers.lock().free.push(id);
+    }
+}
+
+/// For explorers of the protocol.
+impl Table {
+    /// The copy of `counter` among the copies made so far, or a new one.
+    pub(crate) fn copy(
+        counter: &Arc<Counter>,
+        copies: &mut BTreeMap<KeyId, Arc<Counter>>,
+    ) -> Arc<Counter> {
+        Arc::clone(copies.entry(counter.id).or_insert_with(|| Arc::new(counter.fork())))
+    }
+
+    /// A table in the same state that shares nothing with this one.
+    pub(crate) fn fork(&self, waker: Waker, copies: &mut BTreeMap<KeyId, Arc<Counter>>) -> Table {
+        let mut all = |counters: &[Arc<Counter>]| -> Vec<Arc<Counter>> {
+            counters.iter().map(|counter| Table::copy(counter, copies)).collect()
+        };
+        let (dirty, hot) = (all(&self.dirty.lock()), all(&self.hot.lock()));
+        let numbers = self.numbers.lock();
+        let born = all(&numbers.born);
+        let numbers = Numbers { next: numbers.next, free: numbers.free.clone(), born };
+        let counters = DashMap::with_hasher_and_shard_amount(RandomState::default(), 2);
+        for counter in &self.counters {
+            counters.insert(counter.key().clone(), Table::copy(counter.value(), copies));
+        }
+        Table {
+            counters,
+            max: self.max,
+            numbers: Mutex::new(numbers),
+            dirty: Mutex::new(dirty),
+            hot: Mutex::new(hot),
+            waker,
+            standing: ArcSwap::new(self.standing.load_full()),
+            newest: AtomicU64::new(self.newest.load(Ordering::SeqCst)),
+            policies: ArcSwap::new(self.policies.load_full()),
+            checks: AtomicU64::new(self.checks.load(Ordering::Relaxed)),
+            overflowed: AtomicU64::new(self.overflowed.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Writes what is queued for the owner, and what checks see of it.
+    pub(crate) fn trace(&self, into: &mut impl std::fmt::Write) -> std::fmt::Result {
+        let ids = |counters: &[Arc<Counter>]| counters.iter().map(|c| c.id).collect::<Vec<_>>();
+        let numbers = self.numbers.lock();
+        write!(
+            into,
+            "{:?}{:?}{:?}{:?}{}",
+            numbers.born,
+            ids(&self.dirty.lock()),
+            ids(&self.hot.lock()),
+            self.standing.load(),
+            numbers.next,
+        )
     }
 }
 

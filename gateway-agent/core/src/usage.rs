@@ -49,7 +49,7 @@ struct Batch {
 }
 
 /// A batch that is being written.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Draft {
     names: NameWriter,
     entries: EntryWriter,
@@ -71,7 +71,7 @@ impl Draft {
 }
 
 /// Numbers of counters, in one bit each.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Ids(Vec<u64>);
 
 impl Ids {
@@ -104,7 +104,7 @@ impl Ids {
 ///
 /// A counter's name is told in the batch that reports it first, and again in every whole state: a link
 /// that got a state and all batches since knows every name, and needs no list of its own.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Outbox {
     batches: VecDeque<Batch>,
     closed: VecDeque<(Time, Change)>,
@@ -167,7 +167,7 @@ impl Outbox {
 }
 
 /// The whole state, for links that begin.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct State {
     parts: Vec<Batch>,
     draft: Draft,
@@ -225,7 +225,7 @@ impl State {
 }
 
 /// One manager's usage link.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Link {
     /// The open stream.
     pub connection: Option<ConnectionId>,

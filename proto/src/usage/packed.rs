@@ -21,7 +21,7 @@ fn put(mut number: u64, out: &mut Vec<u8>) {
 
 /// Collects the entries of one frame. Amounts and windows must keep the bounds of
 /// [`crate::convert`], or the manager refuses the frame.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct EntryWriter {
     bytes: Vec<u8>,
     window: u64,
@@ -79,7 +79,7 @@ impl<'a> FromIterator<&'a UsageEntry> for EntryWriter {
 }
 
 /// Collects the names of one frame.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct NameWriter {
     bytes: Vec<u8>,
 }

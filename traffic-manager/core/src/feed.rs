@@ -20,7 +20,7 @@ const FRAME_DECISIONS: usize = 1_000;
 /// Keys named on one session before it must start anew.
 const MAX_NAMED: usize = 2_000_000;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Feed {
     revision: u64,
     processed: u64,
@@ -71,7 +71,7 @@ impl Feed {
 }
 
 /// All sessions' feeds.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Feeds {
     feeds: BTreeMap<StreamId, Feed>,
 }

@@ -63,7 +63,7 @@ pub enum Attached {
 }
 
 /// The fleet as one manager sees it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Fleet {
     config: FleetConfig,
     started: Time,

@@ -2,6 +2,7 @@
 
 mod credit;
 mod timers;
+mod trace;
 mod usage;
 
 use std::{
@@ -77,7 +78,7 @@ pub(crate) struct Totals {
 }
 
 /// One traffic manager's brain.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Manager {
     pub(crate) config: Config,
     pub(crate) fleet: Fleet,

@@ -49,7 +49,7 @@ pub enum PolicyWriteError {
 }
 
 /// All policies.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Policies {
     by_name: BTreeMap<String, StoredPolicy>,
     revision: u64,

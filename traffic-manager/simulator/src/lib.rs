@@ -11,9 +11,11 @@
 //! | [`network`] | connections, delays, cuts, hangs |
 //! | [`outcome`] | what was admitted, against what was allowed |
 //! | [`fuzz`] | random plans |
+//! | [`mod@explore`] | every schedule of a small world |
 //! | [`mod@shrink`] | small plans out of failing ones |
 
 pub mod chance;
+pub mod explore;
 pub mod fuzz;
 pub mod network;
 pub mod outcome;

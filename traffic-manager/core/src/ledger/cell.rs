@@ -16,7 +16,7 @@ pub(super) const NONE: WindowStart = WindowStart(u64::MAX);
 
 /// One agent's amounts in one window of one counter. The cell that a stream's name leads to is the
 /// agent's newest window; older ones are cells of their own until they are forgotten.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[repr(align(64))]
 pub(super) struct Cell {
     pub(super) window: WindowStart,
@@ -79,7 +79,7 @@ impl Cell {
 }
 
 /// All cells.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Cells {
     slab: Vec<Cell>,
     free: Vec<CellIx>,

@@ -18,7 +18,7 @@ impl Fingerprint {
 }
 
 /// Places by key.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Index {
     table: HashTable<(Fingerprint, u32)>,
     /// Keys hold what clients send: whoever does not know the seed cannot make them collide.

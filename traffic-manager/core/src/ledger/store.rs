@@ -12,7 +12,7 @@ use super::{
 };
 
 /// A counter, or the name of one that is not counted now. The generation is odd while it is counted.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Place {
     pub(super) generation: u32,
     pub(super) cells: CellIx,
@@ -26,7 +26,7 @@ impl Place {
 }
 
 /// All counters; bounded.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Ledger {
     pub(super) places: Vec<Place>,
     pub(super) free: Vec<u32>,

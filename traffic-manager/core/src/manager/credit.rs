@@ -19,7 +19,7 @@ use crate::{
 const NO_ROOM_MS: u64 = 1_000;
 
 /// One subscriber.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Session {
     agent: AgentIx,
     seq: u64,

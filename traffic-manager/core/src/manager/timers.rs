@@ -22,7 +22,7 @@ pub(super) enum Timer {
 }
 
 /// Timers in time order. Every counter has an expiry: these are kept in lists, 8 bytes each.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Timers {
     settle: BTreeSet<(Time, Timer)>,
     expire: BTreeMap<Time, Vec<CounterIx>>,

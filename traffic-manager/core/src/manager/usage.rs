@@ -17,7 +17,7 @@ use crate::{
 
 pub(super) mod names;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct UsageStream {
     agent: AgentIx,
     names: Names,

@@ -14,7 +14,7 @@ const DENSE: usize = 8;
 
 /// Cells by id. Agents number their counters from 0, so that a table of 4 bytes an id holds them; ids
 /// from far above are kept apart, so that nobody can make the table large by naming few.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Names {
     dense: Vec<CellIx>,
     sparse: BTreeMap<KeyId, CellIx>,

@@ -1,0 +1,241 @@
+//! Steps to choose from.
+
+use super::world::World;
+use crate::network::{Kind, Message};
+
+/// One step. Connections go by their numbers; `true` is the way to the manager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// The oldest message of this connection in this direction arrives.
+    Deliver(u64, bool),
+    /// Time passes until the next timer of any node is due, and it goes off.
+    Tick,
+    /// A request at this agent.
+    Request(usize),
+    /// Messages of this connection and direction are kept back …
+    Hold(u64, bool),
+    /// … until now.
+    Release(u64, bool),
+    /// Nothing passes between this agent and this manager.
+    Cut(usize, usize),
+    /// It does again.
+    Heal(usize, usize),
+    /// The connection breaks, what is under way is lost, and the agent knows first.
+    ResetAtAgent(u64),
+    /// As before, but the manager knows first.
+    ResetAtManager(u64),
+    /// It dies; its connections are reset.
+    KillManager(usize),
+    /// A dead manager starts, empty.
+    StartManager(usize),
+    /// It neither reads nor writes.
+    HangManager(usize),
+    /// It goes on.
+    ThawManager(usize),
+    /// It dies; what it had not sent is lost.
+    KillAgent(usize),
+    /// It says goodbye and ends.
+    StopAgent(usize),
+    /// A dead or new agent starts.
+    StartAgent(usize),
+}
+
+impl Action {
+    /// Whether it is something that goes wrong. What ends a fault is none.
+    pub fn is_fault(self) -> bool {
+        match self {
+            Action::Cut(..)
+            | Action::ResetAtAgent(_)
+            | Action::ResetAtManager(_)
+            | Action::KillManager(_)
+            | Action::HangManager(_)
+            | Action::KillAgent(_)
+            | Action::StopAgent(_) => true,
+            Action::Deliver(..)
+            | Action::Tick
+            | Action::Request(_)
+            | Action::Hold(..)
+            | Action::Release(..)
+            | Action::Heal(..)
+            | Action::StartManager(_)
+            | Action::ThawManager(_)
+            | Action::StartAgent(_) => false,
+        }
+    }
+}
+
+impl World {
+    /// What may arrive now, in order of connections; what is held or cut may not.
+    pub(super) fn deliveries(&self) -> Vec<Action> {
+        let mut found = Vec::new();
+        for (id, wire) in &self.wires {
+            let w = wire.get();
+            if self.cut.contains(&(w.agent, w.manager)) {
+                continue;
+            }
+            if !w.up.is_empty() && !w.held[0] && !self.managers[w.manager].get().hung {
+                found.push(Action::Deliver(*id, true));
+            }
+            if !w.down.is_empty() && !w.held[1] {
+                found.push(Action::Deliver(*id, false));
+            }
+        }
+        found
+    }
+
+    /// Connections and directions with messages that may be kept back from now on, or are.
+    pub(super) fn holds(&self) -> (Vec<Action>, Vec<Action>) {
+        let (mut hold, mut release) = (Vec::new(), Vec::new());
+        for (id, wire) in &self.wires {
+            let w = wire.get();
+            for up in [true, false] {
+                // Acknowledgements of usage only tell which manager is well.
+                if w.kind == Kind::Usage && !up {
+                    continue;
+                }
+                let queue = if up { &w.up } else { &w.down };
+                if w.held[usize::from(!up)] {
+                    release.push(Action::Release(*id, up));
+                } else if !queue.is_empty() {
+                    hold.push(Action::Hold(*id, up));
+                }
+            }
+        }
+        (hold, release)
+    }
+
+    pub(super) fn requests(&self) -> impl Iterator<Item = Action> + '_ {
+        let lives = |a: &usize| self.agents[*a].get().core.is_some();
+        (0..self.agents.len()).filter(lives).map(Action::Request)
+    }
+
+    /// What may go wrong now.
+    pub(super) fn faults(&self) -> Vec<Action> {
+        let mut found = Vec::new();
+        for (m, node) in self.managers.iter().enumerate() {
+            if node.get().core.is_some() {
+                found.push(Action::KillManager(m));
+                if !node.get().hung {
+                    found.push(Action::HangManager(m));
+                }
+            }
+        }
+        for (id, wire) in &self.wires {
+            let w = wire.get();
+            if w.agent_open && w.manager_open && w.kind == Kind::Session {
+                found.push(Action::ResetAtAgent(*id));
+                found.push(Action::ResetAtManager(*id));
+            }
+        }
+        for (a, node) in self.agents.iter().enumerate() {
+            if node.get().core.is_none() {
+                continue;
+            }
+            found.push(Action::KillAgent(a));
+            found.push(Action::StopAgent(a));
+            for m in 0..self.managers.len() {
+                if !self.cut.contains(&(a, m)) {
+                    found.push(Action::Cut(a, m));
+                }
+            }
+        }
+        found
+    }
+
+    /// What ends faults.
+    pub(super) fn repairs(&self) -> Vec<Action> {
+        let mut found: Vec<Action> = self.cut.iter().map(|(a, m)| Action::Heal(*a, *m)).collect();
+        for (m, node) in self.managers.iter().enumerate() {
+            if node.get().core.is_none() {
+                found.push(Action::StartManager(m));
+            } else if node.get().hung {
+                found.push(Action::ThawManager(m));
+            }
+        }
+        for (a, node) in self.agents.iter().enumerate() {
+            if node.get().core.is_none() {
+                found.push(Action::StartAgent(a));
+            }
+        }
+        found
+    }
+}
+
+impl World {
+    /// The step in words, before it is made.
+    pub fn describe(&self, action: Action) -> String {
+        let (Action::Deliver(id, up) | Action::Hold(id, up) | Action::Release(id, up)) = action
+        else {
+            return format!("{action:?}");
+        };
+        let Some(wire) = self.wires.get(&id).map(super::world::Shared::get) else {
+            return format!("{action:?}");
+        };
+        let (from, to) = (format!("agent {}", wire.agent), format!("manager {}", wire.manager));
+        let (from, to) = if up { (from, to) } else { (to, from) };
+        let queue = if up { &wire.up } else { &wire.down };
+        let message = queue.front().map_or_else(String::new, text);
+        let verb = match action {
+            Action::Hold(..) => "hold ",
+            Action::Release(..) => "release ",
+            _ => "",
+        };
+        format!("{verb}{from} -> {to} {:?} {message}", wire.kind)
+    }
+}
+
+/// What matters in a message.
+fn text(message: &Message) -> String {
+    match message {
+        Message::Usage(frame) => {
+            let amounts: Vec<_> =
+                frame.entries.iter().map(|e| (e.window.0 % 1_000, e.used)).collect();
+            format!("used {amounts:?}")
+        }
+        Message::Credit(frame) => {
+            let mut text = format!("{} at {:?}", frame.seq, frame.now);
+            if let Some(attach) = &frame.attach {
+                text += &format!(
+                    " attach view {} promised {:?} pledged until {:?} former {:?}",
+                    attach.view.number,
+                    attach.promised.as_ref().map(|v| v.number),
+                    attach.pledged_until,
+                    attach.former_manager
+                );
+            }
+            for e in &frame.entries {
+                text += &format!(
+                    " [{}] used {} ceiling {} want {};",
+                    e.window.0 % 1_000,
+                    e.used,
+                    e.ceiling,
+                    e.want
+                );
+            }
+            if frame.promised_view > 0 {
+                text += &format!(" promises {}", frame.promised_view);
+            }
+            text
+        }
+        Message::Ack(seq, _) => format!("ack {seq}"),
+        Message::Decision(frame) => {
+            let mut text = format!("{}", frame.revision);
+            for d in &frame.decisions {
+                text += &format!(
+                    " [{}] ceiling {}{};",
+                    d.window.0 % 1_000,
+                    d.ceiling,
+                    if d.exhausted { "!" } else { "" }
+                );
+            }
+            if let Some(view) = &frame.propose {
+                text += &format!(" proposes {} for {}", view.number, view.members.len());
+            }
+            if let Some((view, from)) = &frame.install {
+                text += &format!(" installs {} fleet {} from {from:?}", view.number, view.fleet);
+            }
+            text
+        }
+        Message::Close(_) => "close".to_owned(),
+    }
+}

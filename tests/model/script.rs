@@ -196,7 +196,7 @@ impl Desk {
         let frame = UsageFrame {
             identity: Some(identity(name)),
             seq: self.stamp,
-            keys: vec![KeyDef { id: 0, key: key() }],
+            names: [(0, &key())].into_iter().collect(),
             entries: vec![entry],
             state_complete: true,
             ..UsageFrame::default()
@@ -390,7 +390,10 @@ impl Solo {
                 }
                 agent::Output::Disconnect(connection) => self.dropped.push(connection),
                 agent::Output::Credit(_, frame) => self.said.push(frame),
-                agent::Output::Usage(manager, _, frame) => self.usage.push((manager, frame)),
+                agent::Output::Usage(manager, _, report) => {
+                    let frame = report.try_into().expect("the agent's report is valid");
+                    self.usage.push((manager, frame));
+                }
                 agent::Output::Notice(agent::Notice::BadPolicy(why)) => panic!("{why}"),
                 agent::Output::Policies(_) | agent::Output::Wake | agent::Output::Notice(_) => {}
             }

@@ -6,12 +6,14 @@ use toml::{Table, Value};
 use crate::repository::{File, Finding};
 
 /// What a package of this repository may depend on, of this repository. Tests, benches and the
-/// quickstart are not named: they may use all.
+/// quickstart are not named: they may use all. The simulator drives both cores, and is a command of
+/// the manager's program: that is the one way on which the manager meets the agent's core.
 const INWARDS: &[(&str, &[&str])] = &[
     ("weir-proto", &[]),
     ("traffic-manager-core", &["weir-proto"]),
     ("gateway-agent-core", &["weir-proto"]),
-    ("traffic-manager", &["traffic-manager-core", "weir-proto"]),
+    ("weir-simulator", &["gateway-agent-core", "traffic-manager-core", "weir-proto"]),
+    ("traffic-manager", &["traffic-manager-core", "weir-proto", "weir-simulator"]),
     ("gateway-agent", &["gateway-agent-core", "weir-proto"]),
 ];
 

@@ -8,6 +8,7 @@ use self::{
     client::{Client, ClientError},
     output::{Output, OutputFormat},
     policy::PolicyCommand,
+    simulate::Simulate,
 };
 use crate::config::Settings;
 
@@ -16,6 +17,7 @@ mod live;
 mod output;
 mod policy;
 mod server;
+mod simulate;
 mod table;
 
 /// Refused by the server, or not valid.
@@ -68,6 +70,10 @@ enum Command {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Run policies on a virtual clock, with traffic and faults of your own; needs no server
+    ///
+    /// Exit code 1 when a scenario does not come up to its expect_over, expect_under or expect_wrong.
+    Simulate(Simulate),
 }
 
 /// Which manager is asked, and how the answer is shown.
@@ -159,6 +165,7 @@ fn obey(command: Command, out: &mut dyn io::Write) -> Result<(), Failure> {
             let (client, mut output) = connect(remote);
             live::decisions(&client, &filter, &mut output, out)
         }
+        Command::Simulate(options) => simulate::obey(&options, out),
     }
 }
 

@@ -10,20 +10,37 @@
 //! | [`world`] | the event loop and the nodes |
 //! | [`network`] | connections, delays, cuts, hangs |
 //! | [`outcome`] | what was admitted, against what was allowed |
+//! | [`scenario`] | runs that people write: the file, checked |
+//! | [`demand`] | which request comes when, and where |
+//! | [`limiter`] | Weir, as one of those that a scenario can be run with |
+//! | [`rivals`] | other ways to share a limit, for comparison |
+//! | [`judge`] | admitted, exceeded, missed, refused in vain |
+//! | [`contest`] | the same requests and faults for every limiter |
+//! | [`report`] | what several runs came to |
+//! | [`plot`] | a run as a picture |
 //! | [`fuzz`] | random plans |
 //! | [`mod@explore`] | every schedule of a small world |
 //! | [`mod@shrink`] | small plans out of failing ones |
 
 pub mod chance;
+pub mod contest;
+pub mod demand;
 pub mod explore;
 pub mod fuzz;
+pub mod judge;
+pub mod limiter;
 pub mod network;
 pub mod outcome;
 pub mod plan;
+pub mod plot;
+pub mod report;
+pub mod rivals;
+pub mod scenario;
 pub mod shrink;
 pub mod world;
 
 pub use outcome::{Excess, Outcome};
 pub use plan::{Fault, Plan, Traffic};
+pub use scenario::Scenario;
 pub use shrink::shrink;
 pub use world::World;

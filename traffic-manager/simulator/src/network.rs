@@ -10,7 +10,10 @@ use weir_proto::{
     usage::UsageReport,
 };
 
-use crate::{chance::Chance, plan::Plan};
+use crate::{
+    chance::Chance,
+    plan::{Line, Plan},
+};
 
 /// A connection over which nothing passes for this long is closed by keep-alive.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(1);
@@ -70,6 +73,7 @@ pub struct Network {
     /// Every connection ever made.
     pub connections: Vec<Connection>,
     cut: BTreeSet<(usize, usize)>,
+    cut_sessions: BTreeSet<(usize, usize)>,
 }
 
 impl Network {
@@ -82,6 +86,21 @@ impl Network {
     /// Whether nothing passes between the two.
     pub fn is_cut(&self, agent: usize, manager: usize) -> bool {
         self.cut.contains(&(agent, manager))
+    }
+
+    /// Whether nothing of this kind passes between the two.
+    pub fn is_cut_for(&self, agent: usize, manager: usize, kind: Kind) -> bool {
+        self.is_cut(agent, manager)
+            || (kind == Kind::Session && self.cut_sessions.contains(&(agent, manager)))
+    }
+
+    /// Cuts or heals decision sessions only: usage passes.
+    pub fn set_sessions_cut(&mut self, agent: usize, manager: usize, cut: bool) {
+        if cut {
+            self.cut_sessions.insert((agent, manager));
+        } else {
+            self.cut_sessions.remove(&(agent, manager));
+        }
     }
 
     /// Cuts or heals.
@@ -102,17 +121,38 @@ impl Network {
         chance: &mut Chance,
         now: Time,
     ) -> Time {
-        let (least, most) = plan.delay;
-        let spread = u64::try_from((most.saturating_sub(least)).as_micros()).unwrap_or(0);
-        let mut delay = least + Duration::from_micros(chance.below(spread + 1));
-        while plan.loss > 0 && chance.one_in(plan.loss) {
-            delay += RETRANSMIT;
-        }
+        let delay = match plan.lines {
+            Some([line, _]) if up => line.delay(chance),
+            Some([_, line]) => line.delay(chance),
+            None => {
+                let mut delay = between(plan.delay.0, plan.delay.1, chance);
+                while plan.loss > 0 && chance.one_in(plan.loss) {
+                    delay += RETRANSMIT;
+                }
+                delay
+            }
+        };
         let c = &mut self.connections[connection];
         let last = if up { &mut c.last_up } else { &mut c.last_down };
         let at = (now + delay).max(*last + Duration::from_micros(1));
         *last = at;
         at
+    }
+}
+
+fn between(least: Duration, most: Duration, chance: &mut Chance) -> Duration {
+    let spread = u64::try_from(most.saturating_sub(least).as_micros()).unwrap_or(0);
+    least + Duration::from_micros(chance.below(spread + 1))
+}
+
+impl Line {
+    /// How long one message takes, losses included.
+    fn delay(&self, chance: &mut Chance) -> Duration {
+        let mut delay = between(self.least, self.most, chance);
+        while self.loss > 0.0 && chance.unit() < self.loss {
+            delay += RETRANSMIT;
+        }
+        delay
     }
 }
 

@@ -28,8 +28,37 @@ pub struct Outcome {
     pub messages: u64,
     /// Of these, with decisions or questions about ceilings.
     pub credit_messages: u64,
+    /// What messages weighed, if the plan asked for it.
+    pub cost: Cost,
+    /// Who followed whom from when on; `None` = nobody.
+    pub followed: Vec<(Time, usize, Option<usize>)>,
     /// What happened when, if the plan asked for it.
     pub log: Vec<(Time, String)>,
+}
+
+/// What crossed the network.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Usage frames and their acknowledgements.
+    pub usage_messages: u64,
+    /// Their bytes.
+    pub usage_bytes: u64,
+    /// Frames of decision sessions, both ways.
+    pub decision_messages: u64,
+    /// Their bytes.
+    pub decision_bytes: u64,
+}
+
+impl std::ops::Sub for Cost {
+    type Output = Cost;
+    fn sub(self, earlier: Cost) -> Cost {
+        Cost {
+            usage_messages: self.usage_messages - earlier.usage_messages,
+            usage_bytes: self.usage_bytes - earlier.usage_bytes,
+            decision_messages: self.decision_messages - earlier.decision_messages,
+            decision_bytes: self.decision_bytes - earlier.decision_bytes,
+        }
+    }
 }
 
 /// A window in which too much was admitted.

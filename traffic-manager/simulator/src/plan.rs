@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use weir_proto::policy::Policy;
+
 /// What happens to the world at some time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Fault {
@@ -44,6 +46,18 @@ pub struct Traffic {
     pub keys: u64,
 }
 
+/// One direction of every link between agents and managers. Streams are ordered and repeat what was
+/// lost, so that loss is delay, and nothing arrives twice.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Line {
+    /// Shortest one-way delay.
+    pub least: Duration,
+    /// Longest one-way delay; evenly drawn.
+    pub most: Duration,
+    /// Part of the messages that is lost and sent again after 200 ms, below 1.
+    pub loss: f64,
+}
+
 /// Everything that a run needs; equal plans give equal runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
@@ -75,6 +89,16 @@ pub struct Plan {
     pub skew_ms: Vec<i64>,
     /// How long managers reserve the share of the silent.
     pub silent_hold: Duration,
+    /// Policies in the place of the one that the fields above make.
+    pub policies: Vec<Policy>,
+    /// Up to managers and down to agents, in the place of `delay` and `loss`.
+    pub lines: Option<[Line; 2]>,
+    /// How far each agent's own clock is off, in milliseconds.
+    pub agent_skew_ms: Vec<i64>,
+    /// How long a manager that knows of no fleet waits before it founds one.
+    pub fence: Duration,
+    /// Measure what messages weigh on the wire.
+    pub weigh: bool,
     /// Keep a log of what happened.
     pub log: bool,
     /// Requests.
@@ -101,6 +125,11 @@ impl Plan {
             loss: 0,
             skew_ms: Vec::new(),
             silent_hold: Duration::from_secs(30),
+            policies: Vec::new(),
+            lines: None,
+            agent_skew_ms: Vec::new(),
+            fence: Duration::from_secs(1),
+            weigh: false,
             log: false,
             traffic: Vec::new(),
             faults: Vec::new(),
@@ -126,7 +155,21 @@ impl Plan {
         self
     }
 
-    /// The policy of the run, as JSON.
+    /// The policies of the run.
+    ///
+    /// # Panics
+    /// When the plan's numbers make no valid policy.
+    pub fn policies(&self) -> Vec<Policy> {
+        if !self.policies.is_empty() {
+            return self.policies.clone();
+        }
+        match Policy::from_json(&self.policy()) {
+            Ok(policy) => vec![policy],
+            Err(errors) => panic!("the plan makes no valid policy: {errors}"),
+        }
+    }
+
+    /// The policy that the plan's numbers make, as JSON.
     pub fn policy(&self) -> serde_json::Value {
         serde_json::json!({
             "name": "p",

@@ -1,6 +1,8 @@
 //! The event loop and the nodes.
 
 mod nodes;
+mod requests;
+mod weight;
 mod wiring;
 
 use std::{
@@ -15,11 +17,7 @@ use std::{
 
 use gateway_agent_core as agent_core;
 use traffic_manager_core as manager_core;
-use weir_proto::{
-    policy::Policy,
-    request::Request,
-    time::{Time, WindowStart},
-};
+use weir_proto::{policy::Policy, time::Time};
 
 use crate::{
     chance::Chance,
@@ -28,6 +26,7 @@ use crate::{
     plan::{Fault, Plan},
 };
 
+pub use self::requests::{Answer, Ask};
 /// True time 0 in seconds since the Unix epoch.
 pub const EPOCH_SECS: u64 = 1_800_000_000;
 /// Local time of agents begins here.
@@ -64,7 +63,9 @@ struct AgentNode {
     due: Time,
     sessions: BTreeMap<agent_core::ConnectionId, usize>,
     usage: BTreeMap<usize, usize>,
-    waiting: BTreeMap<u64, (u64, Time)>,
+    waiting: BTreeMap<u64, (Ask, Time)>,
+    skew_ms: i64,
+    seen: Option<i64>,
 }
 
 /// A run.
@@ -79,15 +80,10 @@ pub struct World {
     network: Network,
     lives: u64,
     links: u64,
-    policy: Policy,
+    policies: Vec<Policy>,
+    keys: BTreeMap<u64, Ask>,
+    answers: Vec<Answer>,
     outcome: Outcome,
-}
-
-/// A request that waits.
-#[derive(Clone, Copy)]
-struct Waiter {
-    id: u64,
-    until: Time,
 }
 
 struct Entry(Time, u64, Event);
@@ -115,14 +111,12 @@ impl World {
     /// # Panics
     /// When the plan's policy is not valid.
     pub fn new(plan: Plan) -> Self {
-        let policy = match Policy::from_json(&plan.policy()) {
-            Ok(policy) => policy,
-            Err(errors) => panic!("the plan makes no valid policy: {errors}"),
-        };
+        let policies = plan.policies();
         let skew = |i: usize| plan.skew_ms.get(i).copied().unwrap_or(0);
         let managers = (0..plan.managers).map(|i| ManagerNode::new(skew(i))).collect();
         let total = plan.agents + plan.spare_agents;
-        let agents = (0..total).map(|_| AgentNode::new()).collect();
+        let drift = |i: usize| plan.agent_skew_ms.get(i).copied().unwrap_or(0);
+        let agents = (0..total).map(|i| AgentNode::new(drift(i))).collect();
         let mut world = World {
             chance: Chance::new(plan.seed),
             now: Time::ZERO,
@@ -133,7 +127,9 @@ impl World {
             network: Network::default(),
             lives: 0,
             links: 0,
-            policy,
+            policies,
+            keys: BTreeMap::new(),
+            answers: Vec::new(),
             outcome: Outcome::default(),
             plan,
         };
@@ -181,6 +177,11 @@ impl World {
         self.now = end;
     }
 
+    /// True time.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
     /// What was counted so far.
     pub fn outcome(&self) -> &Outcome {
         &self.outcome
@@ -193,7 +194,7 @@ impl World {
 
     /// An agent's status, while it lives.
     pub fn agent_status(&self, i: usize) -> Option<agent_core::agent::Status> {
-        self.agents[i].core.as_ref().map(|a| a.status(self.local()))
+        self.agents[i].core.as_ref().map(|a| a.status(self.local(i)))
     }
 
     /// The manager's present time.
@@ -213,8 +214,10 @@ impl World {
         }
     }
 
-    fn local(&self) -> Time {
-        self.now + LOCAL
+    /// The agent's own clock.
+    fn local(&self, agent: usize) -> Time {
+        let micros = (self.now + LOCAL).as_micros();
+        Time::from_micros(micros.saturating_add_signed(self.agents[agent].skew_ms * 1_000))
     }
 
     fn happen(&mut self, event: Event) {
@@ -242,93 +245,6 @@ impl World {
                 self.log(|| format!("{fault:?}"));
                 self.fault(fault);
             }
-        }
-    }
-
-    fn arrive(&mut self, i: usize) {
-        let traffic = self.plan.traffic[i];
-        let next = self.now + self.chance.pause(traffic.rate);
-        if next <= Time::ZERO + traffic.to {
-            self.schedule(next, Event::Arrive(i));
-        }
-        let key = self.chance.below(traffic.keys.max(1));
-        if self.agents[traffic.agent].core.is_some() {
-            self.outcome.requests += 1;
-            self.request(traffic.agent, key, None);
-        }
-    }
-
-    /// One request, or another try of one that waits.
-    fn request(&mut self, agent: usize, key: u64, waiter: Option<Waiter>) {
-        let local = self.local();
-        let Some(checker) = self.agents[agent].checker.clone() else { return };
-        let name = format!("app-{key}");
-        let request = Request::new().application(name.as_str());
-        let over = waiter.is_some_and(|w| w.until <= self.now);
-        let verdict = if self.plan.max_wait.is_zero() || over {
-            checker.check(&request, 1, local)
-        } else {
-            checker.try_check(&request, 1, local)
-        };
-        self.tally(agent, key, waiter.is_none(), &verdict);
-        if let agent_core::Outcome::Pending { wait } = verdict.outcome {
-            let waiter = waiter.unwrap_or_else(|| self.wait(agent, self.now + wait));
-            self.agents[agent].waiting.insert(waiter.id, (key, waiter.until));
-        }
-        if self.agents[agent].poked.load(Ordering::Relaxed) {
-            let life = self.agents[agent].life;
-            self.schedule(self.now, Event::Poke(agent, life));
-        }
-    }
-
-    fn wait(&mut self, agent: usize, until: Time) -> Waiter {
-        self.outcome.waited += 1;
-        self.links += 1;
-        let (id, life) = (self.links, self.agents[agent].life);
-        self.schedule(until, Event::GiveUp { agent, life, id });
-        Waiter { id, until }
-    }
-
-    fn tally(&mut self, agent: usize, key: u64, first: bool, verdict: &agent_core::Verdict) {
-        let Some(limit) = &verdict.limit else { return };
-        if first {
-            *self.outcome.offered.entry((key, limit.start)).or_default() += 1;
-        }
-        if verdict.allowed() {
-            self.note_floor(agent, key, limit.start);
-            *self.outcome.windows.entry((key, limit.start)).or_default() += 1;
-            if self.plan.sliding {
-                self.outcome.times.entry(key).or_default().push(self.now);
-            }
-            self.outcome.admitted += 1;
-            let text =
-                || format!("agent {agent} admits key {key} in {}", limit.start.0 - EPOCH_SECS);
-            self.log(text);
-        }
-    }
-
-    /// Not `strict`: what this agent may admit beyond its ceiling belongs to the bound.
-    fn note_floor(&mut self, agent: usize, key: u64, window: WindowStart) {
-        let node = &self.agents[agent];
-        let Some(core) = node.core.as_ref() else { return };
-        let floor = self.policy.floor(self.plan.limit, core.share(window).fleet);
-        if floor == 0 {
-            return;
-        }
-        let label = if self.plan.sliding { WindowStart::default() } else { window };
-        self.outcome.allow(key, label, (agent, node.life), floor);
-    }
-
-    /// Ceilings changed at this agent: those who wait try again.
-    fn wake(&mut self, agent: usize) {
-        for (id, (key, until)) in std::mem::take(&mut self.agents[agent].waiting) {
-            self.request(agent, key, Some(Waiter { id, until }));
-        }
-    }
-
-    fn give_up(&mut self, agent: usize, id: u64) {
-        if let Some((key, until)) = self.agents[agent].waiting.remove(&id) {
-            self.request(agent, key, Some(Waiter { id, until }));
         }
     }
 }

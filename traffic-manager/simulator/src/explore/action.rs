@@ -1,5 +1,7 @@
 //! Steps to choose from.
 
+use weir_proto::usage::UsageFrame;
+
 use super::world::World;
 use crate::network::{Kind, Message};
 
@@ -187,11 +189,14 @@ impl World {
 /// What matters in a message.
 fn text(message: &Message) -> String {
     match message {
-        Message::Usage(frame) => {
-            let amounts: Vec<_> =
-                frame.entries.iter().map(|e| (e.window.0 % 1_000, e.used)).collect();
-            format!("used {amounts:?}")
-        }
+        Message::Usage(report) => match UsageFrame::try_from(report.clone()) {
+            Ok(frame) => {
+                let amounts: Vec<_> =
+                    frame.entries.iter().map(|e| (e.window.0 % 1_000, e.used)).collect();
+                format!("used {amounts:?}")
+            }
+            Err(error) => format!("a report that is refused: {error}"),
+        },
         Message::Credit(frame) => {
             let mut text = format!("{} at {:?}", frame.seq, frame.now);
             if let Some(attach) = &frame.attach {

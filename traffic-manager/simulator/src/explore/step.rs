@@ -253,7 +253,11 @@ impl World {
         let message = if up { wire.up.pop_front() } else { wire.down.pop_front() };
         let (a, m, name, kind) = (wire.agent, wire.manager, wire.name, wire.kind);
         match message {
-            Some(Message::Usage(frame)) => {
+            Some(Message::Usage(report)) => {
+                let frame = match report.try_into() {
+                    Ok(frame) => frame,
+                    Err(error) => panic!("an agent's report is refused: {error}"),
+                };
                 self.tell_manager(m, manager_core::Input::Usage(StreamId(id), frame));
             }
             Some(Message::Credit(frame)) => {

@@ -18,7 +18,7 @@ use weir_proto::{
 };
 
 use super::{AgentNode, EPOCH_SECS, Event, ManagerNode, World};
-use crate::plan::Fault;
+use crate::{plan::Fault, scenario::Incident};
 
 impl ManagerNode {
     pub(super) fn new(skew_ms: i64) -> Self {
@@ -48,7 +48,7 @@ impl ManagerNode {
 }
 
 impl AgentNode {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(skew_ms: i64) -> Self {
         AgentNode {
             core: None,
             checker: None,
@@ -58,6 +58,8 @@ impl AgentNode {
             sessions: BTreeMap::new(),
             usage: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            skew_ms,
+            seen: None,
         }
     }
 }
@@ -73,11 +75,14 @@ impl World {
         self.managers[i].due = Time::MAX;
         let mut config = manager_core::Config::new(self.managers[i].identity(i));
         config.silent_hold = self.plan.silent_hold;
+        config.fence = self.plan.fence;
         let time = self.managers[i].time(self.now);
         let mut core = manager_core::Manager::new(config, time);
         let mut out = Vec::new();
-        if let Err(e) = core.create_policy(self.policy.clone(), time, &mut out) {
-            panic!("a new manager takes its first policy: {e}");
+        for policy in &self.policies {
+            if let Err(e) = core.create_policy(policy.clone(), time, &mut out) {
+                panic!("a new manager takes its policies: {e}");
+            }
         }
         self.managers[i].core = Some(core);
         self.plan_manager(i);
@@ -113,7 +118,7 @@ impl World {
         poked.store(false, Ordering::Relaxed);
         let config = agent_core::Config::new(identity, self.plan.managers);
         let waker = Arc::new(move || poked.store(true, Ordering::Relaxed));
-        let (core, checker) = agent_core::agent(config, waker, self.local());
+        let (core, checker) = agent_core::agent(config, waker, self.local(i));
         let node = &mut self.agents[i];
         node.core = Some(core);
         node.checker = Some(checker);
@@ -122,6 +127,7 @@ impl World {
         node.sessions.clear();
         node.usage.clear();
         node.waiting.clear();
+        node.seen = None;
         let life = node.life;
         for manager in 0..self.plan.managers {
             let pause = Duration::from_millis(50);
@@ -171,7 +177,7 @@ impl World {
     }
 
     pub(super) fn agent_due(&mut self, i: usize, life: u64) {
-        let local = self.local();
+        let local = self.local(i);
         let node = &mut self.agents[i];
         if node.life != life {
             return;
@@ -187,7 +193,7 @@ impl World {
     }
 
     pub(super) fn plan_agent(&mut self, i: usize) {
-        let local = self.local();
+        let local = self.local(i);
         let node = &mut self.agents[i];
         let Some(deadline) = node.core.as_ref().and_then(agent_core::Agent::next_deadline) else {
             return;
@@ -201,7 +207,7 @@ impl World {
     }
 
     pub(super) fn tell_agent(&mut self, i: usize, input: agent_core::Input) {
-        let local = self.local();
+        let local = self.local(i);
         let mut out = Vec::new();
         if let Some(core) = &mut self.agents[i].core {
             core.handle(input, local, &mut out);
@@ -244,6 +250,29 @@ impl World {
             }
             Fault::Reset(agent, manager, kind) => self.reset(agent, manager, kind),
         }
+    }
+
+    /// Something happens now.
+    pub fn strike(&mut self, incident: Incident) {
+        match incident {
+            Incident::Fault(fault) => self.fault(fault),
+            Incident::CutDecisions(agent, manager) => {
+                self.network.set_sessions_cut(agent, manager, true);
+                self.watch(agent, manager);
+            }
+            Incident::HealDecisions(agent, manager) => {
+                self.network.set_sessions_cut(agent, manager, false);
+            }
+        }
+    }
+
+    /// The living agents that follow this manager.
+    pub fn followers(&self, manager: usize) -> Vec<usize> {
+        let follows = |agent: usize| {
+            let status = self.agent_status(agent);
+            status.is_some_and(|status| status.active == Some(manager))
+        };
+        (0..self.agents.len()).filter(|agent| follows(*agent)).collect()
     }
 
     fn thaw(&mut self, i: usize) {

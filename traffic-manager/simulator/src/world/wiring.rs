@@ -40,6 +40,12 @@ impl World {
                 agent_core::Output::Wake => wake = true,
                 agent_core::Output::Notice(notice) => {
                     self.log(|| format!("agent {i}: {notice:?}"));
+                    let followed = match notice {
+                        agent_core::Notice::Attached(manager, _) => Some(manager),
+                        agent_core::Notice::Detached(..) => None,
+                        _ => continue,
+                    };
+                    self.outcome.followed.push((self.now, i, followed));
                 }
                 agent_core::Output::Policies(_) => {}
             }
@@ -73,9 +79,10 @@ impl World {
     }
 
     fn session_connect(&mut self, i: usize, manager: usize, name: agent_core::ConnectionId) {
-        let reachable = self.managers[manager].core.is_some() && !self.network.is_cut(i, manager);
+        let cut = self.network.is_cut_for(i, manager, Kind::Session);
+        let reachable = self.managers[manager].core.is_some() && !cut;
         if !reachable {
-            if self.managers[manager].core.is_none() && !self.network.is_cut(i, manager) {
+            if self.managers[manager].core.is_none() && !cut {
                 let input = agent_core::Input::SessionClosed(name, "refused".to_owned());
                 self.tell_agent(i, input);
             }
@@ -112,13 +119,16 @@ impl World {
     fn send(&mut self, connection: usize, up: bool, message: Message) {
         let at = self.network.arrival(connection, up, &self.plan, &mut self.chance, self.now);
         self.outcome.messages += 1;
+        if self.plan.weigh {
+            self.outcome.cost.add(&message);
+        }
         self.schedule(at, Event::Deliver { connection, up, message });
     }
 
     pub(super) fn deliver(&mut self, connection: usize, up: bool, message: Message) {
         let c = &self.network.connections[connection];
         let (agent, manager) = (c.agent, c.manager);
-        if self.network.is_cut(agent, manager) {
+        if self.network.is_cut_for(agent, manager, c.kind) {
             // Sent again until it passes or the connection is given up.
             if c.agent_open || c.manager_open {
                 let event = Event::Deliver { connection, up, message };
@@ -239,7 +249,7 @@ impl World {
     /// Keep-alive looks at a connection: each end that hears nothing gives it up.
     pub(super) fn keep_alive(&mut self, connection: usize) {
         let c = &self.network.connections[connection];
-        let cut = self.network.is_cut(c.agent, c.manager);
+        let cut = self.network.is_cut_for(c.agent, c.manager, c.kind);
         let frozen = self.managers[c.manager].frozen;
         if !cut && !frozen {
             return;

@@ -1,0 +1,241 @@
+//! The same requests and faults for every limiter, in one run.
+
+use std::{collections::BTreeMap, ops::ControlFlow, rc::Rc, sync::Arc, time::Duration};
+
+use weir_proto::{
+    matcher::{PolicySet, Scratch},
+    policy::{Accuracy, Level, Mode},
+    request::Request,
+};
+
+use crate::{
+    demand::{Demand, Stream},
+    judge::{self, Facts, Hit, Judge, Score, Step},
+    limiter::{Limiter, Query, Weir},
+    outcome::Cost,
+    rivals::{Flag, Fleet, Ratio, StaticShare},
+    scenario::Scenario,
+};
+
+/// Requests that wait are answered within a second; a run goes on for so long behind its end.
+const AFTERMATH: Duration = Duration::from_secs(1);
+
+/// Who takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Entrant {
+    /// Throttle flags.
+    Flag,
+    /// Each agent its part of the limit.
+    Static,
+    /// Drop ratios.
+    Ratio,
+    /// Weir with the accuracy that the policies say.
+    Weir,
+    /// Weir with `accuracy: strict` in every policy.
+    Strict,
+    /// Weir with `accuracy: balanced` in every policy.
+    Balanced,
+}
+
+impl Entrant {
+    /// Everybody, for comparisons.
+    pub const COMPARED: [Entrant; 5] =
+        [Entrant::Flag, Entrant::Static, Entrant::Ratio, Entrant::Strict, Entrant::Balanced];
+
+    /// Its name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Entrant::Flag => "flag",
+            Entrant::Static => "static",
+            Entrant::Ratio => "ratio",
+            Entrant::Weir => "weir",
+            Entrant::Strict => "weir strict",
+            Entrant::Balanced => "weir balanced",
+        }
+    }
+
+    fn limiter(self, scenario: &Scenario, facts: &Arc<[Facts]>, seed: u64) -> Box<dyn Limiter> {
+        let facts = Arc::clone(facts);
+        let weir = |accuracy| {
+            Box::new(Weir::new(&scenario.with_accuracy(accuracy), Arc::clone(&facts), seed))
+        };
+        match self {
+            Entrant::Weir => Box::new(Weir::new(scenario, facts, seed)),
+            Entrant::Strict => weir(Accuracy::Strict),
+            Entrant::Balanced => weir(Accuracy::Balanced),
+            Entrant::Flag => Box::new(Fleet::new(Flag, scenario, facts, seed)),
+            Entrant::Static => Box::new(Fleet::new(StaticShare, scenario, facts, seed)),
+            Entrant::Ratio => Box::new(Fleet::new(Ratio, scenario, facts, seed)),
+        }
+    }
+}
+
+/// How one entrant did in one run.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Who.
+    pub entrant: Entrant,
+    /// Of what the run was drawn.
+    pub seed: u64,
+    /// By limit, in the order of [`facts`](judge::facts).
+    pub scores: Vec<Score>,
+    /// What crossed the network after the warm-up.
+    pub cost: Cost,
+    /// For how long.
+    pub measured: Duration,
+    /// Longest time without a manager after one was lost.
+    pub failover: Option<Duration>,
+    /// Requests at agents that said that they were not ready; they are not judged.
+    pub unready: u64,
+    /// By limit: every request of its busiest counter, if they were kept.
+    pub tracks: Vec<Vec<Step>>,
+}
+
+struct Side {
+    entrant: Entrant,
+    limiter: Box<dyn Limiter>,
+    judge: Judge,
+    warm: Option<Cost>,
+    unready: u64,
+}
+
+/// Runs the scenario with this seed for all entrants at once. `keep` remembers every request, for
+/// pictures.
+pub fn run(scenario: &Scenario, seed: u64, entrants: &[Entrant], keep: bool) -> Vec<Run> {
+    let facts: Arc<[Facts]> = judge::facts(&scenario.policies).into();
+    let mut queries = Queries::new(scenario, &facts);
+    let side = |entrant: &Entrant| Side {
+        entrant: *entrant,
+        limiter: entrant.limiter(scenario, &facts, seed),
+        judge: Judge::new(Arc::clone(&facts), keep),
+        warm: None,
+        unready: 0,
+    };
+    let mut sides: Vec<Side> = entrants.iter().map(side).collect();
+    let mut incidents = scenario.incidents.iter().peekable();
+    for arrival in Demand::new(scenario, seed) {
+        while let Some((at, incident)) = incidents.next_if(|(at, _)| *at <= arrival.at) {
+            for side in &mut sides {
+                side.advance(*at, scenario.warm_up);
+                side.limiter.incident(*incident);
+            }
+        }
+        let query = queries.of(&scenario.streams, arrival.stream, arrival.key);
+        for side in &mut sides {
+            side.advance(arrival.at, scenario.warm_up);
+            side.limiter.ask(arrival.agent, &query);
+            side.hear();
+        }
+    }
+    for (at, incident) in incidents {
+        for side in &mut sides {
+            side.advance(*at, scenario.warm_up);
+            side.limiter.incident(*incident);
+        }
+    }
+    sides.into_iter().map(|side| side.finish(scenario, seed, &facts, keep)).collect()
+}
+
+impl Side {
+    fn advance(&mut self, to: Duration, warm_up: Duration) {
+        if self.warm.is_none() && to >= warm_up {
+            self.limiter.advance(warm_up);
+            self.warm = Some(self.limiter.cost());
+        }
+        self.limiter.advance(to);
+    }
+
+    fn hear(&mut self) {
+        for answered in self.limiter.answers() {
+            match answered.ruling {
+                Some(ruling) => {
+                    self.judge.count(&answered.query.hits, answered.at, answered.seen, ruling);
+                }
+                None => self.unready += 1,
+            }
+        }
+    }
+
+    fn finish(mut self, scenario: &Scenario, seed: u64, facts: &[Facts], keep: bool) -> Run {
+        let (from, to) = (scenario.warm_up, scenario.duration);
+        self.advance(to, from);
+        let cost = self.limiter.cost() - self.warm.unwrap_or_default();
+        self.limiter.advance(to + AFTERMATH);
+        self.hear();
+        let tracks = (0..facts.len()).filter(|_| keep).map(|i| self.judge.track(i).to_vec());
+        Run {
+            entrant: self.entrant,
+            seed,
+            scores: self.judge.scores(from, to),
+            cost,
+            measured: to.saturating_sub(from),
+            failover: self.limiter.failover(),
+            unready: self.unready,
+            tracks: tracks.collect(),
+        }
+    }
+}
+
+/// Requests by stream and key, with the counters that they count in.
+struct Queries<'a> {
+    set: PolicySet,
+    facts: &'a [Facts],
+    scratch: Scratch,
+    known: BTreeMap<(usize, u64), Rc<Query>>,
+    counters: BTreeMap<Vec<u8>, usize>,
+}
+
+impl<'a> Queries<'a> {
+    fn new(scenario: &Scenario, facts: &'a [Facts]) -> Self {
+        let set = PolicySet::compile(1, scenario.policies.iter().cloned().map(Arc::new));
+        let (scratch, known, counters) = (Scratch::default(), BTreeMap::new(), BTreeMap::new());
+        Queries { set, facts, scratch, known, counters }
+    }
+
+    fn of(&mut self, streams: &[Stream], stream: usize, key: u64) -> Rc<Query> {
+        if let Some(query) = self.known.get(&(stream, key)) {
+            return Rc::clone(query);
+        }
+        let query = Rc::new(self.resolve(&streams[stream], key));
+        self.known.insert((stream, key), Rc::clone(&query));
+        query
+    }
+
+    fn resolve(&mut self, stream: &Stream, key: u64) -> Query {
+        let mut attributes = stream.attributes.clone();
+        attributes.push((stream.key.clone(), value(&stream.key, key)));
+        let mut request = Request::new();
+        for (name, value) in &attributes {
+            // Names were checked when the scenario was read.
+            let _ = request.set(name, value.as_str());
+        }
+        let (mut hits, mut denied, mut bytes) = (Vec::new(), false, Vec::new());
+        let (facts, counters) = (self.facts, &mut self.counters);
+        self.set.resolve(&request, &mut self.scratch, |hit| {
+            let policy = &hit.policy.policy;
+            if policy.level == Level::Deny && policy.mode == Mode::Enforce {
+                denied = true;
+                return ControlFlow::Break(());
+            }
+            for limit in hit.limits {
+                let same = |f: &Facts| f.policy == policy.name.as_str() && f.id == *limit.id;
+                let Some(place) = facts.iter().position(same) else { continue };
+                hit.key_into(limit, &mut bytes);
+                let next = counters.len();
+                let counter = *counters.entry(bytes.clone()).or_insert(next);
+                hits.push(Hit { limit: place, counter });
+            }
+            ControlFlow::Continue(())
+        });
+        Query { attributes: attributes.into(), hits, denied }
+    }
+}
+
+/// The value of the attribute that tells keys apart.
+fn value(attribute: &str, key: u64) -> String {
+    if attribute == "ip" || attribute == "request.ip" {
+        let [.., a, b, c] = key.to_be_bytes();
+        return format!("10.{a}.{b}.{c}");
+    }
+    format!("{}-{}", attribute.rsplit('.').next().unwrap_or(attribute), key + 1)
+}

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use gateway_agent::sidecar::cli::Cli;
 
-#[tokio::main]
+// Requests have threads of their own; this one is for the links to the managers.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     match Cli::parse().run().await {
         Ok(()) => ExitCode::SUCCESS,

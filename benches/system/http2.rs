@@ -65,7 +65,11 @@ pub(crate) struct Call {
 }
 
 /// Makes calls for so long; tells how many were answered, and in which time.
-pub(crate) fn drive(call: &Call, shape: Shape, length: Duration) -> anyhow::Result<(u64, Duration)> {
+pub(crate) fn drive(
+    call: &Call,
+    shape: Shape,
+    length: Duration,
+) -> anyhow::Result<(u64, Duration)> {
     let began = Instant::now();
     let answered = thread::scope(|scope| {
         let threads: Vec<_> = (0..shape.connections)

@@ -25,7 +25,7 @@ CPU time of the server per request, and requests per second, one core each for s
   --shapes A,B        connections x streams (2x50,2x8,16x1)
   --only NAME,NAME    weir, throttlecrab, redis-incr, redis-lua (all that are there)
   --throttlecrab FILE the program, instead of installing it below the target folder
-  --agent FILE        the gateway agent, instead of building it
+  --no-build          take the programs of Weir as they are, beside this one
 ";
 
 /// What the command line asks for.
@@ -35,7 +35,7 @@ struct Options {
     shapes: Vec<Shape>,
     only: Vec<String>,
     throttlecrab: Option<PathBuf>,
-    agent: Option<PathBuf>,
+    build: bool,
 }
 
 fn main() -> ExitCode {
@@ -55,13 +55,17 @@ fn options() -> anyhow::Result<Option<Options>> {
         shapes: ["2x50", "2x8", "16x1"].map(Shape::parse).into_iter().collect::<Result<_, _>>()?,
         only: Vec::new(),
         throttlecrab: None,
-        agent: None,
+        build: true,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         if ["-h", "--help"].contains(&&*name) {
             print!("{HELP}");
             return Ok(None);
+        }
+        if name == "--no-build" {
+            options.build = false;
+            continue;
         }
         let value = arguments.next().with_context(|| format!("{name} has no value; see --help"))?;
         let number = |most: usize| {
@@ -77,7 +81,6 @@ fn options() -> anyhow::Result<Option<Options>> {
             }
             "--only" => options.only = value.split(',').map(str::to_owned).collect(),
             "--throttlecrab" => options.throttlecrab = Some(value.into()),
-            "--agent" => options.agent = Some(value.into()),
             _ => bail!("unknown option {name}; see --help"),
         }
     }
@@ -85,7 +88,6 @@ fn options() -> anyhow::Result<Option<Options>> {
 }
 
 fn run(options: &Options) -> anyhow::Result<()> {
-    rig::pin(rig::Core::Load);
     let mut peers = start(options)?;
     let mut table = Table::new(peers.iter().map(|peer| peer.name()).collect());
     for shape in &options.shapes {
@@ -112,7 +114,7 @@ fn start(options: &Options) -> anyhow::Result<Vec<Peer>> {
     let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|n| n == name);
     let mut peers = Vec::new();
     if wanted("weir") {
-        peers.push(Peer::weir(options.agent.as_deref())?);
+        peers.push(Peer::weir(options.build)?);
     }
     if wanted("throttlecrab") {
         peers.push(Peer::throttlecrab(options.throttlecrab.as_deref())?);

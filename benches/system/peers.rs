@@ -76,10 +76,8 @@ impl Peer {
     }
 
     /// An agent with a manager, which runs beside the load.
-    pub(crate) fn weir(agent: Option<&Path>) -> anyhow::Result<Peer> {
-        let packages: &[&str] =
-            if agent.is_some() { &["traffic-manager"] } else { &["traffic-manager", "gateway-agent"] };
-        let programs = rig::build(packages)?;
+    pub(crate) fn weir(build: bool) -> anyhow::Result<Peer> {
+        let programs = rig::weir(build)?;
         let folder = tempfile::tempdir()?;
         let policies = folder.path().join("policies.yaml");
         std::fs::write(&policies, POLICIES)?;
@@ -92,8 +90,7 @@ impl Peer {
         let url = format!("http://127.0.0.1:{grpc}");
 
         let (grpc, http) = listen()?;
-        let program = agent.map_or_else(|| programs.join("gateway-agent"), Path::to_owned);
-        let mut command = Command::new(program);
+        let mut command = Command::new(programs.join("gateway-agent"));
         command.args(["run", "--id", "gw-1", "--managers", &url, "--log", "warn"]);
         command.args(addresses(grpc, http));
         let server = Server::start(Core::Server, &mut command, grpc)?;

@@ -108,15 +108,15 @@ fn bin_folder() -> anyhow::Result<PathBuf> {
     Ok(me.parent().context("a program is in a folder")?.to_owned())
 }
 
-/// The release builds of the agent and the manager, made now if they are old or absent.
-pub(crate) fn build(packages: &[&str]) -> anyhow::Result<PathBuf> {
-    let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--release", "--quiet"]);
-    for package in packages {
-        cargo.args(["-p", package]);
+/// The folder of Weir's programs, release builds, made now if `build` says so.
+pub(crate) fn weir(build: bool) -> anyhow::Result<PathBuf> {
+    if build {
+        // Both at once, for features that one of them asks of a library change the other's build.
+        let mut cargo = Command::new("cargo");
+        cargo.args(["build", "--release", "-p", "traffic-manager", "-p", "gateway-agent"]);
+        cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+        ensure!(cargo.status()?.success(), "cargo build failed");
     }
-    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-    ensure!(cargo.status()?.success(), "cargo build of {packages:?} failed");
     bin_folder()
 }
 

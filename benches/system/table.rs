@@ -39,7 +39,10 @@ impl Table {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let first = self.peers.first().unwrap_or(&"");
-        writeln!(f, "| connections x streams | server | µs CPU per request | from-to | requests/s | {first} / it |")?;
+        writeln!(
+            f,
+            "| connections x streams | server | µs CPU per request | from-to | requests/s | {first} / it |"
+        )?;
         writeln!(f, "|---|---|---|---|---|---|")?;
         for ((shape, peer), figures) in &self.figures {
             let name = self.peers.get(*peer).unwrap_or(&"");

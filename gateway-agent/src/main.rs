@@ -4,6 +4,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use gateway_agent::sidecar::cli::Cli;
+use mimalloc::MiMalloc;
+
+/// A request allocates some forty times, mostly in HTTP/2.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 // Requests have threads of their own; this one is for the links to the managers.
 #[tokio::main(flavor = "current_thread")]

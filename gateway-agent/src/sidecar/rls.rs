@@ -8,30 +8,28 @@
 //! Not supported, and refused rather than misread: negative hits. Limits that a descriptor brings
 //! along (`limit`) are ignored: limits come from policies.
 //!
-//! The one call that matters is served right on HTTP/2 ([`frame`]); health and reflection on the
-//! same port are tonic's.
+//! | module | holds |
+//! |---|---|
+//! | `connection` | HTTP/2: calls arrive and leave in batches |
+//! | `call` | one call, at once or later |
+//! | `frame` | gRPC's messages, errors and ends |
+//! | `request`, `response` | descriptors in, verdicts out |
+//! | `others` | health and reflection on the same port, served by tonic |
 
-use std::{convert::Infallible, sync::Arc};
-
-use http::{Method, Request, Response};
-use hyper::body::Incoming;
+use bytes::Bytes;
 use prost::Message;
-use tonic::{Code, Status, body::Body, service::Routes};
-use tower::ServiceExt;
-use weir_proto::{
-    request::RequestError,
-    wire::{
-        self,
-        envoy::service::ratelimit::v3::{
-            RateLimitRequest, rate_limit_service_server::SERVICE_NAME,
-        },
-    },
-};
+use tonic::{Status, service::Routes};
+use weir_proto::{request::RequestError, wire::envoy::service::ratelimit::v3::RateLimitRequest};
 
-use self::frame::Answer;
 use super::gate::Gate;
+use crate::Verdict;
 
+pub(crate) use self::{connection::serve, others::routes};
+
+mod call;
+mod connection;
 mod frame;
+mod others;
 mod request;
 mod response;
 
@@ -46,77 +44,59 @@ pub(crate) struct RateLimits {
     others: Routes,
 }
 
-/// Health and reflection.
-///
-/// # Errors
-/// The generated descriptors are broken.
-pub(crate) async fn others() -> Result<Routes, tonic_reflection::server::Error> {
-    let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_service_status(SERVICE_NAME, tonic_health::ServingStatus::Serving).await;
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(wire::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .with_service_name(SERVICE_NAME)
-            .with_service_name("grpc.health.v1.Health")
-    };
-    Ok(Routes::new(health_service)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
-        .prepare())
-}
+/// A descriptor as policies see it, and what it counts as.
+type Check<'a> = (weir_proto::request::Request<'a>, u64);
 
 impl RateLimits {
     pub(crate) fn new(gate: Gate, others: Routes) -> Self {
         Self { gate, others }
     }
 
-    /// Answers one call.
-    pub(crate) async fn call(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-    ) -> Result<Response<Answer>, Infallible> {
-        if request.uri().path() != SHOULD_RATE_LIMIT || request.method() != Method::POST {
-            let others = self.others.clone().oneshot(request.map(Body::new));
-            let Ok(response) = others.await;
-            return Ok(response.map(Answer::Other));
+    /// Decides about every descriptor that needs not wait, in order; `true` if these are all. What
+    /// is in `verdicts` is counted.
+    fn decide(&self, message: &[u8], verdicts: &mut Vec<Verdict>) -> Result<bool, Status> {
+        let request = decode(message)?;
+        for (described, hits) in checks(&request)? {
+            match self.gate.try_check(&described, hits) {
+                Some(verdict) => verdicts.push(verdict),
+                None => return Ok(false),
+            }
         }
-        let (head, body) = request.into_parts();
-        if let Some(refusal) = frame::refuse_head(&head.headers) {
-            return Ok(refusal);
-        }
-        Ok(match self.should_rate_limit(&head.headers, body).await {
-            Ok(message) => frame::ok(message),
-            Err(status) => frame::failed(&status),
-        })
+        Ok(true)
     }
 
-    async fn should_rate_limit(
+    /// Decides about the descriptors after those that are decided; each may wait.
+    async fn decide_later(
         &self,
-        headers: &http::HeaderMap,
-        body: Incoming,
-    ) -> Result<bytes::Bytes, Status> {
-        let message = frame::read(headers, body, MAX_MESSAGE).await?;
-        let request = RateLimitRequest::decode(message).map_err(|error| {
-            Status::new(Code::Internal, format!("not a RateLimitRequest: {error}"))
-        })?;
-        request::validate(&request).map_err(Status::invalid_argument)?;
-        // All are understood before the first counts, so that a refused call charges nothing.
-        let checks = request
-            .descriptors
-            .iter()
-            .map(|descriptor| {
-                let described = request::describe(&request.domain, descriptor)?;
-                Ok((described, request::hits(&request, descriptor)))
-            })
-            .collect::<Result<Vec<_>, RequestError>>()
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let mut verdicts = Vec::with_capacity(checks.len());
-        for (described, hits) in &checks {
+        message: Bytes,
+        mut verdicts: Vec<Verdict>,
+    ) -> Result<Vec<Verdict>, Status> {
+        let request = decode(&message)?;
+        for (described, hits) in checks(&request)?.iter().skip(verdicts.len()) {
             verdicts.push(self.gate.check(described, *hits).await);
         }
-        Ok(frame::write(&response::of(&verdicts)))
+        Ok(verdicts)
     }
+}
+
+fn decode(message: &[u8]) -> Result<RateLimitRequest, Status> {
+    RateLimitRequest::decode(message)
+        .map_err(|error| Status::internal(format!("not a RateLimitRequest: {error}")))
+}
+
+/// All are understood before the first counts, so that a refused call charges nothing.
+fn checks(request: &RateLimitRequest) -> Result<Vec<Check<'_>>, Status> {
+    request::validate(request).map_err(Status::invalid_argument)?;
+    let check = |descriptor| {
+        let described = request::describe(&request.domain, descriptor)?;
+        Ok((described, request::hits(request, descriptor)))
+    };
+    request
+        .descriptors
+        .iter()
+        .map(check)
+        .collect::<Result<_, RequestError>>()
+        .map_err(|error| Status::invalid_argument(error.to_string()))
 }
 
 #[cfg(test)]

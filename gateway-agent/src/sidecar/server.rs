@@ -1,20 +1,8 @@
 //! Listening, serving, and ending in good order.
 
-use std::{
-    future::Future,
-    io,
-    net::SocketAddr,
-    num::NonZeroUsize,
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::Future, io, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
-use tokio::{
-    net::TcpListener,
-    sync::watch,
-    task::{JoinHandle, JoinSet},
-    time::{MissedTickBehavior, interval, sleep},
-};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::sleep};
 
 use super::{
     connection::Servers,
@@ -28,8 +16,6 @@ use crate::{Agent, ConnectError};
 
 /// How long requests in flight may take after the servers stopped accepting.
 const DRAIN: Duration = Duration::from_secs(2);
-/// How often metrics are folded.
-const UPKEEP: Duration = Duration::from_secs(5);
 /// Before accepting is tried again, when the system has no room for another connection.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
@@ -133,7 +119,6 @@ impl Sidecar {
         for (port, listener) in [(Port::Http, self.http), (Port::Grpc, self.grpc)] {
             doors.spawn(accept(port, listener, Arc::clone(&workers), wait(stopped.clone())));
         }
-        let upkeep = AbortOnDrop(tokio::spawn(upkeep(gate)));
 
         let ended = tokio::select! {
             () = shutdown => None,
@@ -150,7 +135,6 @@ impl Sidecar {
             tracing::warn!("connections did not end in time and are cut");
         }
         self.agent.shutdown().await;
-        drop(upkeep);
         tracing::info!("gateway agent has left");
         match ended {
             None | Some(Ok(Ok(()))) => Ok(()),
@@ -163,11 +147,8 @@ impl Sidecar {
 }
 
 /// Threads that serve both ports.
-pub(super) async fn start_workers(
-    count: NonZeroUsize,
-    gate: &Gate,
-) -> Result<Workers, ServeError> {
-    let others = rls::others().await?;
+pub(super) async fn start_workers(count: NonZeroUsize, gate: &Gate) -> Result<Workers, ServeError> {
+    let others = rls::routes().await?;
     let servers = || Servers {
         http: http::router(gate.clone()),
         grpc: Arc::new(RateLimits::new(gate.clone(), others.clone())),
@@ -216,22 +197,4 @@ async fn accept(
 async fn wait(mut stopped: watch::Receiver<bool>) {
     // A sender that is gone means the end as well.
     let _ = stopped.wait_for(|stopped| *stopped).await;
-}
-
-async fn upkeep(gate: Gate) {
-    let mut ticks = interval(UPKEEP);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        gate.telemetry.upkeep();
-    }
-}
-
-/// Ends a task with its owner.
-struct AbortOnDrop(JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }

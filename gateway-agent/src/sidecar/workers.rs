@@ -188,4 +188,3 @@ async fn serve(socket: Socket, servers: Servers, mut phase: watch::Receiver<Phas
 async fn until(phase: &mut watch::Receiver<Phase>, reached: Phase) {
     let _ = phase.wait_for(|phase| *phase >= reached).await;
 }
-

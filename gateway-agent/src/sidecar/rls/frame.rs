@@ -3,48 +3,33 @@
 //! A message is a byte that says whether it is compressed, four of length, and the bytes. The answer
 //! is one message and trailers with `grpc-status`; an error is headers alone.
 
-use std::{
-    future::poll_fn,
-    pin::{Pin, pin},
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use h2::RecvStream;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{ACCEPT, CONTENT_TYPE},
 };
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use prost::Message;
-use tonic::{Status, body::Body as OtherBody};
+use tonic::{Status, metadata::MetadataValue};
 
 /// Flag and length.
 const PREFIX: usize = 5;
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
-const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 const ZERO: HeaderValue = HeaderValue::from_static("0");
+const INTERNAL: HeaderValue = HeaderValue::from_static("13");
 const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
-const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
-/// The body of an answer.
-pub(crate) enum Answer {
-    /// One message, then success; and success alone when the message is gone.
-    Message(Option<Bytes>),
-    /// Nothing: the headers said it.
-    Empty,
-    /// What another service of the port says.
-    Other(OtherBody),
-}
-
 /// Refuses what is not gRPC, as the protocol asks: with 415 rather than a gRPC status.
-pub(super) fn refuse_head(headers: &HeaderMap) -> Option<Response<Answer>> {
+pub(super) fn refuse_head(headers: &HeaderMap) -> Option<Response<()>> {
     let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     if kind.is_some_and(is_grpc) {
         return None;
     }
-    let mut response = Response::new(Answer::Empty);
+    let mut response = Response::new(());
     *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
     response.headers_mut().insert(ACCEPT, GRPC);
     Some(response)
@@ -62,59 +47,47 @@ fn is_grpc(kind: &[u8]) -> bool {
     format.is_empty() || format.eq_ignore_ascii_case(b"+proto")
 }
 
-/// The one message of a call, of `limit` bytes at most.
-pub(super) async fn read(
-    headers: &HeaderMap,
-    body: Incoming,
-    limit: usize,
-) -> Result<Bytes, Status> {
-    let mut body = pin!(body);
-    let first = data(body.as_mut()).await?;
-    let mut message = first.ok_or_else(|| Status::internal("the call has no message"))?;
-    // Nearly always all of it is there at once, and not copied.
-    let mut gathered = BytesMut::new();
-    loop {
-        let so_far = if gathered.is_empty() { &message[..] } else { &gathered[..] };
-        if let Some(length) = length(headers, so_far, limit)? {
-            let whole = PREFIX + length;
-            if so_far.len() > whole {
-                return Err(Status::internal("the call has more than one message"));
-            }
-            if so_far.len() == whole && body.is_end_stream() {
-                break;
-            }
-        }
-        match data(body.as_mut()).await? {
-            Some(more) => {
-                if gathered.is_empty() {
-                    gathered.extend_from_slice(&message);
-                }
-                gathered.extend_from_slice(&more);
-            }
-            None if length(headers, so_far, limit)?.is_some_and(|l| so_far.len() == PREFIX + l) => {
-                break;
-            }
-            None => return Err(Status::internal("the call ends within its message")),
-        }
-    }
-    if !gathered.is_empty() {
-        message = gathered.freeze();
-    }
-    message.advance(PREFIX);
-    Ok(message)
-}
+/// What has come of a call's message.
+#[derive(Debug, Default)]
+pub(super) struct Gathered(BytesMut);
 
-/// The next bytes; `None` at the end. Trailers of a request have no meaning.
-async fn data(mut body: Pin<&mut Incoming>) -> Result<Option<Bytes>, Status> {
-    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
-        let frame = frame.map_err(|error| Status::cancelled(error.to_string()))?;
-        match frame.into_data() {
-            Ok(data) if data.is_empty() => {}
-            Ok(data) => return Ok(Some(data)),
-            Err(_) => return Ok(None),
+/// The one message of a call, of `limit` bytes at most.
+///
+/// # Errors
+/// It is no message, or too long; the client ended the call.
+pub(super) fn poll_read(
+    headers: &HeaderMap,
+    body: &mut RecvStream,
+    gathered: &mut Gathered,
+    limit: usize,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Bytes, Status>> {
+    loop {
+        let Some(data) = ready!(body.poll_data(cx)) else {
+            return Poll::Ready(match length(headers, &gathered.0, limit)? {
+                Some(length) if gathered.0.len() == PREFIX + length => {
+                    Ok(gathered.0.split_off(PREFIX).freeze())
+                }
+                _ => Err(Status::internal("the call ends before its message does")),
+            });
+        };
+        let mut data = data.map_err(|error| Status::cancelled(error.to_string()))?;
+        // The connection has room for as much again.
+        let _ = body.flow_control().release_capacity(data.len());
+        let whole = |bytes: &[u8]| match length(headers, bytes, limit)? {
+            Some(length) if bytes.len() > PREFIX + length => {
+                Err(Status::internal("the call has more than one message"))
+            }
+            length => Ok(length.is_some_and(|length| bytes.len() == PREFIX + length)),
+        };
+        // Nearly always all of it is there at once, and need not be copied.
+        if gathered.0.is_empty() && whole(&data)? && body.is_end_stream() {
+            data.advance(PREFIX);
+            return Poll::Ready(Ok(data));
         }
+        gathered.0.extend_from_slice(&data);
+        whole(&gathered.0)?;
     }
-    Ok(None)
 }
 
 /// What the prefix says of the message's length; `None` while the prefix is not all there.
@@ -127,7 +100,7 @@ fn length(headers: &HeaderMap, bytes: &[u8], limit: usize) -> Result<Option<usiz
             let encoding = encoding.to_str().unwrap_or("?");
             let text = format!("messages compressed by {encoding:?} are not supported");
             let mut status = Status::unimplemented(text);
-            status.metadata_mut().as_mut().insert(ACCEPT_ENCODING, IDENTITY);
+            status.metadata_mut().insert(ACCEPT_ENCODING, MetadataValue::from_static("identity"));
             return Err(status);
         }
         (1, _) => return Err(Status::internal("a compressed message without grpc-encoding")),
@@ -155,61 +128,28 @@ pub(super) fn write(message: &impl Message) -> Bytes {
     out.freeze()
 }
 
-/// Success.
-pub(super) fn ok(message: Bytes) -> Response<Answer> {
-    let mut response = Response::new(Answer::Message(Some(message)));
+/// The head of an answer.
+pub(super) fn ok() -> Response<()> {
+    let mut response = Response::new(());
     response.headers_mut().insert(CONTENT_TYPE, GRPC);
     response
 }
 
+/// The good end of an answer.
+pub(super) fn success() -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert(STATUS, ZERO);
+    trailers
+}
+
 /// An error, in headers alone.
-pub(super) fn failed(status: &Status) -> Response<Answer> {
-    let mut response = Response::new(Answer::Empty);
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, GRPC);
-    if status.add_header(headers).is_err() {
-        headers.insert(STATUS, HeaderValue::from_static("13"));
+pub(super) fn failed(status: &Status) -> Response<()> {
+    let mut response = ok();
+    if status.add_header(response.headers_mut()).is_err() {
+        response.headers_mut().insert(STATUS, INTERNAL);
     }
     response
 }
 
-impl Body for Answer {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let this = self.get_mut();
-        match this {
-            Answer::Message(message) => {
-                let Some(message) = message.take() else {
-                    *this = Answer::Empty;
-                    let mut trailers = HeaderMap::with_capacity(1);
-                    trailers.insert(STATUS, ZERO);
-                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
-                };
-                Poll::Ready(Some(Ok(Frame::data(message))))
-            }
-            Answer::Empty => Poll::Ready(None),
-            Answer::Other(body) => Pin::new(body).poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Answer::Message(_) => false,
-            Answer::Empty => true,
-            Answer::Other(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Answer::Message(_) => SizeHint::default(),
-            Answer::Empty => SizeHint::with_exact(0),
-            Answer::Other(body) => body.size_hint(),
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,10 @@ use weir_proto::wire::envoy::{
 };
 
 use super::*;
-use crate::{fake_manager::FakeManager, sidecar::{server::start_workers, workers::Port}};
+use crate::{
+    fake_manager::FakeManager,
+    sidecar::{server::start_workers, workers::Port},
+};
 
 const POLICIES: &str = "
 - { name: app, level: application, key: [application], limits: [{ requests: 2, window: 365d }] }

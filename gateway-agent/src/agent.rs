@@ -92,6 +92,18 @@ impl Agent {
         self.inner.checker.check(request, hits, self.inner.clock.now())
     }
 
+    /// Like [`Agent::check_wait`] where it need not wait; `None`, and nothing is counted, where it
+    /// would. For callers that cannot wait where they are.
+    pub fn check_at_once(&self, request: &Request<'_>, hits: u64) -> Option<Verdict> {
+        let verdict = self.try_check(request, hits);
+        match verdict.outcome {
+            Outcome::Allowed => Some(verdict),
+            // The last look is the one that counts the refusal.
+            Outcome::Refused(_) => Some(self.check_n(request, hits)),
+            Outcome::Pending { .. } => None,
+        }
+    }
+
     /// Like [`Agent::check_n`], but an uncertain request waits for its manager's answer, at most
     /// for the policy's `max_wait`. When [`MAX_WAITERS`] wait already, it does not.
     pub async fn check_wait(&self, request: &Request<'_>, hits: u64) -> Verdict {

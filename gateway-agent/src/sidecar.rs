@@ -4,7 +4,9 @@
 //! |---|---|
 //! | [`settings`] | the configuration file, environment and flags |
 //! | [`cli`] | the command line |
-//! | `server` | listening, serving, ending |
+//! | `server` | listening, accepting, ending |
+//! | `workers` | threads that serve connections, each alone |
+//! | `connection` | one connection, HTTP or gRPC |
 //! | `gate` | a check, measured |
 //! | `http` | `/v1/check`, `/v1/auth`, `/v1/status`, probes |
 //! | `rls` | Envoy's `ShouldRateLimit` |
@@ -13,11 +15,13 @@
 pub mod cli;
 pub mod settings;
 
+mod connection;
 mod gate;
 mod http;
 mod proxy;
 mod rls;
 mod server;
 mod telemetry;
+mod workers;
 
 pub use self::server::{ServeError, Sidecar};

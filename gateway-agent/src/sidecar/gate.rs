@@ -30,6 +30,15 @@ impl Gate {
         Self { agent, telemetry }
     }
 
+    /// Checks a request; `None` if it is uncertain and worth waiting: then nothing is counted, and
+    /// [`Gate::check`] is the one that waits.
+    pub(crate) fn try_check(&self, request: &Request<'_>, hits: u64) -> Option<Verdict> {
+        let began = Instant::now();
+        let verdict = self.agent.check_at_once(request, hits)?;
+        self.telemetry.checked(&verdict, began.elapsed());
+        Some(verdict)
+    }
+
     /// Checks a request, which may wait for the policy's `max_wait` when the answer is uncertain.
     pub(crate) async fn check(&self, request: &Request<'_>, hits: u64) -> Verdict {
         let began = Instant::now();

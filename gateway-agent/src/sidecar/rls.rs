@@ -7,86 +7,96 @@
 //!
 //! Not supported, and refused rather than misread: negative hits. Limits that a descriptor brings
 //! along (`limit`) are ignored: limits come from policies.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `connection` | HTTP/2: calls arrive and leave in batches |
+//! | `call` | one call, at once or later |
+//! | `frame` | gRPC's messages, errors and ends |
+//! | `request`, `response` | descriptors in, verdicts out |
+//! | `others` | health and reflection on the same port, served by tonic |
 
-use std::time::Duration;
-
-use tonic::{
-    Request, Response, Status,
-    transport::{Server, server::Router},
-};
-use weir_proto::{
-    request::RequestError,
-    wire::{
-        self,
-        envoy::service::ratelimit::v3::{
-            RateLimitRequest, RateLimitResponse,
-            rate_limit_service_server::{RateLimitService, RateLimitServiceServer},
-        },
-    },
-};
+use bytes::Bytes;
+use prost::Message;
+use tonic::{Status, service::Routes};
+use weir_proto::{request::RequestError, wire::envoy::service::ratelimit::v3::RateLimitRequest};
 
 use super::gate::Gate;
+use crate::Verdict;
 
+pub(crate) use self::{connection::serve, others::routes};
+
+mod call;
+mod connection;
+mod frame;
+mod others;
 mod request;
 mod response;
 
 /// Largest request, in bytes.
 const MAX_MESSAGE: usize = 256 << 10;
-/// Calls that one connection may have open; more wait at the client, by HTTP/2's own means.
-const MAX_STREAMS: u32 = 1_024;
-/// A silent connection is asked for a sign of life after this, and closed after this much again.
-const KEEPALIVE: Duration = Duration::from_secs(10);
+/// The call that gateways make.
+const SHOULD_RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 
-/// The gRPC server: rate limits, health, reflection.
-pub(crate) async fn server(gate: Gate) -> Result<Router, tonic_reflection::server::Error> {
-    let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<RateLimitServiceServer<Service>>().await;
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(wire::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .with_service_name("envoy.service.ratelimit.v3.RateLimitService")
-            .with_service_name("grpc.health.v1.Health")
-    };
-    let service = RateLimitServiceServer::new(Service { gate });
-    Ok(Server::builder()
-        .max_concurrent_streams(MAX_STREAMS)
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE))
-        .add_service(service.max_decoding_message_size(MAX_MESSAGE))
-        .add_service(health_service)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?))
-}
-
-struct Service {
+/// What is served on the gRPC port.
+pub(crate) struct RateLimits {
     gate: Gate,
+    others: Routes,
 }
 
-#[tonic::async_trait]
-impl RateLimitService for Service {
-    async fn should_rate_limit(
+/// A descriptor as policies see it, and what it counts as.
+type Check<'a> = (weir_proto::request::Request<'a>, u64);
+
+impl RateLimits {
+    pub(crate) fn new(gate: Gate, others: Routes) -> Self {
+        Self { gate, others }
+    }
+
+    /// Decides about every descriptor that needs not wait, in order; `true` if these are all. What
+    /// is in `verdicts` is counted.
+    fn decide(&self, message: &[u8], verdicts: &mut Vec<Verdict>) -> Result<bool, Status> {
+        let request = decode(message)?;
+        for (described, hits) in checks(&request)? {
+            match self.gate.try_check(&described, hits) {
+                Some(verdict) => verdicts.push(verdict),
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Decides about the descriptors after those that are decided; each may wait.
+    async fn decide_later(
         &self,
-        request: Request<RateLimitRequest>,
-    ) -> Result<Response<RateLimitResponse>, Status> {
-        let request = request.into_inner();
-        request::validate(&request).map_err(Status::invalid_argument)?;
-        // All are understood before the first counts, so that a refused call charges nothing.
-        let checks = request
-            .descriptors
-            .iter()
-            .map(|descriptor| {
-                let described = request::describe(&request.domain, descriptor)?;
-                Ok((described, request::hits(&request, descriptor)))
-            })
-            .collect::<Result<Vec<_>, RequestError>>()
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let mut verdicts = Vec::with_capacity(checks.len());
-        for (described, hits) in &checks {
+        message: Bytes,
+        mut verdicts: Vec<Verdict>,
+    ) -> Result<Vec<Verdict>, Status> {
+        let request = decode(&message)?;
+        for (described, hits) in checks(&request)?.iter().skip(verdicts.len()) {
             verdicts.push(self.gate.check(described, *hits).await);
         }
-        Ok(Response::new(response::of(&verdicts)))
+        Ok(verdicts)
     }
+}
+
+fn decode(message: &[u8]) -> Result<RateLimitRequest, Status> {
+    RateLimitRequest::decode(message)
+        .map_err(|error| Status::internal(format!("not a RateLimitRequest: {error}")))
+}
+
+/// All are understood before the first counts, so that a refused call charges nothing.
+fn checks(request: &RateLimitRequest) -> Result<Vec<Check<'_>>, Status> {
+    request::validate(request).map_err(Status::invalid_argument)?;
+    let check = |descriptor| {
+        let described = request::describe(&request.domain, descriptor)?;
+        Ok((described, request::hits(request, descriptor)))
+    };
+    request
+        .descriptors
+        .iter()
+        .map(check)
+        .collect::<Result<_, RequestError>>()
+        .map_err(|error| Status::invalid_argument(error.to_string()))
 }
 
 #[cfg(test)]

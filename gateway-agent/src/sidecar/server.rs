@@ -1,23 +1,23 @@
 //! Listening, serving, and ending in good order.
 
-use std::{future::Future, io, net::SocketAddr, time::Duration};
+use std::{future::Future, io, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
-use axum::serve::ListenerExt;
-use tokio::{
-    net::TcpListener,
-    sync::watch,
-    task::{JoinHandle, JoinSet},
-    time::{MissedTickBehavior, interval, timeout},
+use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::sleep};
+
+use super::{
+    connection::Servers,
+    gate::Gate,
+    http,
+    rls::{self, RateLimits},
+    settings::Settings,
+    workers::{Port, Workers},
 };
-use tonic::transport::server::TcpIncoming;
-
-use super::{gate::Gate, http, rls, settings::Settings};
 use crate::{Agent, ConnectError};
 
 /// How long requests in flight may take after the servers stopped accepting.
 const DRAIN: Duration = Duration::from_secs(2);
-/// How often metrics are folded.
-const UPKEEP: Duration = Duration::from_secs(5);
+/// Before accepting is tried again, when the system has no room for another connection.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
 /// Why the sidecar does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +36,14 @@ pub enum ServeError {
     /// Health and reflection are made of the generated descriptors.
     #[error("the gRPC services cannot be described: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// The system gives no threads.
+    #[error("cannot start {count} worker threads: {source}; set listen.workers to fewer")]
+    Workers {
+        /// How many were wanted.
+        count: NonZeroUsize,
+        /// Why not.
+        source: io::Error,
+    },
     /// A server gave up.
     #[error("the {server} server ended: {reason}")]
     Ended {
@@ -54,6 +62,7 @@ pub struct Sidecar {
     grpc: TcpListener,
     http_address: SocketAddr,
     grpc_address: SocketAddr,
+    workers: NonZeroUsize,
 }
 
 impl Sidecar {
@@ -68,12 +77,14 @@ impl Sidecar {
             agent = %settings.agent.id(),
             http = %http_address,
             grpc = %grpc_address,
+            workers = settings.workers,
             managers = ?settings.agent.managers(),
             version = env!("CARGO_PKG_VERSION"),
             "gateway agent starts"
         );
+        let workers = settings.workers;
         let agent = Agent::connect(settings.agent)?;
-        Ok(Sidecar { agent, http, grpc, http_address, grpc_address })
+        Ok(Sidecar { agent, http, grpc, http_address, grpc_address, workers })
     }
 
     /// Where HTTP is served: the real port, where the configuration said 0.
@@ -94,28 +105,36 @@ impl Sidecar {
     /// Serves until `shutdown` resolves; then stops accepting, answers what it has accepted, and
     /// takes the agent out of the fleet.
     ///
+    /// The workers have threads of their own; the agent's links, and accepting, stay on the present
+    /// runtime, which need not have more than one.
+    ///
     /// # Errors
-    /// A server that ends by itself.
+    /// The workers do not start, or a server ends by itself.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
         let gate = Gate::new(self.agent.clone());
+        let workers = start_workers(self.workers, &gate).await?;
+        let workers = Arc::new(workers);
         let (stop, stopped) = watch::channel(false);
-        let mut servers = JoinSet::new();
-        servers.spawn(serve_http(self.http, gate.clone(), wait(stopped.clone())));
-        servers.spawn(serve_grpc(self.grpc, gate.clone(), wait(stopped)));
-        let upkeep = AbortOnDrop(tokio::spawn(upkeep(gate)));
+        let mut doors = JoinSet::new();
+        for (port, listener) in [(Port::Http, self.http), (Port::Grpc, self.grpc)] {
+            doors.spawn(accept(port, listener, Arc::clone(&workers), wait(stopped.clone())));
+        }
 
         let ended = tokio::select! {
             () = shutdown => None,
-            ended = servers.join_next() => ended,
+            ended = doors.join_next() => ended,
         };
         tracing::info!("gateway agent stops: answering what is in flight");
         stop.send_replace(true);
-        let drained = timeout(DRAIN, async { while servers.join_next().await.is_some() {} }).await;
-        if drained.is_err() {
+        while doors.join_next().await.is_some() {}
+        let drained = match Arc::into_inner(workers) {
+            Some(workers) => workers.drain(DRAIN).await,
+            None => false,
+        };
+        if !drained {
             tracing::warn!("connections did not end in time and are cut");
         }
         self.agent.shutdown().await;
-        drop(upkeep);
         tracing::info!("gateway agent has left");
         match ended {
             None | Some(Ok(Ok(()))) => Ok(()),
@@ -127,6 +146,16 @@ impl Sidecar {
     }
 }
 
+/// Threads that serve both ports.
+pub(super) async fn start_workers(count: NonZeroUsize, gate: &Gate) -> Result<Workers, ServeError> {
+    let others = rls::routes().await?;
+    let servers = || Servers {
+        http: http::router(gate.clone()),
+        grpc: Arc::new(RateLimits::new(gate.clone(), others.clone())),
+    };
+    Workers::start(count.get(), servers).map_err(|source| ServeError::Workers { count, source })
+}
+
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
     let failed = |source| ServeError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
@@ -134,53 +163,38 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeE
     Ok((listener, actual))
 }
 
-async fn serve_http(
+/// Takes connections in and hands them to the workers, until `stop`.
+async fn accept(
+    port: Port,
     listener: TcpListener,
-    gate: Gate,
-    stop: impl Future<Output = ()> + Send + 'static,
+    workers: Arc<Workers>,
+    stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    // Answers are small and clients wait for them.
-    let listener = listener.tap_io(|stream| {
-        let _ = stream.set_nodelay(true);
-    });
-    axum::serve(listener, http::router(gate))
-        .with_graceful_shutdown(stop)
-        .await
-        .map_err(|error| ServeError::Ended { server: "HTTP", reason: error.to_string() })
-}
-
-async fn serve_grpc(
-    listener: TcpListener,
-    gate: Gate,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), ServeError> {
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    rls::server(gate)
-        .await?
-        .serve_with_incoming_shutdown(incoming, stop)
-        .await
-        .map_err(|error| ServeError::Ended { server: "gRPC", reason: error.to_string() })
+    let hand_on = async {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    if workers.hand(port, stream).await.is_err() {
+                        return;
+                    }
+                }
+                // The client is gone already, or the system has no room: others may have better luck.
+                Err(error) => {
+                    tracing::warn!(%error, ?port, "a connection could not be accepted");
+                    sleep(ACCEPT_AGAIN).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = hand_on => {
+            Err(ServeError::Ended { server: "worker", reason: "its thread is gone".to_owned() })
+        }
+        () = stop => Ok(()),
+    }
 }
 
 async fn wait(mut stopped: watch::Receiver<bool>) {
     // A sender that is gone means the end as well.
     let _ = stopped.wait_for(|stopped| *stopped).await;
-}
-
-async fn upkeep(gate: Gate) {
-    let mut ticks = interval(UPKEEP);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        gate.telemetry.upkeep();
-    }
-}
-
-/// Ends a task with its owner.
-struct AbortOnDrop(JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }

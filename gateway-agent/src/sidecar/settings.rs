@@ -1,10 +1,11 @@
 //! The sidecar's configuration: a TOML file, overridden by the environment, overridden by flags.
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::{fs, net::SocketAddr, num::NonZeroUsize, path::Path, thread::available_parallelism};
 
 use clap::Args;
 use serde::Deserialize;
 
+use super::workers::MAX_WORKERS;
 use crate::{Config, ConfigError, DEFAULT_MAX_COUNTERS, OnDisconnect};
 
 /// Where the sidecar listens unless told otherwise.
@@ -23,6 +24,8 @@ pub struct Settings {
     pub grpc: SocketAddr,
     /// Where the HTTP API listens.
     pub http: SocketAddr,
+    /// Threads that answer requests, 1 to 256; the cores unless configured.
+    pub workers: NonZeroUsize,
 }
 
 /// Why the program does not start. The operator's configuration is at fault.
@@ -74,6 +77,14 @@ pub enum SettingsError {
         /// As given.
         address: SocketAddr,
     },
+    /// Too many or too few threads.
+    #[error("{sources}: listen.workers is {value}; it may be 1 to {MAX_WORKERS}, best the cores")]
+    WorkerCount {
+        /// Where the value may come from.
+        sources: String,
+        /// As given.
+        value: usize,
+    },
     /// The two servers cannot share a port.
     #[error("{sources}: listen.grpc and listen.http are both {address}")]
     SamePort {
@@ -104,6 +115,7 @@ struct File {
 struct Listen {
     grpc: Option<SocketAddr>,
     http: Option<SocketAddr>,
+    workers: Option<usize>,
 }
 
 /// What overrides the file. Each flag has an environment variable, and the flag wins.
@@ -136,6 +148,9 @@ pub struct Overrides {
     /// Address of the HTTP API [file: listen.http; default: 127.0.0.1:8080]
     #[arg(long, env = "WEIR_LISTEN_HTTP")]
     pub listen_http: Option<SocketAddr>,
+    /// Threads that answer requests [file: listen.workers; default: the cores]
+    #[arg(long, env = "WEIR_LISTEN_WORKERS")]
+    pub listen_workers: Option<usize>,
 }
 
 impl Settings {
@@ -182,8 +197,15 @@ fn merge(file: File, flags: Overrides, sources: &str) -> Result<Settings, Settin
         };
         agent = agent.on_disconnect(choice);
     }
+    let workers = match flags.listen_workers.or(file.listen.workers) {
+        None => available_parallelism().unwrap_or(NonZeroUsize::MIN).min(MAX_WORKERS),
+        Some(value) => NonZeroUsize::new(value)
+            .filter(|workers| *workers <= MAX_WORKERS)
+            .ok_or_else(|| SettingsError::WorkerCount { sources: sources.clone(), value })?,
+    };
     let settings = Settings {
         agent,
+        workers,
         grpc: flags.listen_grpc.or(file.listen.grpc).unwrap_or(DEFAULT_GRPC),
         http: flags.listen_http.or(file.listen.http).unwrap_or(DEFAULT_HTTP),
     };

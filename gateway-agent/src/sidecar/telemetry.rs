@@ -1,18 +1,24 @@
 //! Prometheus metrics. Labels are verdicts, policies and managers: sets that operators bound, never
 //! what requests bring along.
 
-use std::time::Duration;
-
-use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
-use metrics_exporter_prometheus::{
-    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+use std::{
+    collections::HashMap,
+    sync::{OnceLock, PoisonError, RwLock},
+    time::Duration,
 };
 
+use metrics::{Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use self::durations::Durations;
 use super::gate::shadows;
 use crate::{Agent, Outcome, Reason, Verdict, headers::policy_name};
 
+mod durations;
+
 const CHECKS: &str = "weir_agent_checks_total";
 const CHECK_DURATION: &str = "weir_agent_check_duration_seconds";
+const CHECK_DURATION_HELP: &str = "Time to answer a check, waiting for a manager included.";
 const SHADOW: &str = "weir_agent_shadow_refusals_total";
 const UNSENT: &str = "weir_agent_usage_unsent";
 const DROPPED: &str = "weir_agent_usage_dropped_total";
@@ -23,24 +29,6 @@ const COUNTERS: &str = "weir_agent_counters";
 const OVERFLOWED: &str = "weir_agent_overflowed_checks_total";
 const BUILD_INFO: &str = "weir_build_info";
 
-/// From a hit in the cache to the longest wait for a manager.
-const DURATION_BUCKETS: [f64; 14] = [
-    0.000_000_5,
-    0.000_001,
-    0.000_002,
-    0.000_005,
-    0.000_01,
-    0.000_025,
-    0.000_1,
-    0.000_5,
-    0.001,
-    0.002_5,
-    0.005,
-    0.01,
-    0.1,
-    1.0,
-];
-
 const METADATA: Metadata<'static> =
     Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
@@ -48,22 +36,21 @@ const METADATA: Metadata<'static> =
 pub(crate) struct Telemetry {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
-    durations: Histogram,
+    durations: Durations,
+    /// Counters of checks at hand: making a name of labels costs more than many a check.
+    checks: RwLock<HashMap<String, ByVerdict>>,
 }
+
+/// A policy's counters, by the place of the verdict in [`VERDICTS`]; made when first needed.
+type ByVerdict = [OnceLock<Counter>; VERDICTS.len()];
 
 impl Telemetry {
     pub(crate) fn new() -> Self {
-        let name = Matcher::Full(CHECK_DURATION.to_owned());
-        let builder = PrometheusBuilder::new();
-        let builder = builder
-            .set_buckets_for_metric(name, &DURATION_BUCKETS)
-            .unwrap_or_else(|_| PrometheusBuilder::new());
-        let recorder = builder.build_recorder();
+        let recorder = PrometheusBuilder::new().build_recorder();
         describe(&recorder);
         let handle = recorder.handle();
-        let durations =
-            recorder.register_histogram(&Key::from_static_name(CHECK_DURATION), &METADATA);
-        let telemetry = Self { recorder, handle, durations };
+        let (durations, checks) = (Durations::default(), RwLock::default());
+        let telemetry = Self { recorder, handle, durations, checks };
         telemetry.gauge(BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))]).set(1.0);
         telemetry
     }
@@ -71,23 +58,37 @@ impl Telemetry {
     /// Counts an answered check.
     pub(crate) fn checked(&self, verdict: &Verdict, took: Duration) {
         let policy = policy_name(verdict).unwrap_or_default();
-        let labels = [("verdict", verdict_label(verdict)), ("policy", policy)];
-        self.counter(CHECKS, &labels).increment(1);
+        if !self.count(policy, verdict) {
+            let mut checks = self.checks.write().unwrap_or_else(PoisonError::into_inner);
+            checks.entry(policy.to_owned()).or_default();
+            drop(checks);
+            self.count(policy, verdict);
+        }
         for policy in shadows(verdict) {
             self.counter(SHADOW, &[("policy", policy)]).increment(1);
         }
         self.durations.record(took);
     }
 
+    /// `false` if the policy is not known here yet.
+    fn count(&self, policy: &str, verdict: &Verdict) -> bool {
+        let checks = self.checks.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(known) = checks.get(policy) else { return false };
+        let label = verdict_label(verdict);
+        let place = VERDICTS.iter().position(|verdict| *verdict == label);
+        if let Some(counter) = place.and_then(|place| known.get(place)) {
+            let labels = [("verdict", label), ("policy", policy)];
+            counter.get_or_init(|| self.counter(CHECKS, &labels)).increment(1);
+        }
+        true
+    }
+
     /// The text for Prometheus, with the agent's state as of now.
     pub(crate) fn render(&self, agent: &Agent) -> String {
         self.observe(agent);
-        self.handle.render()
-    }
-
-    /// Folds recorded durations into their buckets. Without it they would pile up between scrapes.
-    pub(crate) fn upkeep(&self) {
-        self.handle.run_upkeep();
+        let mut text = self.handle.render();
+        self.durations.render(CHECK_DURATION, CHECK_DURATION_HELP, &mut text);
+        text
     }
 
     fn observe(&self, agent: &Agent) {
@@ -135,10 +136,10 @@ fn describe(recorder: &PrometheusRecorder) {
     gauge(LINK_UP, "Whether the link to the manager is up.");
     gauge(DECISION_AGE, "Time since the followed manager was last heard.");
     gauge(BUILD_INFO, "Always 1; the labels describe the build.");
-    let durations = KeyName::from(CHECK_DURATION);
-    let text = "Time to answer a check, waiting for a manager included.";
-    recorder.describe_histogram(durations, None, text.into());
 }
+
+/// All labels of [`verdict_label`].
+const VERDICTS: [&str; 5] = ["allowed", "limited", "over_quota", "denied", "disconnected"];
 
 /// What the check came to.
 pub(crate) fn verdict_label(verdict: &Verdict) -> &'static str {

@@ -7,6 +7,8 @@ use axum::{
 };
 use serde::Serialize;
 
+use weir_proto::window::Algorithm;
+
 use super::problem::{Problem, QUOTA_EXCEEDED};
 use crate::{
     LimitStatus, Outcome, RateLimitHeaders, Reason, Verdict,
@@ -29,6 +31,9 @@ struct Allowed<'a> {
     reset_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     window_seconds: Option<u64>,
+    /// The name of a fixed window: its start by the managers' clock, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window_start: Option<u64>,
     /// Over a limit that only reports.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     over_quota: bool,
@@ -65,9 +70,18 @@ fn allowed(verdict: &Verdict) -> Allowed<'_> {
         remaining: limit.map(|limit| limit.remaining),
         reset_seconds: limit.map(|limit| whole_seconds(limit.reset)),
         window_seconds: limit.map(|limit| limit.window.as_secs()),
+        window_start: limit.and_then(window_start),
         over_quota: verdict.over_quota,
         shadow: shadows(verdict),
     }
+}
+
+/// Rolling windows have no start.
+fn window_start(limit: &LimitStatus) -> Option<u64> {
+    let groups = limit.policy.groups.iter().flat_map(|(_, limits)| limits);
+    let mut limits = limit.policy.limits.iter().chain(groups);
+    let found = limits.find(|known| known.id == limit.limit_id)?;
+    (found.limit.algorithm == Algorithm::FixedWindow).then_some(limit.start.0)
 }
 
 /// Why a request is refused; `None` for an allowed one.
@@ -109,6 +123,7 @@ fn limited(verdict: &Verdict, limit: Option<&LimitStatus>) -> Problem {
         title: "Request cannot be satisfied as assigned quota has been exceeded",
         limit: limit.map(|limit| limit.amount),
         window_seconds: limit.map(|limit| limit.window.as_secs()),
+        window_start: limit.and_then(window_start),
         retry_after_seconds: Some(retry_after),
         violated: policy_name(verdict).map(str::to_owned).into_iter().collect(),
         ..Problem::new(StatusCode::TOO_MANY_REQUESTS, detail)

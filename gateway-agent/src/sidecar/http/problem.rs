@@ -27,6 +27,9 @@ pub(super) struct Problem {
     pub(super) limit: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) window_seconds: Option<u64>,
+    /// The start of a fixed window, by the managers' clock, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) window_start: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) retry_after_seconds: Option<u64>,
     /// As the draft has it, for clients that know nothing of Weir.
@@ -45,6 +48,7 @@ impl Problem {
             policy: None,
             limit: None,
             window_seconds: None,
+            window_start: None,
             retry_after_seconds: None,
             violated: Vec::new(),
         }

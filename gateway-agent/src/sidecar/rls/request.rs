@@ -2,9 +2,9 @@
 
 use weir_proto::{
     amount::MAX_AMOUNT,
-    request::{Field, MAX_ENTRIES, Request, RequestError},
+    request::{Field, MAX_ENTRIES, MAX_VALUE_BYTES, Request, RequestError},
     wire::envoy::{
-        extensions::common::ratelimit::v3::RateLimitDescriptor,
+        extensions::common::ratelimit::v3::{RateLimitDescriptor, rate_limit_descriptor::Entry},
         service::ratelimit::v3::RateLimitRequest,
     },
 };
@@ -62,8 +62,14 @@ pub(super) fn describe<'a>(
     domain: &'a str,
     descriptor: &'a RateLimitDescriptor,
 ) -> Result<Request<'a>, RequestError> {
-    let mut request = Request::new();
-    request.set(Field::Domain.as_str(), shortened(domain.into()))?;
+    let mut request = Request::new().domain(shortened(domain.into()));
+    let usual = |entry: &Entry| entry.value.len() <= MAX_VALUE_BYTES && has_plain_key(entry);
+    let usual = descriptor.entries.iter().all(usual);
+    if usual {
+        let entries = descriptor.entries.iter().map(|entry| (&*entry.key, &*entry.value));
+        request = request.descriptor(&entries.collect::<Vec<_>>());
+        request.check().map_err(Clone::clone)?;
+    }
     for entry in &descriptor.entries {
         let (key, value) = (&*entry.key, shortened((&*entry.value).into()));
         let field = match key {
@@ -73,9 +79,14 @@ pub(super) fn describe<'a>(
         if let Some(field) = field {
             request.set(field.as_str(), value.clone())?;
         }
-        if !key.contains(['"', '\'', '\\']) {
+        if !usual && has_plain_key(entry) {
             request.set(&format!("descriptors[0][\"{key}\"]"), value)?;
         }
     }
     Ok(request)
+}
+
+/// Whether policies can name the entry.
+fn has_plain_key(entry: &Entry) -> bool {
+    !entry.key.contains(['"', '\'', '\\'])
 }

@@ -1,17 +1,23 @@
 //! Envoy's service over a real connection, against an agent with policies.
 
+use std::num::NonZeroUsize;
+
 use tokio::net::TcpListener;
-use tonic::{Code, transport::server::TcpIncoming};
+use tonic::Code;
 use weir_proto::wire::envoy::{
     extensions::common::ratelimit::v3::{RateLimitDescriptor, rate_limit_descriptor::Entry},
     service::ratelimit::v3::{
+        RateLimitResponse,
         rate_limit_response::{Code as Answer, rate_limit::Unit},
         rate_limit_service_client::RateLimitServiceClient,
     },
 };
 
 use super::*;
-use crate::fake_manager::FakeManager;
+use crate::{
+    fake_manager::FakeManager,
+    sidecar::{server::start_workers, workers::Port},
+};
 
 const POLICIES: &str = "
 - { name: app, level: application, key: [application], limits: [{ requests: 2, window: 365d }] }
@@ -33,8 +39,12 @@ async fn started() -> (FakeManager, Client) {
     let agent = FakeManager::agent(&[&manager]).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let router = server(Gate::new(agent)).await.unwrap();
-    tokio::spawn(router.serve_with_incoming(TcpIncoming::from(listener)));
+    let workers = start_workers(NonZeroUsize::MIN, &Gate::new(agent)).await.unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            workers.hand(Port::Grpc, stream).await.unwrap();
+        }
+    });
     let channel = tonic::transport::Channel::from_shared(url).unwrap().connect().await.unwrap();
     (manager, Client::new(channel))
 }

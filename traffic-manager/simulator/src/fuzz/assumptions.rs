@@ -11,12 +11,17 @@ const HEARD_BEFORE: Duration = Duration::from_secs(1);
 /// And for this long after: what it sent arrives, and the manager has told the others.
 const HEARD_AFTER: Duration = Duration::from_millis(300);
 
+/// Somebody who belonged to the fleet for this long before an end lives on for as long after it.
+const WITNESS: Duration = Duration::from_secs(2);
+
 /// Changes the plan so that the bound's assumptions hold:
 ///
 /// - A manager that starts, at the beginning or later, hears of every living agent within its fence:
 ///   everybody can reach it when it starts, and cuts that begin soon after heal at once.
 /// - An agent's use is not lost together with everybody who knew it: it ends only while some manager
 ///   hears it, from a second before until 300 ms after. Ends that break this are left out.
+/// - Where managers start empty, not all agents end at once: somebody who was there for two seconds
+///   before an end lives for two more, to say that there is a fleet. Other ends are left out.
 ///
 /// Plans that keep the assumptions stay as they are.
 pub fn keep_assumptions(plan: &mut Plan) {
@@ -69,9 +74,33 @@ fn lonely_ends(plan: &Plan) -> Vec<usize> {
         Fault::KillAgent(agent) | Fault::StopAgent(agent) => Some((i, *agent, *at)),
         _ => None,
     });
-    ends.filter(|(_, agent, at)| !(0..plan.managers).any(|m| hears(plan, m, *agent, *at)))
+    let restarts = plan.faults.iter().any(|(_, f)| matches!(f, Fault::StartManager(_)));
+    let all = plan.agents + plan.spare_agents;
+    let heard = |agent, at| (0..plan.managers).any(|m| hears(plan, m, agent, at));
+    let witnessed = |agent, at| (0..all).any(|other| other != agent && lives(plan, other, at));
+    ends.filter(|(_, agent, at)| !heard(*agent, *at) || restarts && !witnessed(*agent, *at))
         .map(|(i, _, _)| i)
         .collect()
+}
+
+/// Whether the agent lives all the time around `at`.
+fn lives(plan: &Plan, agent: usize, at: Duration) -> bool {
+    let (from, to) = (at.saturating_sub(WITNESS), at + WITNESS);
+    let mut faults: Vec<&(Duration, Fault)> = plan.faults.iter().collect();
+    faults.sort_by_key(|(at, _)| *at);
+    let mut alive = agent < plan.agents;
+    for (time, fault) in faults {
+        if *time > to {
+            break;
+        }
+        match *fault {
+            Fault::KillAgent(a) | Fault::StopAgent(a) if a == agent && *time >= from => return false,
+            Fault::KillAgent(a) | Fault::StopAgent(a) if a == agent => alive = false,
+            Fault::StartAgent(a) if a == agent && *time <= from => alive = true,
+            _ => {}
+        }
+    }
+    alive
 }
 
 /// Whether the manager hears the agent all the time around `at`.
@@ -148,6 +177,22 @@ mod tests {
         assert_eq!(kept(&dies), [cut.faults[0], dies.faults[2]]);
         let lives = cut.fault(5_000, Fault::KillAgent(2)).fault(5_400, Fault::KillManager(1));
         assert_eq!(kept(&lives), lives.faults);
+    }
+
+    #[test]
+    fn where_managers_start_empty_not_all_agents_end_at_once() {
+        let first = plan().fault(4_000, Fault::KillManager(0)).fault(4_500, Fault::StartManager(0));
+        let all = (0..3).fold(first, |plan, agent| plan.fault(8_000, Fault::KillAgent(agent)));
+        let ends = |plan: &Plan| {
+            let end = |f: &&(Duration, Fault)| matches!(f.1, Fault::KillAgent(_));
+            kept(plan).iter().filter(end).count()
+        };
+        assert_eq!(ends(&all), 0);
+        let mut two = all.clone();
+        two.faults.pop();
+        assert_eq!(ends(&two), 2, "the third says that there is a fleet");
+        let never = (0..3).fold(plan(), |plan, agent| plan.fault(8_000, Fault::KillAgent(agent)));
+        assert_eq!(ends(&never), 3, "both managers know everything");
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! Requests come as the stream says, where and when it says.
+
 use super::*;
 
 fn demand(traffic: &str, events: &str) -> Vec<Arrival> {

@@ -1,3 +1,5 @@
+//! Scores of hand-made runs.
+
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -1,3 +1,5 @@
+//! Pictures: what is on them, and the curve below.
+
 use super::*;
 use crate::{contest::Entrant, judge, report::simulate};
 

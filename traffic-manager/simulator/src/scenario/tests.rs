@@ -1,3 +1,5 @@
+//! The format: what can be said, and what bad input is told.
+
 use super::*;
 
 /// The smallest scenario, with other lines in front and behind.

@@ -43,16 +43,25 @@ fn row(report: &Report, entrant: Entrant) -> &Row {
 }
 
 #[test]
-fn shipped_scenarios_keep_what_they_state() {
+fn the_first_half_of_the_shipped_scenarios_keeps_what_it_states() {
     let all = shipped();
     assert!(all.len() >= 25, "only {:?}", all.keys());
-    for (name, scenario) in all {
-        assert_eq!(scenario.expect.over, Some(0.0), "{name} claims that the limit holds");
-        assert!(!scenario.title.is_empty(), "{name} has no title");
-        let (report, _) = simulate(&scenario, 11..13, &[Entrant::Weir], false);
-        assert!(report.passed(), "{name}: {:#?}", report.failures);
-        assert!(report.rows.iter().all(|row| row.admitted > 0.0), "{name}: {:#?}", report.rows);
-    }
+    let half = all.len() / 2;
+    all.iter().take(half).for_each(keeps);
+}
+
+#[test]
+fn the_second_half_of_the_shipped_scenarios_keeps_what_it_states() {
+    let all = shipped();
+    all.iter().skip(all.len() / 2).for_each(keeps);
+}
+
+fn keeps((name, scenario): (&String, &Scenario)) {
+    assert_eq!(scenario.expect.over, Some(0.0), "{name} claims that the limit holds");
+    assert!(!scenario.title.is_empty(), "{name} has no title");
+    let (report, _) = simulate(scenario, 11..13, &[Entrant::Weir], false);
+    assert!(report.passed(), "{name}: {:#?}", report.failures);
+    assert!(report.rows.iter().all(|row| row.admitted > 0.0), "{name}: {:#?}", report.rows);
 }
 
 #[test]

@@ -13,5 +13,7 @@ mod fuzz;
 mod load;
 #[path = "simulation/scenario.rs"]
 mod scenario;
+#[path = "simulation/scenarios.rs"]
+mod scenarios;
 #[path = "simulation/splits.rs"]
 mod splits;

@@ -85,7 +85,7 @@ pub struct Run {
     pub measured: Duration,
     /// Longest time without a manager after one was lost.
     pub failover: Option<Duration>,
-    /// Requests at agents that said that they were not ready; they are not judged.
+    /// Requests after the warm-up at agents that said that they were not ready; they are not judged.
     pub unready: u64,
     /// By limit: every request of its busiest counter, if they were kept.
     pub tracks: Vec<Vec<Step>>,
@@ -151,7 +151,7 @@ impl Side {
                 Some(ruling) => {
                     self.judge.count(&answered.query.hits, answered.at, answered.seen, ruling);
                 }
-                None => self.unready += 1,
+                None => self.unready += u64::from(self.warm.is_some()),
             }
         }
     }

@@ -42,10 +42,10 @@ pub fn svg(scenario: &Scenario, facts: &[Facts], runs: &[Run]) -> String {
     }
     panels.truncate(MAX_PANELS);
     let mut top = TOP;
-    for limit in 0..facts.len() {
+    for (limit, facts) in facts.iter().enumerate() {
         let own = || panels.iter().filter(|panel| panel.limit == limit);
         let peak = own().map(|panel| panel.curve.peak().1).fold(0.0, f64::max);
-        let amount = amount(&facts[limit]);
+        let amount = amount(facts);
         let scale = (peak * 1.08).clamp(amount * 1.25, amount * HIGHEST);
         for panel in panels.iter_mut().filter(|panel| panel.limit == limit) {
             panel.scale = scale;

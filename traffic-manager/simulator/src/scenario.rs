@@ -1,6 +1,6 @@
 //! Scenarios: runs that people write, in TOML.
 //!
-//! [`file`] is what they write, [`Scenario`] what a run needs; the step between them happens once and
+//! [`mod@file`] is what they write, [`Scenario`] what a run needs; the step between them happens once and
 //! reports every fault with the name of its field. `deploy/scenarios` has examples of everything.
 
 mod check;

@@ -58,3 +58,49 @@ fn an_invalid_policy_is_one_and_nothing_is_asked() {
     let file = file.to_str().unwrap();
     assert!(is(run_with(&[&["policy", "apply", "-f", file], &server[..]].concat()).0, 1));
 }
+
+/// Both managers die at 3 s.
+const SCENARIO: &str = "duration = '6s'\nwarm_up = '2s'\nexpect_over = 0\n\
+    [agents]\ncount = 3\n[[traffic]]\nrate = '3x'\n\
+    [[events]]\nat = '3s'\nevent = 'kill'\nmanagers = 'all'\n\
+    [[policies]]\nname = 'p'\nlevel = 'api'\nlimits = [{ requests = 30, window = '1s' }]\n";
+
+#[test]
+fn simulate_is_zero_when_the_limit_holds_and_one_when_it_does_not_come_up_to_the_scenario() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("down.toml");
+    let path = file.to_str().unwrap();
+    std::fs::write(&file, SCENARIO).unwrap();
+    let (code, out) = run_with(&["simulate", path, "--runs", "2"]);
+    assert!(is(code, 0) && out.contains("seeds 1 to 2") && out.contains("0.00 (0.00) %"), "{out}");
+    std::fs::write(&file, format!("expect_under = 0\n{SCENARIO}")).unwrap();
+    assert!(is(run_with(&["simulate", path]).0, 1), "something is missing after managers died");
+    std::fs::write(&file, format!("surprise = 0\n{SCENARIO}")).unwrap();
+    assert!(is(run_with(&["simulate", path]).0, 1), "nobody knows that field");
+    assert!(is(run_with(&["simulate"]).0, 2));
+    assert!(is(run_with(&["simulate", path, "--runs", "0"]).0, 2));
+}
+
+#[test]
+fn simulate_compares_draws_and_speaks_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, picture) = (folder.path().join("down.toml"), folder.path().join("down.svg"));
+    let (path, svg) = (file.to_str().unwrap(), picture.to_str().unwrap());
+    let policies = "apiVersion: weir/v1\npolicies:\n- name: q\n  level: api\n  limits:\n  \
+                    - {requests: 30, window: 1s}\n";
+    std::fs::write(folder.path().join("p.yaml"), policies).unwrap();
+    let (head, _) = SCENARIO.split_once("[[policies]]").unwrap();
+    std::fs::write(&file, format!("policies_file = 'p.yaml'\n{head}")).unwrap();
+    let (code, out) = run_with(&["simulate", path, "--compare", "--markdown"]);
+    assert!(is(code, 0) && out.contains("| down |") && out.contains("| weir strict |"), "{out}");
+    let (code, out) =
+        run_with(&["simulate", path, "--seed", "9", "--output", "json", "--plot", svg]);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert!(is(code, 0) && json[0]["scenario"] == "down" && json[0]["seed"] == 9, "{out}");
+    assert!(
+        json[0]["rows"][0]["policy"] == "q" && json[0]["traffic"][0]["usage_bytes"].is_number()
+    );
+    assert!(std::fs::read_to_string(&picture).unwrap().starts_with("<svg"));
+    let two = [&["simulate", path, path, "--plot", svg][..]].concat();
+    assert!(is(run_with(&two).0, 2), "one picture for two scenarios");
+}

@@ -108,7 +108,7 @@ impl Place<'_> {
         }
         for (name, value) in &traffic.attributes {
             if name == key {
-                let message = format!("is what `key` varies; leave it out or set key to another");
+                let message = "is what `key` varies; leave it out or set key to another";
                 faults.refuse(self.at(&format!("attributes.{name}")), message);
             } else if let Err(error) = request.set(name, value.as_str()) {
                 faults.refuse(self.at(&format!("attributes.{name}")), error.to_string());

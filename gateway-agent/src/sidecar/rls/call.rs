@@ -99,7 +99,7 @@ fn send(respond: &mut SendResponse<Bytes>, outcome: Result<&Vec<Verdict>, &Statu
         return;
     };
     if let Ok(mut stream) = respond.send_response(frame::ok(), false) {
-        let _ = send_message(&mut stream, frame::write(&response::of(decided)));
+        let _ = send_message(&mut stream, frame::write(|out| response::write(decided, out)));
     }
 }
 

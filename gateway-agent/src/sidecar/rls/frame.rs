@@ -11,11 +11,12 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{ACCEPT, CONTENT_TYPE},
 };
-use prost::Message;
 use tonic::{Status, metadata::MetadataValue};
 
 /// Flag and length.
 const PREFIX: usize = 5;
+/// About the length of an answer.
+const USUAL: usize = 320;
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const ZERO: HeaderValue = HeaderValue::from_static("0");
 const INTERNAL: HeaderValue = HeaderValue::from_static("13");
@@ -116,15 +117,16 @@ fn length(headers: &HeaderMap, bytes: &[u8], limit: usize) -> Result<Option<usiz
     Ok(Some(length))
 }
 
-/// A message with its prefix.
-pub(super) fn write(message: &impl Message) -> Bytes {
-    let length = message.encoded_len();
-    let mut out = BytesMut::with_capacity(PREFIX + length);
-    out.put_u8(0);
+/// A message with its prefix. `message` appends it to what is there.
+pub(super) fn write(message: impl FnOnce(&mut BytesMut)) -> Bytes {
+    let mut out = BytesMut::with_capacity(USUAL);
+    out.put_bytes(0, PREFIX);
+    message(&mut out);
     // Answers are as long as questions, which are bounded.
-    out.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-    // The buffer grows as needed: nothing can fail.
-    let _ = message.encode(&mut out);
+    let length = u32::try_from(out.len() - PREFIX).unwrap_or(u32::MAX);
+    if let Some(place) = out.get_mut(1..PREFIX) {
+        place.copy_from_slice(&length.to_be_bytes());
+    }
     out.freeze()
 }
 

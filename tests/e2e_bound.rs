@@ -14,9 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::json;
 use support::{
-    fleet::{Fleet, Node, Plan},
+    fleet::{Fleet, Node, Plan, SOON},
     http::Session,
     load::{Book, Target},
     wait::{Pace, wait_for, wall_clock},
@@ -234,6 +233,7 @@ policies:
 
 const SMALL_LIMITS: [u64; 4] = [1, 2, 5, 10];
 const MANY_AGENTS: usize = 12;
+const NOT_BUSY: Duration = Duration::from_millis(60);
 
 fn many() -> Fleet {
     Fleet::start(&Plan {
@@ -244,8 +244,10 @@ fn many() -> Fleet {
     })
 }
 
-/// One request after the other, each at another agent: the first `limit` pass and no other, the
-/// very first included, which may be any agent's.
+/// One request after the other, each at another agent: the first `limit` pass and no other.
+///
+/// They are further apart than the time for which an agent counts as busy and keeps half of its idle
+/// credit (`BUSY`, 50 ms): closer ones may be refused while another agent still holds some.
 #[test]
 fn small_limits_are_exact_one_by_one_at_a_dozen_agents() {
     let fleet = many();
@@ -255,24 +257,23 @@ fn small_limits_are_exact_one_by_one_at_a_dozen_agents() {
     let mut slowest = Duration::ZERO;
     for limit in SMALL_LIMITS {
         let api = limit.to_string();
-        for round in 0..6 {
+        for round in 0..3 {
             // A round that saw two windows says nothing; the next one has all of its window.
             let answers = wait_for("a round in one window", SOON, &fleet.processes(), || {
                 let mut windows = Windows::default();
                 let application = format!("shop-{round}-{}", wall_clock().as_nanos());
-                let answers: Vec<_> = (0..limit + 3)
+                let answers: Vec<(u64, bool)> = (0..limit + 3)
                     .map(|n| {
                         let place = usize::try_from(round * 5 + n * 7).expect("it is small");
                         let place = place % MANY_AGENTS;
-                        rest(Duration::from_millis(60));
+                        rest(NOT_BUSY);
                         windows.check(&targets[place], &client[place], &api, &application)
                     })
                     .collect::<Option<_>>()
                     .unwrap_or_else(|| panic!("{:?}", windows.book.failures));
                 slowest = slowest.max(windows.book.slowest);
-                let mut answers: Vec<(u64, bool)> = answers;
                 let one = answers.iter().all(|(window, _)| *window == answers[0].0);
-                one.then(|| answers.drain(..).map(|(_, allowed)| allowed).collect::<Vec<_>>())
+                one.then(|| answers.iter().map(|(_, allowed)| *allowed).collect::<Vec<_>>())
             });
             let right = (0..limit + 3).map(|n| n < limit);
             if !answers.iter().copied().eq(right) {
@@ -284,8 +285,6 @@ fn small_limits_are_exact_one_by_one_at_a_dozen_agents() {
     assert!(wrong.is_empty(), "passed (true) and refused, in order:\n{}", wrong.join("\n"));
 }
 
-const SOON: Duration = Duration::from_secs(20);
-
 /// All agents at once, all the time: each window lets exactly its limit pass.
 #[test]
 fn small_limits_are_exact_under_load_at_a_dozen_agents() {
@@ -295,11 +294,10 @@ fn small_limits_are_exact_under_load_at_a_dozen_agents() {
         let (client, api) = (Session::new(), limit.to_string());
         let mut windows = Windows::default();
         let mut pace = Pace::new(Duration::from_millis(250));
-        let mut seen = None;
         // The first window has begun before, and the last is left before its end.
-        while windows.answers.len() < 5 && windows.book.failures.is_empty() {
+        while windows.answers.len() < 4 && windows.book.failures.is_empty() {
             pace.beat();
-            seen = windows.check(target, &client, &api, "shop").or(seen);
+            windows.check(target, &client, &api, "shop");
         }
         windows
     };
@@ -318,11 +316,14 @@ fn small_limits_are_exact_under_load_at_a_dozen_agents() {
         };
         threads.into_iter().map(|(limit, threads)| (limit, join(threads))).collect()
     });
+    // On a machine so slow that an agent gave its manager up, shares wait for it to return.
+    let calm = !fleet.agents.iter().any(|agent| agent.process().log().contains("detached"));
+    println!("every agent followed its manager all the time: {calm}");
     for (limit, windows) in &all {
         println!("limit {limit}: {:?}", windows.answers);
         assert!(windows.book.failures.is_empty(), "{:?}", windows.book.failures);
         for (place, (window, (allowed, _))) in windows.answers.iter().enumerate() {
-            let whole = place > 0 && place + 1 < windows.answers.len();
+            let whole = calm && place > 0 && place + 1 < windows.answers.len();
             if allowed > limit || (whole && allowed < limit) {
                 wrong.push(format!("limit {limit}: {allowed} in window {window}"));
             }
@@ -351,6 +352,5 @@ fn the_first_request_of_a_window_passes() {
         }
     }
     println!("slowest {slowest:?}");
-    let refused = json!(wrong);
-    assert!(wrong.is_empty(), "refused though nothing was used: {refused}");
+    assert!(wrong.is_empty(), "refused though nothing was used: {wrong:?}");
 }

@@ -48,7 +48,8 @@ fn is_grpc(kind: &[u8]) -> bool {
     format.is_empty() || format.eq_ignore_ascii_case(b"+proto")
 }
 
-/// What has come of a call's message.
+/// What has come of a call's message. It counts against the connection's window until the message is
+/// read or given up, so that a connection holds no more than that window of unfinished messages.
 #[derive(Debug, Default)]
 pub(super) struct Gathered(BytesMut);
 
@@ -57,6 +58,20 @@ pub(super) struct Gathered(BytesMut);
 /// # Errors
 /// It is no message, or too long; the client ended the call.
 pub(super) fn poll_read(
+    headers: &HeaderMap,
+    body: &mut RecvStream,
+    gathered: &mut Gathered,
+    limit: usize,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Bytes, Status>> {
+    let message = ready!(poll_gather(headers, body, gathered, limit, cx));
+    let held = body.flow_control().used_capacity();
+    // A stream that has ended holds nothing.
+    let _ = body.flow_control().release_capacity(held);
+    Poll::Ready(message)
+}
+
+fn poll_gather(
     headers: &HeaderMap,
     body: &mut RecvStream,
     gathered: &mut Gathered,
@@ -73,8 +88,6 @@ pub(super) fn poll_read(
             });
         };
         let mut data = data.map_err(|error| Status::cancelled(error.to_string()))?;
-        // The connection has room for as much again.
-        let _ = body.flow_control().release_capacity(data.len());
         let whole = |bytes: &[u8]| match length(headers, bytes, limit)? {
             Some(length) if bytes.len() > PREFIX + length => {
                 Err(Status::internal("the call has more than one message"))

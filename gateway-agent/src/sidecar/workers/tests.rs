@@ -55,7 +55,8 @@ async fn idle_connections_do_not_hold_up_the_end() {
         workers.hand(port, server).await.unwrap();
         clients.push(client);
     }
-    drop(workers.drain(Duration::from_millis(200)).await);
+    // Whether they ended or were cut makes no difference to the clients.
+    let _ = workers.drain(Duration::from_millis(200)).await;
     for mut client in clients {
         let mut end = Vec::new();
         // Closed or reset: in either case nobody is left.

@@ -64,6 +64,7 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
-    let pair = values.get(middle.saturating_sub(usize::from(values.len() % 2 == 0))..=middle);
+    let pair =
+        values.get(middle.saturating_sub(usize::from(values.len().is_multiple_of(2)))..=middle);
     pair.map_or(f64::NAN, |pair| pair.iter().sum::<f64>() / pair.len() as f64)
 }

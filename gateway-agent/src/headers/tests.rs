@@ -84,6 +84,18 @@ fn nothing_met_means_no_headers() {
 
 #[test]
 fn names_become_structured_strings_and_numbers_stay_in_range() {
-    assert_eq!(quoted(r#"a"b\c é"#), r#""a\"b\\c ?""#);
-    assert_eq!(integer(u64::MAX), MAX_INTEGER);
+    let mut text = String::new();
+    push_quoted(r#"a"b\c é"#, &mut text);
+    assert_eq!(text, r#""a\"b\\c ?""#);
+    for (value, expected) in [
+        (0, "q=0"),
+        (9, "q=9"),
+        (10, "q=10"),
+        (100_005, "q=100005"),
+        (u64::MAX, "q=999999999999999"),
+    ] {
+        let mut text = String::new();
+        push_number("q=", value, &mut text);
+        assert_eq!(text, expected);
+    }
 }

@@ -188,3 +188,6 @@ async fn serve(socket: Socket, servers: Servers, mut phase: watch::Receiver<Phas
 async fn until(phase: &mut watch::Receiver<Phase>, reached: Phase) {
     let _ = phase.wait_for(|phase| *phase >= reached).await;
 }
+
+#[cfg(test)]
+mod tests;

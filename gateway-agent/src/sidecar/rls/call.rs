@@ -4,11 +4,13 @@ use std::{
     future::poll_fn,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use h2::{RecvStream, SendStream, server::SendResponse};
 use http::{HeaderMap, Method, Request};
+use tokio::time::timeout;
 use tonic::Status;
 
 use super::{
@@ -17,6 +19,9 @@ use super::{
     others, response,
 };
 use crate::Verdict;
+
+/// How long a message may take to arrive.
+const ARRIVAL: Duration = Duration::from_secs(10);
 
 /// A call that could not be answered at once.
 pub(super) struct Call {
@@ -81,9 +86,10 @@ impl Call {
                 let read = poll_fn(|cx| {
                     frame::poll_read(&headers, &mut body, &mut gathered, MAX_MESSAGE, cx)
                 });
-                match read.await {
-                    Ok(message) => service.decide_later(message, Vec::new()).await,
-                    Err(status) => Err(status),
+                match timeout(ARRIVAL, read).await {
+                    Ok(Ok(message)) => service.decide_later(message, Vec::new()).await,
+                    Ok(Err(status)) => Err(status),
+                    Err(_) => Err(Status::deadline_exceeded("the message did not arrive in time")),
                 }
             }
         };
@@ -99,7 +105,7 @@ fn send(respond: &mut SendResponse<Bytes>, outcome: Result<&Vec<Verdict>, &Statu
         return;
     };
     if let Ok(mut stream) = respond.send_response(frame::ok(), false) {
-        let _ = send_message(&mut stream, frame::write(&response::of(decided)));
+        let _ = send_message(&mut stream, frame::write(|out| response::write(decided, out)));
     }
 }
 

@@ -35,8 +35,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Bytes of the headers of one call.
 const MAX_HEADERS: u32 = 16 << 10;
 /// Bytes that a connection may send before they are read, and one call of it.
-const CONNECTION_WINDOW: u32 = 1 << 20;
-const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+const STREAM_WINDOW: u32 = 512 << 10;
 /// Calls that a client opened and cancelled before they were looked at; with more it is taken for an
 /// attack ("rapid reset") and the connection is closed.
 const MAX_PENDING_RESETS: usize = 64;

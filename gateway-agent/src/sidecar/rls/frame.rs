@@ -11,11 +11,12 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{ACCEPT, CONTENT_TYPE},
 };
-use prost::Message;
 use tonic::{Status, metadata::MetadataValue};
 
 /// Flag and length.
 const PREFIX: usize = 5;
+/// About the length of an answer.
+const USUAL: usize = 320;
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const ZERO: HeaderValue = HeaderValue::from_static("0");
 const INTERNAL: HeaderValue = HeaderValue::from_static("13");
@@ -47,7 +48,8 @@ fn is_grpc(kind: &[u8]) -> bool {
     format.is_empty() || format.eq_ignore_ascii_case(b"+proto")
 }
 
-/// What has come of a call's message.
+/// What has come of a call's message. It counts against the connection's window until the message is
+/// read or given up, so that a connection holds no more than that window of unfinished messages.
 #[derive(Debug, Default)]
 pub(super) struct Gathered(BytesMut);
 
@@ -56,6 +58,20 @@ pub(super) struct Gathered(BytesMut);
 /// # Errors
 /// It is no message, or too long; the client ended the call.
 pub(super) fn poll_read(
+    headers: &HeaderMap,
+    body: &mut RecvStream,
+    gathered: &mut Gathered,
+    limit: usize,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Bytes, Status>> {
+    let message = ready!(poll_gather(headers, body, gathered, limit, cx));
+    let held = body.flow_control().used_capacity();
+    // A stream that has ended holds nothing.
+    let _ = body.flow_control().release_capacity(held);
+    Poll::Ready(message)
+}
+
+fn poll_gather(
     headers: &HeaderMap,
     body: &mut RecvStream,
     gathered: &mut Gathered,
@@ -72,8 +88,6 @@ pub(super) fn poll_read(
             });
         };
         let mut data = data.map_err(|error| Status::cancelled(error.to_string()))?;
-        // The connection has room for as much again.
-        let _ = body.flow_control().release_capacity(data.len());
         let whole = |bytes: &[u8]| match length(headers, bytes, limit)? {
             Some(length) if bytes.len() > PREFIX + length => {
                 Err(Status::internal("the call has more than one message"))
@@ -116,15 +130,16 @@ fn length(headers: &HeaderMap, bytes: &[u8], limit: usize) -> Result<Option<usiz
     Ok(Some(length))
 }
 
-/// A message with its prefix.
-pub(super) fn write(message: &impl Message) -> Bytes {
-    let length = message.encoded_len();
-    let mut out = BytesMut::with_capacity(PREFIX + length);
-    out.put_u8(0);
+/// A message with its prefix. `message` appends it to what is there.
+pub(super) fn write(message: impl FnOnce(&mut BytesMut)) -> Bytes {
+    let mut out = BytesMut::with_capacity(USUAL);
+    out.put_bytes(0, PREFIX);
+    message(&mut out);
     // Answers are as long as questions, which are bounded.
-    out.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-    // The buffer grows as needed: nothing can fail.
-    let _ = message.encode(&mut out);
+    let length = u32::try_from(out.len() - PREFIX).unwrap_or(u32::MAX);
+    if let Some(place) = out.get_mut(1..PREFIX) {
+        place.copy_from_slice(&length.to_be_bytes());
+    }
     out.freeze()
 }
 

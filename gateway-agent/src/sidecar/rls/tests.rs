@@ -37,16 +37,22 @@ type Client = RateLimitServiceClient<tonic::transport::Channel>;
 async fn started() -> (FakeManager, Client) {
     let manager = FakeManager::start("tm-1", POLICIES).await;
     let agent = FakeManager::agent(&[&manager]).await;
+    let url = format!("http://{}", serve_with(agent).await);
+    let channel = tonic::transport::Channel::from_shared(url).unwrap().connect().await.unwrap();
+    (manager, Client::new(channel))
+}
+
+/// Where the agent is served.
+async fn serve_with(agent: crate::Agent) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let address = listener.local_addr().unwrap();
     let workers = start_workers(NonZeroUsize::MIN, &Gate::new(agent)).await.unwrap();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             workers.hand(Port::Grpc, stream).await.unwrap();
         }
     });
-    let channel = tonic::transport::Channel::from_shared(url).unwrap().connect().await.unwrap();
-    (manager, Client::new(channel))
+    address
 }
 
 fn descriptor(entries: &[(&str, &str)]) -> RateLimitDescriptor {
@@ -160,4 +166,112 @@ async fn a_value_that_a_client_stretches_is_still_limited() {
         let response = client.should_rate_limit(ask.clone()).await.unwrap();
         assert_eq!(response.into_inner().overall_code(), expected);
     }
+}
+
+/// A connection below tonic, to send what no decent client does.
+async fn raw(manager: &FakeManager) -> h2::client::SendRequest<bytes::Bytes> {
+    let agent = FakeManager::agent(&[manager]).await;
+    let stream = tokio::net::TcpStream::connect(serve_with(agent).await).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    client.ready().await.unwrap()
+}
+
+fn post(path: &str, headers: &[(&str, &str)]) -> http::Request<()> {
+    let mut request = http::Request::post(format!("http://weir{path}"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(()).unwrap()
+}
+
+const GRPC: (&str, &str) = ("content-type", "application/grpc");
+
+/// Sends a message in these pieces; the HTTP status, and gRPC's from wherever it comes.
+async fn ask(
+    client: &mut h2::client::SendRequest<bytes::Bytes>,
+    request: http::Request<()>,
+    pieces: &[&[u8]],
+) -> (u16, Option<String>) {
+    let (response, mut stream) = client.send_request(request, false).unwrap();
+    for piece in pieces {
+        // The server may have refused already.
+        let _ = stream.send_data(bytes::Bytes::copy_from_slice(piece), false);
+        tokio::task::yield_now().await;
+    }
+    let _ = stream.send_data(bytes::Bytes::new(), true);
+    let response = response.await.unwrap();
+    let status = response.status().as_u16();
+    let code = |map: &http::HeaderMap| Some(map.get("grpc-status")?.to_str().unwrap().to_owned());
+    let at_once = code(response.headers());
+    let mut body = response.into_body();
+    while let Some(data) = body.data().await {
+        data.unwrap();
+    }
+    let trailers = body.trailers().await.unwrap();
+    (status, at_once.or_else(|| code(&trailers?)))
+}
+
+/// Path, headers, pieces of the body; HTTP status and gRPC's.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a [u8]], u16, Option<&'a str>);
+
+#[tokio::test]
+async fn odd_calls_get_the_answer_that_the_protocol_demands() {
+    use prost::Message;
+    let manager = FakeManager::start("tm-1", POLICIES).await;
+    let mut client = raw(&manager).await;
+    let message = call("d", vec![descriptor(&[("application", "odd")])]).encode_to_vec();
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    let framed = [&[0][..], &length, &message].concat();
+    let compressed = [&[1][..], &length, &message].concat();
+    let twice = [&framed[..], &framed].concat();
+    let huge = [0, 0x7f, 0, 0, 0];
+    let (head, tail) = framed.split_at(20);
+    let gzip: &[_] = &[GRPC, ("grpc-encoding", "gzip")];
+    let timed: &[_] = &[GRPC, ("grpc-timeout", "1S"), ("grpc-encoding", "identity")];
+    let cases: [Case<'_>; 12] = [
+        (SHOULD_RATE_LIMIT, &[GRPC], &[&framed], 200, Some("0")),
+        (SHOULD_RATE_LIMIT, timed, &[&framed], 200, Some("0")),
+        (SHOULD_RATE_LIMIT, &[GRPC], &[head, tail], 200, Some("0")),
+        (SHOULD_RATE_LIMIT, &[("content-type", "application/json")], &[&framed], 415, None),
+        (SHOULD_RATE_LIMIT, &[], &[&framed], 415, None),
+        (SHOULD_RATE_LIMIT, &[GRPC], &[], 200, Some("13")),
+        (SHOULD_RATE_LIMIT, &[GRPC], &[head], 200, Some("13")),
+        (SHOULD_RATE_LIMIT, &[GRPC], &[&twice], 200, Some("13")),
+        (SHOULD_RATE_LIMIT, &[GRPC], &[&huge], 200, Some("8")),
+        (SHOULD_RATE_LIMIT, gzip, &[&compressed], 200, Some("12")),
+        ("/envoy.service.ratelimit.v3.RateLimitService/No", &[GRPC], &[&framed], 200, Some("12")),
+        ("/no.such.Service/Call", &[GRPC], &[&framed], 200, Some("12")),
+    ];
+    for (place, (path, headers, pieces, status, code)) in cases.into_iter().enumerate() {
+        let answer = ask(&mut client, post(path, headers), pieces).await;
+        assert_eq!(answer, (status, code.map(str::to_owned)), "case {place}");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_drains_answers_and_says_goodbye() {
+    let manager = FakeManager::start("tm-1", POLICIES).await;
+    let agent = FakeManager::agent(&[&manager]).await;
+    let workers = start_workers(NonZeroUsize::MIN, &Gate::new(agent)).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let connect = tokio::net::TcpStream::connect(listener.local_addr().unwrap());
+    let (stream, accepted) = tokio::join!(connect, listener.accept());
+    workers.hand(Port::Grpc, accepted.unwrap().0).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream.unwrap()).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let mut client = client.ready().await.unwrap();
+    let (response, mut stream) =
+        client.send_request(post(SHOULD_RATE_LIMIT, &[GRPC]), false).unwrap();
+    // The call is open before the worker is told, and ends afterwards.
+    let health = post("/grpc.health.v1.Health/Check", &[GRPC]);
+    assert_eq!(ask(&mut client, health, &[&[0; 5]]).await, (200, Some("0".to_owned())));
+    let drained = tokio::spawn(workers.drain(crate::fake_manager::PATIENCE));
+    stream.send_data(bytes::Bytes::from_static(&[0; 5]), true).unwrap();
+    let answer = response.await.unwrap();
+    // An empty request has no domain.
+    assert_eq!(answer.headers()["grpc-status"], "3");
+    drop((answer, stream, client));
+    assert!(drained.await.unwrap(), "the worker waits for nothing");
+    connection.await.unwrap().unwrap();
 }

@@ -35,12 +35,14 @@ fn the_contracts_example_is_valid() {
         [listen]
         grpc = "127.0.0.1:8081"
         http = "[::1]:8080"
+        workers = 3
     "#;
     let settings = load(text, Overrides::default()).unwrap();
     assert_eq!(settings.agent.id().as_str(), "gw-1");
     assert_eq!(settings.agent.managers().len(), 2);
     assert_eq!(settings.agent.on_disconnect, OnDisconnect::Closed);
     assert_eq!(settings.http.to_string(), "[::1]:8080");
+    assert_eq!(settings.workers.get(), 3);
 }
 
 #[test]
@@ -77,6 +79,11 @@ fn mistakes_are_named() {
     refused("managers = [\"http://a:1\", \"http://a:1\"]", &["more than once"]);
     refused(&format!("id = \"a b\"\n{MANAGERS}"), &["id contains ' '"]);
     refused(&format!("on_disconnect = \"maybe\"\n{MANAGERS}"), &["maybe", "open, closed or local"]);
+    for workers in ["0", "257"] {
+        let text = format!("{MANAGERS}[listen]\nworkers = {workers}");
+        refused(&text, &["listen.workers", workers, "1 to 256"]);
+    }
+    refused(&format!("{MANAGERS}[listen]\nworkers = -1"), &["workers", "-1"]);
     refused(&format!("max_counters = 0\n{MANAGERS}"), &["max_counters"]);
     refused(&format!("{MANAGERS}[listen]\nhttp = \"localhost\""), &["http", "line 3"]);
     let same = format!("{MANAGERS}[listen]\nhttp = \"127.0.0.1:8081\"");

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! explore [--scene NAME] [--agents N] [--limit L] [--order every|prompt] [--steps N] [--time MS]
-//!         [--requests N] [--holds N] [--faults N] [--states N]
+//!         [--requests N] [--holds N] [--faults N] [--repairs N] [--states N]
 //! ```
 //!
 //! Without `--scene` all of them, in turn. Exits with 1 when a schedule breaks the bound, and prints it.
@@ -23,7 +23,7 @@ use std::{
 use weir_simulator::explore::{Action, Order, Overdraft, Scene, Scope, explore};
 
 const USAGE: &str = "usage: explore [--scene NAME] [--agents N] [--limit L] [--order every|prompt] \
-[--steps N] [--time MS] [--requests N] [--holds N] [--faults N] [--states N]";
+[--steps N] [--time MS] [--requests N] [--holds N] [--faults N] [--repairs N] [--states N]";
 
 struct Arguments {
     scenes: Vec<Scene>,
@@ -40,6 +40,7 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
         requests: 2,
         holds: 1,
         faults: 1,
+        repairs: 1,
         states: 20_000_000,
     };
     let mut arguments = Arguments { scenes: Scene::ALL.to_vec(), agents: 2, limit: 3, scope };
@@ -59,6 +60,7 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
             "--requests" => scope.requests = small()?,
             "--holds" => scope.holds = small()?,
             "--faults" => scope.faults = small()?,
+            "--repairs" => scope.repairs = small()?,
             "--states" => scope.states = number()? as usize,
             _ => return Err(format!("unknown argument {name:?} {text:?}")),
         }

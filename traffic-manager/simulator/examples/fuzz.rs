@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! fuzz [--from SEED] [--runs N] [--sliding]   runs seeds in order; exits with 1 when one fails
+//! fuzz --ceilings …                           fails when more than the limit might be used, at any time
 //! fuzz --replay SEED [--sliding]              what happened around the fullest window
 //! fuzz --shrink SEED [--sliding]              the smallest failing plan made of it, and its log
 //! ```
@@ -19,7 +20,7 @@ use std::{process::ExitCode, time::Instant};
 use weir_simulator::{Excess, Outcome, Plan, World, fuzz, shrink};
 
 const USAGE: &str =
-    "usage: fuzz [--from SEED] [--runs N] [--replay SEED] [--shrink SEED] [--sliding]";
+    "usage: fuzz [--from SEED] [--runs N] [--replay SEED] [--shrink SEED] [--sliding] [--ceilings]";
 
 /// By then the fleet should be founded, in seconds.
 const FOUNDED: f64 = 1.5;
@@ -31,11 +32,16 @@ struct Arguments {
     replay: Option<u64>,
     shrink: Option<u64>,
     sliding: bool,
+    ceilings: bool,
 }
 
 fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
     let mut arguments = Arguments::default();
     while let Some(name) = given.next() {
+        if name == "--ceilings" {
+            arguments.ceilings = true;
+            continue;
+        }
         if name == "--sliding" {
             arguments.sliding = true;
             continue;
@@ -63,7 +69,11 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let plan = |seed| Plan { sliding: arguments.sliding, ..fuzz::plan(seed, fuzz::Menu::ALL) };
+    let plan = |seed| Plan {
+        sliding: arguments.sliding,
+        ceilings: arguments.ceilings,
+        ..fuzz::plan(seed, fuzz::Menu::ALL)
+    };
     if let Some(seed) = arguments.replay {
         return show(&plan(seed));
     }
@@ -88,7 +98,10 @@ fn search(from: u64, runs: u64, plan: impl Fn(u64) -> Plan) -> ExitCode {
         let outcome = World::new(plan.clone()).run();
         requests += outcome.requests;
         admitted += outcome.admitted;
-        if let Some(excess) = outcome.excess(&plan) {
+        if let Some((at, window)) = outcome.overdraft {
+            println!("seed {seed}: {} of {} might be used at {at:?}", window.admitted, plan.limit);
+            failures.push(seed);
+        } else if let Some(excess) = outcome.excess(&plan) {
             println!("seed {seed}: {} of {}", excess.admitted, plan.limit);
             failures.push(seed);
         }
@@ -109,6 +122,12 @@ fn show(plan: &Plan) -> ExitCode {
     let excess = outcome.excess(&plan);
     for line in around(&plan, &outcome, excess) {
         println!("{line}");
+    }
+    if let Some((at, window)) = outcome.overdraft {
+        println!(
+            "at {at:?}, {} might be used in the window from {:?}",
+            window.admitted, window.from
+        );
     }
     let Some(Excess { from, admitted, .. }) = excess else {
         println!("the bound holds: at most {} of {}", outcome.worst(&plan), plan.limit);

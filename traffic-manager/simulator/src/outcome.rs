@@ -25,6 +25,9 @@ pub struct Outcome {
     pub messages: u64,
     /// Of these, with decisions or questions about ceilings.
     pub credit_messages: u64,
+    /// When agents might first have admitted more than the limit, and how much in which window, if the
+    /// plan asked for it.
+    pub overdraft: Option<(Time, Excess)>,
     /// What happened when, if the plan asked for it.
     pub log: Vec<(Time, String)>,
 }

@@ -77,6 +77,8 @@ pub struct Plan {
     pub silent_hold: Duration,
     /// Keep a log of what happened.
     pub log: bool,
+    /// After every event, add up what agents may admit (fixed windows, `strict`).
+    pub ceilings: bool,
     /// Requests.
     pub traffic: Vec<Traffic>,
     /// What goes wrong, by time.
@@ -102,6 +104,7 @@ impl Plan {
             skew_ms: Vec::new(),
             silent_hold: Duration::from_secs(30),
             log: false,
+            ceilings: false,
             traffic: Vec::new(),
             faults: Vec::new(),
         }

@@ -1,5 +1,6 @@
 //! The event loop and the nodes.
 
+mod ceilings;
 mod nodes;
 mod wiring;
 
@@ -76,6 +77,7 @@ pub struct World {
     lives: u64,
     links: u64,
     policy: Policy,
+    spent: ceilings::Spent,
     outcome: Outcome,
 }
 
@@ -129,6 +131,7 @@ impl World {
             network: Network::default(),
             lives: 0,
             links: 0,
+            spent: ceilings::Spent::new(&plan, &policy),
             policy,
             outcome: Outcome::default(),
             plan,
@@ -239,6 +242,9 @@ impl World {
                 self.fault(fault);
             }
         }
+        if self.plan.ceilings && !self.plan.sliding && self.outcome.overdraft.is_none() {
+            self.outcome.overdraft = self.overdraft();
+        }
     }
 
     fn arrive(&mut self, i: usize) {
@@ -296,6 +302,7 @@ impl World {
                 self.outcome.times.entry(key).or_default().push(self.now);
             }
             self.outcome.admitted += 1;
+            self.spend(agent, key, limit.start);
             let text =
                 || format!("agent {agent} admits key {key} in {}", limit.start.0 - EPOCH_SECS);
             self.log(text);

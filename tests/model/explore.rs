@@ -76,6 +76,13 @@ fn one_fault_and_one_delay_keep_the_bound_between_two_managers() {
 }
 
 #[test]
+fn one_fault_keeps_the_bound_among_three_agents() {
+    for scene in [Scene::Near, Scene::Split, Scene::Abandoned] {
+        holds(scene, 3, 6, &Scope { holds: 0, ..PROMPT });
+    }
+}
+
+#[test]
 fn one_delay_keeps_the_bound_while_views_change() {
     for scene in [Scene::Takeover, Scene::Joining] {
         holds(scene, 2, 6, &Scope { faults: 0, time: Duration::from_millis(20), ..PROMPT });

@@ -6,7 +6,7 @@
 //!         [--requests N] [--holds N] [--faults N] [--repairs N] [--states N]
 //! ```
 //!
-//! Without `--scene` all of them, in turn. Exits with 1 when a schedule breaks the bound, and prints it.
+//! Without `--scene` all of them, in turn; `--order every` wants few `--steps`. Exits with 1 when a schedule breaks the bound, and prints it.
 //! Best built with `--release`.
 #![expect(
     clippy::disallowed_macros,
@@ -36,12 +36,12 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
     let scope = Scope {
         order: Order::Prompt,
         steps: 400,
-        time: Duration::from_millis(400),
-        requests: 2,
+        time: Duration::from_millis(120),
+        requests: 1,
         holds: 1,
         faults: 1,
         repairs: 1,
-        states: 20_000_000,
+        states: 2_000_000,
     };
     let mut arguments = Arguments { scenes: Scene::ALL.to_vec(), agents: 2, limit: 3, scope };
     while let Some(name) = given.next() {

@@ -1,11 +1,19 @@
 //! Every schedule of a small world, within bounds: the ceilings in force never add up to more than
 //! the limit, whatever the order of events.
 //!
-//! A stateless search over the real cores. A [`Scope`] says what may happen: each state's choices are
-//! the messages that may arrive (in order per connection and direction), requests, timers and faults.
-//! All of them are tried, in depth-first order. States that were met before, with as much still to
-//! happen, are not searched again: this is the only reduction, and it is sound up to collisions of
-//! 64-bit hashes, as what a node does next depends on nothing but its state and input.
+//! The nodes are the real cores, copied before each step. A [`Scope`] says what may happen: each
+//! state's choices are the messages that may arrive (in order per connection and direction), requests,
+//! timers and faults. All of them are tried, depth first.
+//!
+//! One reduction: a state that was met before, with as much still to happen, is not searched again.
+//! That is sound up to collisions of 64-bit hashes, as what a node does next depends on nothing but its
+//! state and input. Timers of several nodes that are due at once go off in one order, as each changes
+//! its own node only. [`Order::Prompt`] is no reduction but a bound: it leaves schedules out, and gets
+//! further within the others.
+//!
+//! Left out: rolling windows, `balanced`, clocks that differ, loss of the use that a dead agent had
+//! told to managers that failed, too (an agent's end excludes other faults; see "Assumptions" in
+//! `ALGORITHM.md`).
 //!
 //! | module | holds |
 //! |---|---|

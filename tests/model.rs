@@ -2,8 +2,11 @@
 //!
 //! `model/verdicts.rs`: a fleet of one agent gives the verdicts that a table of numbers gives.
 //! `model/merging.rs`: usage frames may be lost, repeated and reordered.
+//! `model/explore.rs`: every schedule of small fleets keeps the bound.
 //! `model/rules.rs`: each rule of the credit protocol on its own, with one side played by hand.
 
+#[path = "model/explore.rs"]
+mod explore;
 #[path = "model/merging.rs"]
 mod merging;
 #[path = "model/pair.rs"]

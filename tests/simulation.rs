@@ -11,6 +11,8 @@ mod failover;
 mod fuzz;
 #[path = "simulation/load.rs"]
 mod load;
+#[path = "simulation/regressions.rs"]
+mod regressions;
 #[path = "simulation/scenario.rs"]
 mod scenario;
 #[path = "simulation/scenarios.rs"]

@@ -236,6 +236,7 @@ fn a_recall_frees_nothing_before_the_agent_has_applied_it() {
     desk.entry(2, 0, share().1, LIMIT);
     let kept = desk.sessions[&1].ceiling();
     assert!(kept < held, "the idle agent is asked to give back");
+    desk.entry(2, 0, share().1, LIMIT);
     assert!(desk.sessions[&2].ceiling() + held <= LIMIT);
     desk.entry(1, 0, kept, 0);
     let granted = desk.sessions[&2].ceiling();

@@ -278,18 +278,6 @@ impl State {
         }
     }
 
-    /// Alone, a rolling counter spends no more than its share of what it holds: one length later the
-    /// others pace themselves at theirs, and both fall in one window.
-    fn cap(&mut self, limit: u64, counter: &Counter, standing: &Standing) {
-        if !counter.rolling || !standing.isolated || self.capped_at == standing.isolated_at {
-            return;
-        }
-        self.capped_at = standing.isolated_at;
-        let share = standing.history.current().of(limit);
-        let most = self.used.saturating_add(share);
-        self.ceiling = Some(self.ceiling(limit, counter, standing).min(most));
-    }
-
     fn decide(&mut self, counter: &Counter, ask: &Ask<'_>, answer: &mut Answer) {
         let limit = ask.limit.limit.amount;
         let standing = ask.standing;

@@ -3,10 +3,10 @@
 //!
 //! ```text
 //! explore [--scene NAME] [--agents N] [--limit L] [--order every|prompt] [--steps N] [--time MS]
-//!         [--requests N] [--holds N] [--faults N] [--states N]
+//!         [--requests N] [--holds N] [--faults N] [--repairs N] [--states N]
 //! ```
 //!
-//! Without `--scene` all of them, in turn. Exits with 1 when a schedule breaks the bound, and prints it.
+//! Without `--scene` all of them, in turn; `--order every` wants few `--steps`. Exits with 1 when a schedule breaks the bound, and prints it.
 //! Best built with `--release`.
 #![expect(
     clippy::disallowed_macros,
@@ -23,7 +23,7 @@ use std::{
 use weir_simulator::explore::{Action, Order, Overdraft, Scene, Scope, explore};
 
 const USAGE: &str = "usage: explore [--scene NAME] [--agents N] [--limit L] [--order every|prompt] \
-[--steps N] [--time MS] [--requests N] [--holds N] [--faults N] [--states N]";
+[--steps N] [--time MS] [--requests N] [--holds N] [--faults N] [--repairs N] [--states N]";
 
 struct Arguments {
     scenes: Vec<Scene>,
@@ -36,11 +36,12 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
     let scope = Scope {
         order: Order::Prompt,
         steps: 400,
-        time: Duration::from_millis(400),
-        requests: 2,
+        time: Duration::from_millis(120),
+        requests: 1,
         holds: 1,
         faults: 1,
-        states: 20_000_000,
+        repairs: 1,
+        states: 2_000_000,
     };
     let mut arguments = Arguments { scenes: Scene::ALL.to_vec(), agents: 2, limit: 3, scope };
     while let Some(name) = given.next() {
@@ -59,6 +60,7 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
             "--requests" => scope.requests = small()?,
             "--holds" => scope.holds = small()?,
             "--faults" => scope.faults = small()?,
+            "--repairs" => scope.repairs = small()?,
             "--states" => scope.states = number()? as usize,
             _ => return Err(format!("unknown argument {name:?} {text:?}")),
         }

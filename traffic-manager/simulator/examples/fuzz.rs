@@ -7,7 +7,8 @@
 //! ```
 //!
 //! With `--sliding` windows slide; with `--balanced` agents may exceed their ceilings by the floor,
-//! which the bound then holds.
+//! which the bound then holds; with `--ceilings` a run fails when more than the limit might be used, at
+//! any time.
 //!
 //! Best built with `--release`: `cargo run --release -p weir-simulator --example fuzz -- --runs 60000`
 #![expect(
@@ -21,8 +22,8 @@ use std::{process::ExitCode, time::Instant};
 
 use weir_simulator::{Excess, Outcome, Plan, World, fuzz, shrink};
 
-const USAGE: &str =
-    "usage: fuzz [--from SEED] [--runs N] [--replay SEED] [--shrink SEED] [--sliding] [--balanced]";
+const USAGE: &str = "usage: fuzz [--from SEED] [--runs N] [--replay SEED] [--shrink SEED] [--sliding] \
+                     [--balanced] [--ceilings]";
 
 /// By then the fleet should be founded, in seconds.
 const FOUNDED: f64 = 1.5;
@@ -35,6 +36,7 @@ struct Arguments {
     shrink: Option<u64>,
     sliding: bool,
     balanced: bool,
+    ceilings: bool,
 }
 
 fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
@@ -43,9 +45,10 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
         match name.as_str() {
             "--sliding" => arguments.sliding = true,
             "--balanced" => arguments.balanced = true,
+            "--ceilings" => arguments.ceilings = true,
             _ => {}
         }
-        if matches!(name.as_str(), "--sliding" | "--balanced") {
+        if matches!(name.as_str(), "--sliding" | "--balanced" | "--ceilings") {
             continue;
         }
         if !matches!(name.as_str(), "--from" | "--runs" | "--replay" | "--shrink") {
@@ -71,8 +74,8 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let (sliding, balanced) = (arguments.sliding, arguments.balanced);
-    let plan = |seed| Plan { sliding, balanced, ..fuzz::plan(seed, fuzz::Menu::ALL) };
+    let Arguments { sliding, balanced, ceilings, .. } = arguments;
+    let plan = |seed| Plan { sliding, balanced, ceilings, ..fuzz::plan(seed, fuzz::Menu::ALL) };
     if let Some(seed) = arguments.replay {
         return show(&plan(seed));
     }
@@ -97,7 +100,13 @@ fn search(from: u64, runs: u64, plan: impl Fn(u64) -> Plan) -> ExitCode {
         let outcome = World::new(plan.clone()).run();
         requests += outcome.requests;
         admitted += outcome.admitted;
-        if let Some(excess) = outcome.excess(&plan) {
+        if let Some((at, window)) = outcome.overdraft {
+            println!(
+                "seed {seed}: {} of {} might be used at {at:?}",
+                window.admitted, window.bound
+            );
+            failures.push(seed);
+        } else if let Some(excess) = outcome.excess(&plan) {
             println!("seed {seed}: {} of {}", excess.admitted, excess.bound);
             failures.push(seed);
         }
@@ -120,6 +129,12 @@ fn show(plan: &Plan) -> ExitCode {
     let excess = outcome.excess(&plan);
     for line in around(&plan, &outcome, excess) {
         println!("{line}");
+    }
+    if let Some((at, window)) = outcome.overdraft {
+        println!(
+            "at {at:?}, {} might be used in the window from {:?}",
+            window.admitted, window.from
+        );
     }
     let Some(Excess { from, admitted, bound, .. }) = excess else {
         println!("the bound holds: at most {} of {}", outcome.worst(&plan), plan.limit);

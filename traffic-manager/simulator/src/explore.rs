@@ -1,11 +1,19 @@
 //! Every schedule of a small world, within bounds: the ceilings in force never add up to more than
 //! the limit, whatever the order of events.
 //!
-//! A stateless search over the real cores. A [`Scope`] says what may happen: each state's choices are
-//! the messages that may arrive (in order per connection and direction), requests, timers and faults.
-//! All of them are tried, in depth-first order. States that were met before, with as much still to
-//! happen, are not searched again: this is the only reduction, and it is sound up to collisions of
-//! 64-bit hashes, as what a node does next depends on nothing but its state and input.
+//! The nodes are the real cores, copied before each step. A [`Scope`] says what may happen: each
+//! state's choices are the messages that may arrive (in order per connection and direction), requests,
+//! timers and faults. All of them are tried, depth first.
+//!
+//! One reduction: a state that was met before, with as much still to happen, is not searched again.
+//! That is sound up to collisions of 64-bit hashes, as what a node does next depends on nothing but its
+//! state and input. Timers of several nodes that are due at once go off in one order, as each changes
+//! its own node only. [`Order::Prompt`] is no reduction but a bound: it leaves schedules out, and gets
+//! further within the others.
+//!
+//! Left out: rolling windows, `balanced`, clocks that differ, loss of the use that a dead agent had
+//! told to managers that failed, too (an agent's end excludes other faults; see "Assumptions" in
+//! `ALGORITHM.md`).
 //!
 //! | module | holds |
 //! |---|---|
@@ -25,6 +33,8 @@ use std::{
     time::Duration,
 };
 
+use weir_proto::time::Time;
+
 pub use action::Action;
 pub use scene::Scene;
 pub use world::{Overdraft, World};
@@ -34,7 +44,9 @@ pub use world::{Overdraft, World};
 pub enum Order {
     /// Any.
     Every,
-    /// Messages arrive before time passes, lower connections first, unless they are held back.
+    /// Messages arrive before time passes, lower connections first, unless they are held back. Requests
+    /// and faults come just before a step of a node that they concern: before others they change as
+    /// much as after.
     Prompt,
 }
 
@@ -51,8 +63,10 @@ pub struct Scope {
     pub requests: u8,
     /// Connections of which one direction is held back ([`Order::Prompt`]).
     pub holds: u8,
-    /// Things that go wrong. What ends them is free.
+    /// Things that go wrong.
     pub faults: u8,
+    /// Ends of what went wrong: nodes start, hanging ones go on, cuts heal.
+    pub repairs: u8,
     /// States; more end the search.
     pub states: usize,
 }
@@ -79,6 +93,7 @@ struct Left {
     requests: u8,
     holds: u8,
     faults: u8,
+    repairs: u8,
     /// An agent has ended: its last use is known only to managers that go on. See "Assumptions".
     ended: bool,
     /// Something else went wrong.
@@ -99,6 +114,10 @@ impl Left {
                 self.faults -= 1;
                 self.broken = true;
             }
+            Action::Heal(..)
+            | Action::StartManager(_)
+            | Action::ThawManager(_)
+            | Action::StartAgent(_) => self.repairs -= 1,
             _ => {}
         }
         self
@@ -139,6 +158,7 @@ pub fn explore(world: &World, scope: &Scope) -> Report {
         requests: scope.requests,
         holds: scope.holds,
         faults: scope.faults,
+        repairs: scope.repairs,
         ended: false,
         broken: false,
     };
@@ -213,27 +233,31 @@ impl Search<'_> {
 
     fn choices(&self, world: &World, left: Left) -> Vec<Action> {
         let mut choices = world.deliveries();
-        let later = world
-            .next_deadline()
-            .is_some_and(|at| at.since(weir_proto::time::Time::ZERO) <= self.end);
-        if self.scope.order == Order::Prompt {
+        let later = world.next_deadline().is_some_and(|at| at.since(Time::ZERO) <= self.end);
+        let prompt = self.scope.order == Order::Prompt;
+        if prompt {
             choices.truncate(1);
-            if choices.is_empty() && later {
-                choices.push(Action::Tick);
-            }
-            let (hold, release) = world.holds();
-            if left.holds > 0 {
-                choices.extend(hold);
-            }
-            choices.extend(release);
-        } else if later {
+        }
+        if later && (!prompt || choices.is_empty()) {
             choices.push(Action::Tick);
         }
-        if left.requests > 0 {
-            choices.extend(world.requests());
+        let next = choices.first().copied().filter(|_| prompt);
+        if let Some(Action::Deliver(wire, up)) = next
+            && left.holds > 0
+        {
+            choices.extend(world.holding(wire, up));
         }
-        choices.extend(world.faults().into_iter().filter(|fault| left.allows(*fault)));
-        choices.extend(world.repairs());
+        choices.extend(world.releases());
+        let now =
+            |action: &Action| !prompt || next.is_some_and(|next| world.concerns(next, *action));
+        if left.requests > 0 {
+            choices.extend(world.requests().filter(now));
+        }
+        let allowed = |fault: &Action| left.allows(*fault);
+        choices.extend(world.faults().into_iter().filter(allowed).filter(now));
+        if left.repairs > 0 {
+            choices.extend(world.repairs().into_iter().filter(now));
+        }
         choices
     }
 }

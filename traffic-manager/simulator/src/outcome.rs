@@ -32,6 +32,9 @@ pub struct Outcome {
     pub cost: Cost,
     /// Who followed whom from when on; `None` = nobody.
     pub followed: Vec<(Time, usize, Option<usize>)>,
+    /// When agents might first have admitted more than the limit, and how much in which window, if the
+    /// plan asked for it.
+    pub overdraft: Option<(Time, Excess)>,
     /// What happened when, if the plan asked for it.
     pub log: Vec<(Time, String)>,
 }

@@ -101,6 +101,8 @@ pub struct Plan {
     pub weigh: bool,
     /// Keep a log of what happened.
     pub log: bool,
+    /// After every event, add up what agents may admit (fixed windows, `strict`).
+    pub ceilings: bool,
     /// Requests.
     pub traffic: Vec<Traffic>,
     /// What goes wrong, by time.
@@ -131,6 +133,7 @@ impl Plan {
             fence: Duration::from_secs(1),
             weigh: false,
             log: false,
+            ceilings: false,
             traffic: Vec::new(),
             faults: Vec::new(),
         }

@@ -1,5 +1,6 @@
 //! The event loop and the nodes.
 
+mod ceilings;
 mod nodes;
 mod requests;
 mod weight;
@@ -83,6 +84,7 @@ pub struct World {
     policies: Vec<Policy>,
     keys: BTreeMap<u64, Ask>,
     answers: Vec<Answer>,
+    spent: ceilings::Spent,
     outcome: Outcome,
 }
 
@@ -127,6 +129,7 @@ impl World {
             network: Network::default(),
             lives: 0,
             links: 0,
+            spent: ceilings::Spent::new(&plan, &policies),
             policies,
             keys: BTreeMap::new(),
             answers: Vec::new(),
@@ -245,6 +248,9 @@ impl World {
                 self.log(|| format!("{fault:?}"));
                 self.fault(fault);
             }
+        }
+        if self.plan.ceilings && !self.plan.sliding && self.outcome.overdraft.is_none() {
+            self.outcome.overdraft = self.overdraft();
         }
     }
 }

@@ -10,6 +10,23 @@ use governor::{
 };
 use weir_proto::time::Time;
 
+use super::{Counter, State};
+use crate::standing::Standing;
+
+impl State {
+    /// Alone, a rolling counter spends no more than its share of what it holds: one length later the
+    /// others pace themselves at theirs, and both fall in one window.
+    pub(super) fn cap(&mut self, limit: u64, counter: &Counter, standing: &Standing) {
+        if !counter.rolling || !standing.isolated || self.capped_at == standing.isolated_at {
+            return;
+        }
+        self.capped_at = standing.isolated_at;
+        let share = standing.history.current().of(limit);
+        let most = self.used.saturating_add(share);
+        self.ceiling = Some(self.ceiling(limit, counter, standing).min(most));
+    }
+}
+
 /// Admits at most a share in any window of the full length: half of it as burst, half as refill
 /// (GCRA admits burst + rate × length in the worst window).
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use weir_proto::usage::UsageFrame;
 
-use super::world::World;
+use super::world::{Shared, Wire, World};
 use crate::network::{Kind, Message};
 
 /// One step. Connections go by their numbers; `true` is the way to the manager.
@@ -85,25 +85,42 @@ impl World {
         found
     }
 
-    /// Connections and directions with messages that may be kept back from now on, or are.
-    pub(super) fn holds(&self) -> (Vec<Action>, Vec<Action>) {
-        let (mut hold, mut release) = (Vec::new(), Vec::new());
-        for (id, wire) in &self.wires {
-            let w = wire.get();
-            for up in [true, false] {
-                // Acknowledgements of usage only tell which manager is well.
-                if w.kind == Kind::Usage && !up {
-                    continue;
-                }
-                let queue = if up { &w.up } else { &w.down };
-                if w.held[usize::from(!up)] {
-                    release.push(Action::Release(*id, up));
-                } else if !queue.is_empty() {
-                    hold.push(Action::Hold(*id, up));
-                }
+    /// Keeping back this connection and direction. Acknowledgements of usage, which only tell which
+    /// manager is well, are not kept back.
+    pub(super) fn holding(&self, wire: u64, up: bool) -> Option<Action> {
+        let kind = self.wires.get(&wire)?.get().kind;
+        (up || kind == Kind::Session).then_some(Action::Hold(wire, up))
+    }
+
+    /// What is kept back.
+    pub(super) fn releases(&self) -> Vec<Action> {
+        let held = |(id, wire): (&u64, &Shared<Wire>)| {
+            let id = *id;
+            let held = wire.get().held;
+            [true, false]
+                .into_iter()
+                .filter(move |up| held[usize::from(!up)])
+                .map(move |up| (id, up))
+        };
+        self.wires.iter().flat_map(held).map(|(id, up)| Action::Release(id, up)).collect()
+    }
+
+    /// Whether it makes a difference that `action` comes before `next`: both concern the same node.
+    pub(super) fn concerns(&self, next: Action, action: Action) -> bool {
+        let Action::Deliver(id, up) = next else { return true };
+        let Some(wire) = self.wires.get(&id).map(Shared::get) else { return true };
+        let (agent, manager) = (wire.agent, wire.manager);
+        match action {
+            Action::Request(a) | Action::KillAgent(a) | Action::StopAgent(a) => !up && a == agent,
+            Action::KillManager(m) | Action::HangManager(m) => up && m == manager,
+            Action::Cut(a, m) => (a, m) == (agent, manager),
+            Action::ResetAtAgent(w) | Action::ResetAtManager(w) => w == id,
+            // An agent that loses a connection looks for another at once.
+            Action::StartManager(_) | Action::ThawManager(_) | Action::Heal(..) => {
+                matches!(wire.down.front(), Some(Message::Close(_))) && !up
             }
+            _ => false,
         }
-        (hold, release)
     }
 
     pub(super) fn requests(&self) -> impl Iterator<Item = Action> + '_ {
@@ -170,7 +187,7 @@ impl World {
         else {
             return format!("{action:?}");
         };
-        let Some(wire) = self.wires.get(&id).map(super::world::Shared::get) else {
+        let Some(wire) = self.wires.get(&id).map(Shared::get) else {
             return format!("{action:?}");
         };
         let (from, to) = (format!("agent {}", wire.agent), format!("manager {}", wire.manager));

@@ -22,19 +22,22 @@ pub enum Scene {
     Takeover,
     /// One more agent has just started.
     Joining,
-    /// All managers died in the window before; the agents are alone.
+    /// All managers died in this window, with half of the limit used: the agents will soon be alone.
+    Abandoned,
+    /// All managers died in the window before: the agents are alone.
     Alone,
 }
 
 impl Scene {
     /// All of them.
-    pub const ALL: [Scene; 7] = [
+    pub const ALL: [Scene; 8] = [
         Scene::Fresh,
         Scene::Near,
         Scene::Ending,
         Scene::Split,
         Scene::Takeover,
         Scene::Joining,
+        Scene::Abandoned,
         Scene::Alone,
     ];
 
@@ -57,7 +60,7 @@ impl Scene {
             }
             Scene::Split => {
                 world.step(Action::Cut(agents - 1, 0));
-                pass(&mut world, 5_020);
+                pass(&mut world, 6_020);
                 world.use_up(0, limit / 2);
             }
             Scene::Takeover => {
@@ -69,6 +72,14 @@ impl Scene {
                 pass(&mut world, 4_150);
                 world.use_up(0, limit / 2);
                 world.step(Action::StartAgent(agents));
+            }
+            Scene::Abandoned => {
+                pass(&mut world, 4_150);
+                world.use_up(0, limit / 2);
+                pass(&mut world, 4_250);
+                world.step(Action::KillManager(0));
+                world.step(Action::KillManager(1));
+                pass(&mut world, 5_240);
             }
             Scene::Alone => {
                 world.step(Action::KillManager(0));

@@ -94,7 +94,9 @@ fn lives(plan: &Plan, agent: usize, at: Duration) -> bool {
             break;
         }
         match *fault {
-            Fault::KillAgent(a) | Fault::StopAgent(a) if a == agent && *time >= from => return false,
+            Fault::KillAgent(a) | Fault::StopAgent(a) if a == agent && *time >= from => {
+                return false;
+            }
             Fault::KillAgent(a) | Fault::StopAgent(a) if a == agent => alive = false,
             Fault::StartAgent(a) if a == agent && *time <= from => alive = true,
             _ => {}

@@ -133,6 +133,7 @@ impl World {
                 self.outcome.allow(key, label, (agent, self.agents[agent].life), floor);
             }
             *self.outcome.windows.entry((key, limit.start)).or_default() += 1;
+            self.spend(agent, key, limit.start);
             if self.plan.sliding {
                 self.outcome.times.entry(key).or_default().push(self.now);
             }

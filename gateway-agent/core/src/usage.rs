@@ -11,9 +11,7 @@ use weir_proto::{
     id::ManagerLife,
     key::CounterKey,
     time::Time,
-    usage::{
-        AgentIdentity, AgentStatus, EntryWriter, KeyId, NameWriter, UsageEntry, UsageReport,
-    },
+    usage::{AgentIdentity, AgentStatus, EntryWriter, KeyId, NameWriter, UsageEntry, UsageReport},
 };
 
 use crate::message::ConnectionId;

@@ -166,7 +166,9 @@ impl Ledger {
             let until = expiry(limit, cell.window, cell.active_at);
             match windows.iter().position(|w| w.0 == cell.window) {
                 Some(i) if i < full => {} // brought there before
-                Some(i) => windows[i] = (cell.window, windows[i].1 + cell.used, windows[i].2.max(until)),
+                Some(i) => {
+                    windows[i] = (cell.window, windows[i].1 + cell.used, windows[i].2.max(until))
+                }
                 None => windows.push((cell.window, cell.used, until)),
             }
         }

@@ -88,12 +88,7 @@ impl Manager {
     }
 
     /// Takes names in. The keys are checked where they are new.
-    fn learn(
-        &mut self,
-        agent: AgentIx,
-        names: &mut Names,
-        new: &NewNames,
-    ) -> Result<(), KeyError> {
+    fn learn(&mut self, agent: AgentIx, names: &mut Names, new: &NewNames) -> Result<(), KeyError> {
         if new.is_empty() {
             return Ok(());
         }

@@ -3,6 +3,8 @@
 //!
 //! CPU time is the kernel's, of the manager's process and of the agent's own threads.
 
+#![expect(clippy::disallowed_methods, reason = "a measurement keeps time itself")]
+
 use std::{
     error::Error,
     process::ExitCode,

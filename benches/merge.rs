@@ -1,8 +1,8 @@
-//! What a manager pays for an agent's report: bytes, frame, ledger. Throughput is in entries per
-//! second of CPU time.
+//! What a manager pays for an agent's report, from the bytes of the frames to the counters, and what
+//! an agent pays to write it. Throughput is in entries per second of CPU time.
 //!
 //! *Interned*: the stream has named its counters before. *Strings*: each frame names all of its
-//! counters. *New*: strings that the manager has never heard of.
+//! counters anew, under numbers of its own, so that each is looked up by its text.
 
 use std::time::Duration;
 
@@ -21,17 +21,15 @@ use weir_proto::{
     key::CounterKey,
     policy::Policy,
     time::{Time, WindowStart},
-    usage::{AgentIdentity, KeyDef, KeyId, UsageEntry, UsageFrame},
+    usage::{AgentIdentity, EntryWriter, KeyId, NameWriter, UsageEntry, UsageFrame, UsageReport},
     wire::weir::v1 as wire,
 };
 
-const KEYS: usize = 100_000;
-/// Entries prepared before the clock starts.
-const AHEAD: usize = 100_000;
+/// Entries prepared before the clock starts: few, as frames that have just arrived are in the cache.
+const AHEAD: usize = 10_000;
 /// By the managers' clock; it stands still, so that no timer is due.
 const NOW: Time = Time::from_secs(1_800_000_060);
 const WINDOW: WindowStart = WindowStart(1_800_000_000);
-const STREAM: StreamId = StreamId(1);
 
 #[derive(Clone, Copy, PartialEq)]
 enum Named {
@@ -41,76 +39,83 @@ enum Named {
 
 /// An agent that reports: amounts and stamps grow, counters come in any order.
 struct Reporter {
+    agent: usize,
     random: Random,
     used: Vec<u64>,
     seq: u64,
-    /// Canonical keys by id.
-    keys: Vec<Vec<u8>>,
-    /// Fixed windows are named by their start, rolling counters by their birth.
-    window: WindowStart,
+    keys: Vec<CounterKey>,
+}
+
+fn keys(policy: &Policy, count: usize) -> Vec<CounterKey> {
+    let (limit, _) = policy.all_limits().next().expect("it has a limit");
+    let canonical = |n: usize| {
+        let text = key(n);
+        let (tenant, route, user) = parts(&text);
+        let key = CounterKey::new(policy.name.as_str(), &limit, &[tenant, route, user]);
+        key.expect("the key is valid")
+    };
+    (0..count).map(canonical).collect()
+}
+
+fn id(n: usize) -> KeyId {
+    KeyId::try_from(n).expect("few keys")
 }
 
 impl Reporter {
-    fn new(policy: &Policy) -> Self {
-        let (limit, _) = policy.all_limits().next().expect("it has a limit");
-        let canonical = |n: usize| {
-            let text = key(n);
-            let (tenant, route, user) = parts(&text);
-            let key = CounterKey::new(policy.name.as_str(), &limit, &[tenant, route, user]);
-            key.expect("the key is valid").as_bytes().to_vec()
-        };
-        Reporter {
-            random: Random::new(3),
-            used: vec![0; KEYS],
-            seq: 0,
-            keys: (0..KEYS).map(canonical).collect(),
-            window: WINDOW,
-        }
+    fn new(agent: usize, keys: &[CounterKey]) -> Self {
+        let (used, keys) = (vec![0; keys.len()], keys.to_vec());
+        Reporter { agent, random: Random::new(3 + agent as u64), used, seq: 0, keys }
     }
 
-    fn entry(&mut self, id: usize) -> UsageEntry {
-        self.used[id] += 1;
-        let key = KeyId::try_from(id).expect("few keys");
-        UsageEntry { key, window: self.window, used: self.used[id], rejected: 0 }
+    fn stream(&self) -> StreamId {
+        StreamId(self.agent as u64)
     }
 
-    /// Names a counter as the wire does: the key's memory is new.
-    fn define(&self, id: usize) -> KeyDef {
-        let key = CounterKey::parse(&self.keys[id]).expect("the key is valid");
-        KeyDef { id: KeyId::try_from(id).expect("few keys"), key }
-    }
-
-    fn frame(&mut self, ids: &[usize], named: Named) -> UsageFrame {
+    fn report(&mut self, counters: &[usize], named: Named) -> UsageReport {
         self.seq += 1;
-        let names = if named == Named::InFrame { ids } else { &[] };
-        UsageFrame {
-            seq: self.seq,
-            keys: names.iter().map(|id| self.define(*id)).collect(),
-            entries: ids.iter().map(|id| self.entry(*id)).collect(),
-            ..UsageFrame::default()
+        let (mut names, mut entries) = (NameWriter::default(), EntryWriter::default());
+        for (n, counter) in counters.iter().enumerate() {
+            self.used[*counter] += 1;
+            let key = id(if named == Named::Before { *counter } else { n });
+            let used = self.used[*counter];
+            entries.push(&UsageEntry { key, window: WINDOW, used, rejected: 0 });
+            if named == Named::InFrame {
+                names.push(key, &self.keys[*counter]);
+            }
         }
+        let (names, entries) = (names.finish(), entries.finish());
+        UsageReport { seq: self.seq, names, entries, ..UsageReport::default() }
     }
 
     /// Frames about counters in any order.
-    fn frames(&mut self, entries: usize, per_frame: usize, named: Named) -> Vec<UsageFrame> {
-        (0..entries.div_ceil(per_frame))
-            .map(|_| {
-                let ids: Vec<usize> = (0..per_frame).map(|_| self.random.below(KEYS)).collect();
-                self.frame(&ids, named)
-            })
-            .collect()
+    fn frames(&mut self, entries: usize, per_frame: usize, named: Named) -> Vec<Bytes> {
+        let all = self.keys.len();
+        let frames = (0..entries.div_ceil(per_frame)).map(|_| {
+            let any: Vec<usize> = (0..per_frame).map(|_| self.random.below(all)).collect();
+            encoded(self.report(&any, named))
+        });
+        frames.collect()
     }
 
     /// The whole state, with identity and names; each counter once.
-    fn state(&mut self) -> Vec<UsageFrame> {
-        let ids: Vec<usize> = (0..KEYS).collect();
-        let mut frames: Vec<_> =
-            ids.chunks(1_000).map(|part| self.frame(part, Named::InFrame)).collect();
-        let life = AgentLife { id: AgentId::new("gw-bench").expect("a name"), incarnation: 1 };
+    fn state(&mut self) -> Vec<Bytes> {
+        let life = AgentLife {
+            id: AgentId::new(&format!("gw-{}", self.agent)).expect("a name"),
+            incarnation: 1,
+        };
         let (gateway_group, version) = (String::new(), String::new());
-        frames[0].identity = Some(AgentIdentity { life, gateway_group, version });
-        frames[KEYS / 1_000 - 1].state_complete = true;
-        frames
+        let mut identity = Some(AgentIdentity { life, gateway_group, version });
+        let all: Vec<usize> = (0..self.keys.len()).collect();
+        let frames = all.chunks(1_000).map(|part| {
+            let mut report = self.report(part, Named::Before);
+            let mut names = NameWriter::default();
+            part.iter().for_each(|n| names.push(id(*n), &self.keys[*n]));
+            report.names = names.finish();
+            report.identity = identity.take();
+            report.state_complete = part.ends_with(&[self.keys.len() - 1]);
+            encoded(report)
+        });
+        frames.collect()
     }
 }
 
@@ -121,27 +126,23 @@ fn manager(policy: &Policy) -> Manager {
     manager
 }
 
+fn encoded(report: UsageReport) -> Bytes {
+    wire::UsageFrame::from(report).encode_to_vec().into()
+}
+
+fn decode(bytes: &Bytes) -> UsageFrame {
+    // As from a transport: names and entries stay in the message's own memory.
+    let frame = wire::UsageFrame::decode(bytes.clone()).expect("it was encoded here");
+    frame.try_into().expect("it is valid")
+}
+
 /// Hands in what is ready; the answers must be acknowledgements.
-fn feed(manager: &mut Manager, frames: impl Iterator<Item = UsageFrame>, out: &mut Vec<Output>) {
-    for frame in frames {
+fn feed(manager: &mut Manager, stream: StreamId, frames: &[Bytes], out: &mut Vec<Output>) {
+    for bytes in frames {
         out.clear();
-        manager.handle(Input::Usage(STREAM, frame), NOW, out);
-        debug_assert!(matches!(out.as_slice(), [Output::Ack(..)]));
+        manager.handle(Input::Usage(stream, decode(bytes)), NOW, out);
+        assert!(matches!(out.as_slice(), [Output::Ack(..)]), "{out:?}");
     }
-}
-
-fn decode(bytes: &Bytes) -> wire::UsageFrame {
-    // As from a transport: the keys stay in the message's own memory.
-    wire::UsageFrame::decode(bytes.clone()).expect("it was encoded here")
-}
-
-fn convert(frame: wire::UsageFrame) -> UsageFrame {
-    frame.try_into().expect("it was a frame before")
-}
-
-fn encoded(frames: Vec<UsageFrame>) -> Vec<Bytes> {
-    let encode = |frame| wire::UsageFrame::from(frame).encode_to_vec().into();
-    frames.into_iter().map(encode).collect()
 }
 
 type Group<'a> = BenchmarkGroup<'a, WallTime>;
@@ -172,50 +173,104 @@ fn row<T>(
     });
 }
 
-fn rows(group: &mut Group<'_>, policy: &Policy, per_frame: usize) {
-    for (name, named) in [("interned", Named::Before), ("strings", Named::InFrame)] {
-        let mut reporter = Reporter::new(policy);
-        let (mut manager, mut out) = (manager(policy), Vec::new());
-        feed(&mut manager, reporter.state().into_iter(), &mut out);
-        row(
-            group,
-            &format!("{name}: merge"),
-            per_frame,
-            |entries| reporter.frames(entries, per_frame, named),
-            |frames| feed(&mut manager, frames.into_iter(), &mut out),
-        );
-        let mut bytes = |entries| encoded(reporter.frames(entries, per_frame, named));
-        row(group, &format!("{name}: decode"), per_frame, &mut bytes, |frames| {
-            frames.iter().for_each(|bytes| drop(decode(bytes)));
-        });
-        let decoded = |entries| bytes(entries).iter().map(decode).collect::<Vec<_>>();
-        row(group, &format!("{name}: convert"), per_frame, decoded, |frames| {
-            frames.into_iter().for_each(|frame| drop(convert(frame)));
-        });
-        row(group, &format!("{name}: decode, convert, merge"), per_frame, bytes, |frames| {
-            let frames = frames.iter().map(|bytes| convert(decode(bytes)));
-            feed(&mut manager, frames, &mut out);
-        });
+/// From bytes into a manager that `agents` agents report to, all of the same counters, in turn.
+fn rows(group: &mut Group<'_>, policy: &Policy, label: &str, count: usize, agents: usize) {
+    let keys = keys(policy, count);
+    let mut reporters: Vec<Reporter> = (0..agents).map(|a| Reporter::new(a, &keys)).collect();
+    let (mut manager, mut out) = (manager(policy), Vec::new());
+    for reporter in &mut reporters {
+        let stream = reporter.stream();
+        feed(&mut manager, stream, &reporter.state(), &mut out);
+    }
+    let many = agents > 1 || policy.all_limits().any(|(_, l)| l.algorithm != Default::default());
+    for (named, name) in [(Named::Before, "interned"), (Named::InFrame, "strings")] {
+        for per_frame in [100, 1_000] {
+            if many && (named == Named::InFrame || per_frame == 100) {
+                continue;
+            }
+            if named == Named::InFrame {
+                // A stream of its own, which has named nothing.
+                let mut first = reporters[0].report(&[], named);
+                first.identity = decode(&reporters[0].state()[0]).identity;
+                feed(&mut manager, StreamId(1_000), &[encoded(first)], &mut out);
+            }
+            let mut turn = 0;
+            let prepare = |entries: usize| {
+                turn = (turn + 1) % reporters.len();
+                let stream = reporters[turn].stream();
+                let stream = if named == Named::Before { stream } else { StreamId(1_000) };
+                (stream, reporters[turn].frames(entries, per_frame, named))
+            };
+            let work = |(stream, frames): (StreamId, Vec<Bytes>)| {
+                feed(&mut manager, stream, &frames, &mut out);
+            };
+            row(group, &format!("{label}: {name}"), per_frame, prepare, work);
+        }
+    }
+}
+
+/// The parts that are not the merge: bytes to checked entries.
+fn scan(group: &mut Group<'_>, policy: &Policy) {
+    let mut reporter = Reporter::new(0, &keys(policy, 100_000));
+    for (named, name) in [(Named::Before, "interned"), (Named::InFrame, "strings")] {
+        for per_frame in [100, 1_000] {
+            let prepare = |entries| reporter.frames(entries, per_frame, named);
+            row(group, &format!("100k: {name}, scan alone"), per_frame, prepare, |frames| {
+                frames.iter().for_each(|bytes| drop(std::hint::black_box(decode(bytes))));
+            });
+        }
     }
 }
 
 /// Counters that the manager opens, all at once, in frames of 1000.
 fn new_counters(group: &mut Group<'_>, policy: &Policy) {
-    let mut reporter = Reporter::new(policy);
-    group.throughput(Throughput::Elements(KEYS as u64));
-    group.bench_function("new: merge of 100k", |bench| {
+    let mut reporter = Reporter::new(0, &keys(policy, 100_000));
+    group.throughput(Throughput::Elements(100_000));
+    group.bench_function("1000/100k: new", |bench| {
         bench.iter_custom(|rounds| {
             let mut total = Duration::ZERO;
             for _ in 0..rounds {
                 let (mut manager, mut out) = (manager(policy), Vec::new());
                 let frames = reporter.state();
                 let begun = lanes::cpu();
-                feed(&mut manager, frames.into_iter(), &mut out);
+                feed(&mut manager, StreamId(0), &frames, &mut out);
                 total += lanes::cpu().saturating_sub(begun);
             }
             total
         });
     });
+}
+
+/// What an agent pays: the entries once, and the frame for each manager.
+fn agent(group: &mut Group<'_>, policy: &Policy) {
+    let mut reporter = Reporter::new(0, &keys(policy, 100_000));
+    for per_frame in [100, 1_000] {
+        let entries = |count: usize, reporter: &mut Reporter| -> Vec<Vec<UsageEntry>> {
+            let frames = reporter.frames(count, per_frame, Named::Before);
+            frames.iter().map(|bytes| decode(bytes).entries).collect()
+        };
+        let prepare = |count| entries(count, &mut reporter);
+        row(group, "agent: encode", per_frame, prepare, |frames| {
+            for entries in frames {
+                std::hint::black_box(entries.iter().collect::<EntryWriter>().finish());
+            }
+        });
+        let prepare = |count| -> Vec<UsageReport> {
+            let frames = entries(count, &mut reporter);
+            let entries = |f: &Vec<UsageEntry>| f.iter().collect::<EntryWriter>().finish();
+            let report = |f| UsageReport { entries: entries(f), ..UsageReport::default() };
+            frames.iter().map(report).collect()
+        };
+        row(group, "agent: frame for one more manager", per_frame, prepare, |reports| {
+            let mut buffer = Vec::new();
+            for report in &reports {
+                buffer.clear();
+                let frame = wire::UsageFrame::from(report.clone());
+                frame.encode(&mut buffer).expect("there is room");
+                std::hint::black_box(&buffer);
+            }
+        });
+    }
 }
 
 /// A policy whose windows roll: merging also charges the ring.
@@ -225,24 +280,55 @@ fn rolling() -> Policy {
     Policy::from_json(&document).expect("the policy is valid")
 }
 
+/// Bytes per counter of a manager that one agent reports a million counters to. In a process of its
+/// own, which has freed next to nothing before.
+fn memory(policy: &Policy) {
+    const COUNT: usize = 1_000_000;
+    let (limit, _) = policy.all_limits().next().expect("it has a limit");
+    let (mut manager, mut out) = (manager(policy), Vec::new());
+    let first = Reporter::new(0, &keys(policy, 1)).state();
+    feed(&mut manager, StreamId(0), &first, &mut out);
+    let (before, mut length) = (resident(), 0);
+    for part in 0..COUNT / 1_000 {
+        let (mut names, mut entries) = (NameWriter::default(), EntryWriter::default());
+        for n in part * 1_000..(part + 1) * 1_000 {
+            let user = format!("{n:040}");
+            let key = CounterKey::new(policy.name.as_str(), &limit, &[&user]).expect("it is valid");
+            length = key.as_bytes().len();
+            names.push(id(n + 1), &key);
+            entries.push(&UsageEntry { key: id(n + 1), window: WINDOW, used: 1, rejected: 0 });
+        }
+        let (names, entries) = (names.finish(), entries.finish());
+        let seq = part as u64 + 2;
+        let report = UsageReport { seq, names, entries, ..UsageReport::default() };
+        feed(&mut manager, StreamId(0), &[encoded(report)], &mut out);
+    }
+    let grown = resident().saturating_sub(before);
+    assert_eq!(manager.stats().counters, COUNT + 1);
+    println!("{} bytes per counter, of which {length} are the key", grown / COUNT);
+}
+
+/// Resident bytes of this process.
+fn resident() -> usize {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = text.split(' ').nth(1).and_then(|n| n.parse::<usize>().ok());
+    pages.unwrap_or(0) * 4_096
+}
+
 fn main() {
+    let fixed = gateway::policy();
+    if std::env::args().any(|arg| "memory".contains(&arg) && !arg.is_empty()) {
+        return memory(&fixed);
+    }
     let mut criterion = Criterion::default().sample_size(20).configure_from_args();
     let mut group = criterion.benchmark_group("merge");
-    let fixed = gateway::policy();
-    rows(&mut group, &fixed, 100);
-    rows(&mut group, &fixed, 1_000);
+    rows(&mut group, &fixed, "100k", 100_000, 1);
+    rows(&mut group, &fixed, "1M", 1_000_000, 1);
+    rows(&mut group, &fixed, "100k, 8 agents", 100_000, 8);
+    rows(&mut group, &rolling(), "100k, sliding window", 100_000, 1);
+    scan(&mut group, &fixed);
     new_counters(&mut group, &fixed);
-    let policy = rolling();
-    let mut reporter = Reporter::new(&policy);
-    let (mut manager, mut out) = (manager(&policy), Vec::new());
-    feed(&mut manager, reporter.state().into_iter(), &mut out);
-    row(
-        &mut group,
-        "interned, sliding window: merge",
-        1_000,
-        |entries| reporter.frames(entries, 1_000, Named::Before),
-        |frames| feed(&mut manager, frames.into_iter(), &mut out),
-    );
+    agent(&mut group, &fixed);
     group.finish();
     criterion.final_summary();
 }

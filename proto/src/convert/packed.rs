@@ -137,7 +137,7 @@ fn refusal(entry: &UsageEntry) -> WireError {
 /// The names in `bytes`, which keep them.
 pub(super) fn names(bytes: Bytes) -> Result<Names, WireError> {
     let mut scan = Scan { bytes: &bytes, at: 0 };
-    let mut places = Vec::new();
+    let mut places = Vec::with_capacity((bytes.len() / 32 + 1).min(MAX_ENTRIES));
     while scan.more() {
         if places.len() == MAX_ENTRIES {
             let problem = "has more than 65536 names: send them in several frames";

@@ -1,3 +1,5 @@
+//! Whatever the bytes are: what was written, or an error that names the field.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -14,6 +14,14 @@ use crate::fleet::AgentIx;
 /// are under way at once.
 pub const TOGETHER: usize = 32;
 
+/// A key that is looked up.
+#[derive(Clone, Copy, Default)]
+struct Wanted<'a> {
+    key: &'a [u8],
+    print: Fingerprint,
+    guess: Option<u32>,
+}
+
 impl Ledger {
     /// The cells of `agent` for counters with these keys, each named once more. Keys that are not
     /// known yet are checked.
@@ -27,20 +35,22 @@ impl Ledger {
         cells: &mut Vec<CellIx>,
     ) -> Result<(), KeyError> {
         let mut keys = keys.peekable();
-        let mut batch: [(&[u8], Fingerprint, Option<u32>); TOGETHER] = [Default::default(); _];
+        let mut batch = [Wanted::default(); TOGETHER];
         while keys.peek().is_some() {
             let mut count = 0;
-            for (place, key) in batch.iter_mut().zip(keys.by_ref().take(TOGETHER)) {
-                *place = (key, self.index.fingerprint(key), None);
+            for (wanted, key) in batch.iter_mut().zip(keys.by_ref().take(TOGETHER)) {
+                *wanted = Wanted { key, print: self.index.fingerprint(key), guess: None };
                 count += 1;
             }
-            for (_, fingerprint, guess) in &mut batch[..count] {
-                *guess = self.index.guess(*fingerprint);
+            let batch = &mut batch[..count];
+            for wanted in batch.iter_mut() {
+                wanted.guess = self.index.guess(wanted.print);
             }
-            for (key, fingerprint, guess) in &batch[..count] {
+            self.touch(batch);
+            for Wanted { key, print, guess } in batch {
                 let place = match guess.filter(|place| self.is_key(*place, key)) {
                     Some(place) => place,
-                    None => self.place_of(key, *fingerprint)?,
+                    None => self.place_of(key, *print)?,
                 };
                 let cell = self.cell_of(place, agent);
                 self.cells.get_mut(cell).names += u32::from(cell != CellIx(0));
@@ -48,6 +58,28 @@ impl Ledger {
             }
         }
         Ok(())
+    }
+
+    /// Reads what the guesses lead to, place, then key and cell, so that these reads do not wait for
+    /// one another as they would in the search.
+    fn touch(&self, batch: &[Wanted<'_>]) {
+        let mut heads = [CellIx(0); TOGETHER];
+        let mut read = 0_u64;
+        for (head, wanted) in heads.iter_mut().zip(batch) {
+            let Some(place) = wanted.guess.map(|place| &self.places[place as usize]) else {
+                continue;
+            };
+            *head = place.cells;
+        }
+        for (head, wanted) in heads.iter().zip(batch) {
+            let Some(place) = wanted.guess.map(|place| &self.places[place as usize]) else {
+                continue;
+            };
+            let key = place.counter.as_ref().map_or(&[][..], |c| c.key.as_bytes());
+            let ends = key.first().copied().unwrap_or(0) ^ key.last().copied().unwrap_or(0);
+            read ^= u64::from(ends) ^ self.cells.get(*head).stamp;
+        }
+        std::hint::black_box(read);
     }
 
     fn is_key(&self, place: u32, key: &[u8]) -> bool {
@@ -81,6 +113,10 @@ impl Ledger {
     /// The agent's cell for the counter: the one of its newest window, made if there is none.
     pub(super) fn cell_of(&mut self, place: u32, agent: AgentIx) -> CellIx {
         let first = self.places[place as usize].cells;
+        let head = self.cells.get(first);
+        if head.agent == agent && head.names > 0 {
+            return first;
+        }
         let own = self.cells.list(first).filter(|(_, cell)| cell.agent == agent);
         let newest = own.max_by_key(|(_, cell)| (cell.names > 0, cell.window));
         match newest {

@@ -100,7 +100,7 @@ fn limited(verdict: &Verdict, limit: Option<&LimitStatus>) -> Problem {
             limit.policy.policy.name.as_str(),
             limit.amount,
             limit.window.as_secs(),
-            &*limit.limit_id,
+            limit.limit_id(),
         ),
         None => format!("A limit is used up. Try again in {retry_after} s."),
     };

@@ -45,7 +45,7 @@ fn status(verdict: &Verdict) -> DescriptorStatus {
 fn current_limit(limit: &LimitStatus) -> Option<RateLimit> {
     let unit = unit(limit.window)?;
     Some(RateLimit {
-        name: format!("{}/{}", limit.policy.policy.name, limit.limit_id),
+        name: format!("{}/{}", limit.policy.policy.name, limit.limit_id()),
         requests_per_unit: saturated(limit.amount),
         unit: unit.into(),
     })

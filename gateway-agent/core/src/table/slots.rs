@@ -1,0 +1,133 @@
+//! Where counters live: chunks of slots that never move and are never freed, so that a slot's number is
+//! always safe to follow. Whose counter a slot holds is known under its lock alone.
+
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
+};
+
+use spin::mutex::{SpinMutex, SpinMutexGuard};
+
+use crate::counter::Counter;
+
+/// Slots of a chunk; a multiple of 64.
+const CHUNK: usize = 1 << 11;
+/// How often a busy lock is tried before the processor is given to others.
+const SPINS: u32 = 100;
+
+/// A counter, locked. Held for a few dozen instructions; never while another one is wanted.
+pub(crate) type Guard<'a> = SpinMutexGuard<'a, Counter, spin::relax::Yield>;
+
+/// Lock and counter in two cache lines that the processor fetches together. A lock of one byte that
+/// spins, because a fair or parking one costs a second locked instruction per check.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Slot(SpinMutex<Counter, spin::relax::Yield>);
+
+#[derive(Debug)]
+struct Chunk {
+    slots: Box<[Slot]>,
+    /// A bit for each slot that changed since the last batch.
+    dirty: Box<[AtomicU64]>,
+}
+
+/// All slots.
+#[derive(Debug)]
+pub(super) struct Slots {
+    chunks: Box<[OnceLock<Chunk>]>,
+    /// Slots ever used: the first so many.
+    used: AtomicUsize,
+}
+
+impl Chunk {
+    fn new() -> Self {
+        Chunk {
+            slots: (0..CHUNK).map(|_| Slot::default()).collect(),
+            dirty: (0..CHUNK / 64).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+}
+
+impl Slots {
+    /// With room for at least so many counters; memory is taken as they come.
+    pub(super) fn new(most: usize) -> Self {
+        Slots {
+            chunks: (0..most.div_ceil(CHUNK)).map(|_| OnceLock::new()).collect(),
+            used: AtomicUsize::new(0),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        let chunks = self.chunks.iter().filter_map(OnceLock::get).count();
+        chunks * (CHUNK * size_of::<Slot>() + CHUNK / 8)
+            + self.chunks.len() * size_of::<OnceLock<Chunk>>()
+    }
+
+    /// How many were ever used.
+    pub(super) fn used(&self) -> u32 {
+        u32::try_from(self.used.load(Ordering::Acquire)).unwrap_or(u32::MAX)
+    }
+
+    /// A slot that was never used. For the one writer.
+    pub(super) fn add(&self) -> Option<u32> {
+        let next = self.used.load(Ordering::Relaxed);
+        self.chunks.get(next / CHUNK)?.get_or_init(Chunk::new);
+        self.used.store(next + 1, Ordering::Release);
+        u32::try_from(next).ok()
+    }
+
+    /// Locks a slot.
+    #[inline]
+    pub(super) fn lock(&self, slot: u32) -> Option<Guard<'_>> {
+        let chunk = self.chunks.get(slot as usize / CHUNK)?.get()?;
+        let lock = &chunk.slots.get(slot as usize % CHUNK)?.0;
+        for _ in 0..SPINS {
+            // Looks before it locks: waiting does not take the line away from the holder.
+            if !lock.is_locked()
+                && let Some(guard) = lock.try_lock_weak()
+            {
+                return Some(guard);
+            }
+            std::hint::spin_loop();
+        }
+        Some(lock.lock())
+    }
+
+    /// Notes that a slot changed. Its lock is held.
+    pub(super) fn mark(&self, slot: u32) {
+        let chunk = self.chunks.get(slot as usize / CHUNK).and_then(OnceLock::get);
+        let word = chunk.and_then(|chunk| chunk.dirty.get(slot as usize % CHUNK / 64));
+        if let Some(word) = word {
+            word.fetch_or(1 << (slot % 64), Ordering::AcqRel);
+        }
+    }
+
+    fn words(&self) -> impl Iterator<Item = (usize, &AtomicU64)> {
+        let chunks = self.chunks.iter().map_while(OnceLock::get);
+        chunks.flat_map(|chunk| chunk.dirty.iter()).enumerate()
+    }
+
+    /// How many are marked.
+    pub(super) fn marked(&self) -> usize {
+        let bits = self.words().map(|(_, word)| word.load(Ordering::Relaxed).count_ones() as usize);
+        bits.sum()
+    }
+
+    /// Takes the marks away; the slots that had one, ascending.
+    pub(super) fn take_marked(&self) -> Vec<u32> {
+        let mut taken = Vec::new();
+        for (number, word) in self.words() {
+            if word.load(Ordering::Relaxed) == 0 {
+                continue;
+            }
+            let mut bits = word.swap(0, Ordering::AcqRel);
+            while bits > 0 {
+                let slot = number * 64 + bits.trailing_zeros() as usize;
+                taken.extend(u32::try_from(slot));
+                bits &= bits - 1;
+            }
+        }
+        taken
+    }
+}

@@ -77,7 +77,7 @@ macro_rules! setters {
     ($($(#[$doc:meta])* $name:ident => $field:ident;)*) => {$(
         $(#[$doc])*
         #[must_use]
-        #[inline]
+        #[inline(always)]
         pub fn $name(self, value: impl Into<Cow<'a, str>>) -> Self {
             self.field(Field::$field, value.into())
         }
@@ -258,43 +258,22 @@ impl<'a> Request<'a> {
         fields.chain(maps)
     }
 
-    #[inline]
+    /// The request must not be lent to anything here, or every setter moves it once more.
+    #[inline(always)]
     fn field(mut self, field: Field, value: Cow<'a, str>) -> Self {
+        let Some(slot) = self.fields.get_mut(field as usize) else { return self };
         match value {
             Cow::Borrowed(value) if value.len() <= MAX_VALUE_BYTES && self.more.is_none() => {
-                self.lend(field, value);
+                *slot = Some(value);
             }
-            value => self.field_with_care(field, value),
+            value => (*slot, self.more) = with_care(*slot, self.more.take(), field, value),
         }
         self
     }
 
-    fn field_with_care(&mut self, field: Field, value: Cow<'a, str>) {
-        match map::check_length(&field, &value) {
-            Ok(()) => self.put(field, value),
-            Err(error) => self.refuse(error),
-        }
-    }
-
     fn put(&mut self, field: Field, value: Cow<'a, str>) {
-        if let Some(more) = &mut self.more {
-            more.owned.retain(|(owned, _)| *owned != field);
-        }
-        match value {
-            Cow::Borrowed(value) => self.lend(field, value),
-            Cow::Owned(value) => {
-                if let Some(slot) = self.fields.get_mut(field as usize) {
-                    *slot = None;
-                }
-                self.more().owned.push((field, value));
-            }
-        }
-    }
-
-    #[inline]
-    fn lend(&mut self, field: Field, value: &'a str) {
         if let Some(slot) = self.fields.get_mut(field as usize) {
-            *slot = Some(value);
+            (*slot, self.more) = with_care(*slot, self.more.take(), field, value);
         }
     }
 
@@ -342,6 +321,29 @@ impl<'a> Request<'a> {
     /// Remembers the first refusal.
     fn refuse(&mut self, error: RequestError) {
         self.more().broken.get_or_insert(error);
+    }
+}
+
+/// Sets a field; its former value is kept if the new one breaks a bound.
+#[inline(never)]
+fn with_care<'a>(
+    lent: Option<&'a str>,
+    more: Option<Box<More<'a>>>,
+    field: Field,
+    value: Cow<'a, str>,
+) -> (Option<&'a str>, Option<Box<More<'a>>>) {
+    let mut more = more.unwrap_or_default();
+    if let Err(error) = map::check_length(&field, &value) {
+        more.broken.get_or_insert(error);
+        return (lent, Some(more));
+    }
+    more.owned.retain(|(owned, _)| *owned != field);
+    match value {
+        Cow::Borrowed(value) => (Some(value), Some(more)),
+        Cow::Owned(value) => {
+            more.owned.push((field, value));
+            (None, Some(more))
+        }
     }
 }
 

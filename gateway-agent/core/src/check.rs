@@ -2,7 +2,7 @@
 //!
 //! Policies are met in evaluation order; every limit must admit, or none is charged.
 
-use std::{cell::RefCell, ops::Deref, sync::Arc, time::Duration};
+use std::{cell::Cell, ops::Deref, sync::Arc, time::Duration};
 
 use weir_proto::{
     matcher::{CompiledPolicy, PolicySet, Scratch},
@@ -126,7 +126,8 @@ impl Seen {
 }
 
 thread_local! {
-    static LOCAL: RefCell<Local> = RefCell::default();
+    /// Taken for the time of a check.
+    static LOCAL: Cell<Option<Box<Local>>> = const { Cell::new(None) };
 }
 
 /// Answers checks from local memory; shared by all request threads.
@@ -158,16 +159,18 @@ impl Checker {
     }
 
     fn run(&self, request: &Request<'_>, cost: u64, now: Time, last: bool) -> Verdict {
-        LOCAL.with_borrow_mut(|local| {
-            let Local { seen, scratch, charged } = local;
-            let seen = match seen {
-                Some(seen) if self.table.is_newest(&seen.snapshot) => seen,
-                seen => seen.insert(Seen::new(self.table.snapshot())),
-            };
-            charged.clear();
-            let mut round = Round::new(&self.table, &seen.snapshot, charged, cost, now, last);
-            seen.snapshot.policies.resolve(request, scratch, |hit| round.meet(&hit));
-            round.finish(&seen.policies)
-        })
+        let mut local = LOCAL.try_with(Cell::take).ok().flatten().unwrap_or_default();
+        let Local { seen, scratch, charged } = &mut *local;
+        let seen = match seen {
+            Some(seen) if self.table.is_newest(&seen.snapshot) => seen,
+            seen => seen.insert(Seen::new(self.table.snapshot())),
+        };
+        charged.clear();
+        let mut round = Round::new(&self.table, &seen.snapshot, charged, cost, now, last);
+        seen.snapshot.policies.resolve(request, scratch, |hit| round.meet(&hit));
+        let verdict = round.finish(&seen.policies);
+        // Fails while the thread ends; then nothing is kept.
+        let _ = LOCAL.try_with(|kept| kept.set(Some(local)));
+        verdict
     }
 }

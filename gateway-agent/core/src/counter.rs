@@ -33,7 +33,7 @@ pub use local::Pace;
 /// An agent does not repeat a question within this time.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// Parts of a key up to this length are kept in the counter itself.
-const INLINE: usize = 48;
+const INLINE: usize = 45;
 /// Length that says that they are elsewhere.
 const SPILLED: u8 = u8::MAX;
 
@@ -105,18 +105,18 @@ pub struct Counter {
     pub used: u64,
     ceiling: Maybe,
     mark: Maybe,
-    /// Requested since the last word to the manager, admitted or not.
-    pub offered: u64,
+    /// The last question to the manager (local time), if none was answered since.
+    asked_at: Maybe,
+    /// Requested since the last word to the manager, admitted or not. The largest number: or more.
+    offered: u32,
     /// Its number in this agent's life.
     pub id: KeyId,
+    cold: Option<Box<Cold>>,
     /// Changed since the last batch, and marked in the table.
     pub dirty: bool,
     /// Near its ceiling, and queued.
     pub hot: bool,
     parts_len: u8,
-    /// The last question to the manager (local time), if none was answered since.
-    asked_at: Maybe,
-    cold: Option<Box<Cold>>,
     parts: [u8; INLINE],
 }
 
@@ -129,13 +129,13 @@ impl Default for Counter {
             used: 0,
             ceiling: Maybe::NONE,
             mark: Maybe::NONE,
+            asked_at: Maybe::NONE,
             offered: 0,
             id: 0,
+            cold: None,
             dirty: false,
             hot: false,
             parts_len: 0,
-            asked_at: Maybe::NONE,
-            cold: None,
             parts: [0; INLINE],
         }
     }
@@ -263,7 +263,8 @@ impl Counter {
         if ask.policy.accuracy == Accuracy::Balanced && self.exhausted_until().is_none() {
             ceiling = ceiling.saturating_add(floor(limit, standing.history.at(self.window).fleet));
         }
-        self.offered = self.offered.saturating_add(ask.cost);
+        let offered = u32::try_from(ask.cost).unwrap_or(u32::MAX);
+        self.offered = self.offered.saturating_add(offered);
         answer.disconnected = standing.isolated && how == OnDisconnect::Closed;
         let open = standing.isolated && how == OnDisconnect::Open;
         let fits = self.used.saturating_add(ask.cost) <= ceiling && !answer.disconnected;

@@ -214,7 +214,7 @@ impl Table {
     #[inline]
     pub fn find(&self, name: &Name<'_>) -> Option<Found<'_>> {
         self.index.find(name.fingerprint, |slot| {
-            let counter = self.slots.lock(slot)?;
+            let counter = self.slots.lock_tagged(slot, name.fingerprint)?;
             counter.is(name.family, name.parts).then_some(Found { slot, counter })
         })
     }
@@ -281,6 +281,7 @@ impl Table {
             writer.next - 1
         });
         counter.begin(name.family, name.parts, id, start);
+        self.slots.tag(slot, name.fingerprint);
         self.live.fetch_add(1, Ordering::Relaxed);
         Some(Found { slot, counter })
     }

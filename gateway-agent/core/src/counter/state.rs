@@ -52,7 +52,10 @@ impl Counter {
     /// Notes a question to the manager; what was offered until then.
     pub fn asked(&mut self, now: Time) -> u64 {
         self.asked_at = Maybe::some(now.as_micros());
-        std::mem::take(&mut self.offered)
+        match std::mem::take(&mut self.offered) {
+            u32::MAX => u64::MAX,
+            offered => offered.into(),
+        }
     }
 
     pub(super) fn exhausted_until(&self) -> Option<Time> {

@@ -3,7 +3,7 @@
 
 use std::sync::{
     OnceLock,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
 };
 
 use spin::mutex::{SpinMutex, SpinMutexGuard};
@@ -21,8 +21,13 @@ pub(crate) type Guard<'a> = SpinMutexGuard<'a, Counter, spin::relax::Yield>;
 /// Lock and counter in two cache lines that the processor fetches together. A lock of one byte that
 /// spins, because a fair or parking one costs a second locked instruction per check.
 #[derive(Debug, Default)]
-#[repr(align(128))]
-struct Slot(SpinMutex<Counter, spin::relax::Yield>);
+#[repr(C, align(128))]
+struct Slot {
+    counter: SpinMutex<Counter, spin::relax::Yield>,
+    /// The fingerprint of the counter's key, or of one that was here: a hint. It is in the second line
+    /// so that looking at it and at the lock fetches both lines at once.
+    tag: AtomicU32,
+}
 
 #[derive(Debug)]
 struct Chunk {
@@ -77,21 +82,48 @@ impl Slots {
         u32::try_from(next).ok()
     }
 
-    /// Locks a slot.
     #[inline]
+    fn slot(&self, slot: u32) -> Option<&Slot> {
+        self.chunks.get(slot as usize / CHUNK)?.get()?.slots.get(slot as usize % CHUNK)
+    }
+
+    /// Says whose counter is in a slot that the caller has locked.
+    pub(super) fn tag(&self, slot: u32, fingerprint: u32) {
+        if let Some(slot) = self.slot(slot) {
+            slot.tag.store(fingerprint, Ordering::Relaxed);
+        }
+    }
+
+    /// Locks a slot if its counter can have this fingerprint.
+    #[inline]
+    pub(super) fn lock_tagged(&self, slot: u32, fingerprint: u32) -> Option<Guard<'_>> {
+        let slot = self.slot(slot)?;
+        let busy = slot.counter.is_locked();
+        if slot.tag.load(Ordering::Relaxed) != fingerprint {
+            return None;
+        }
+        if !busy && let Some(guard) = slot.counter.try_lock_weak() {
+            return Some(guard);
+        }
+        Some(Self::wait(&slot.counter))
+    }
+
+    /// Locks a slot.
     pub(super) fn lock(&self, slot: u32) -> Option<Guard<'_>> {
-        let chunk = self.chunks.get(slot as usize / CHUNK)?.get()?;
-        let lock = &chunk.slots.get(slot as usize % CHUNK)?.0;
+        Some(Self::wait(&self.slot(slot)?.counter))
+    }
+
+    fn wait(lock: &SpinMutex<Counter, spin::relax::Yield>) -> Guard<'_> {
         for _ in 0..SPINS {
             // Looks before it locks: waiting does not take the line away from the holder.
             if !lock.is_locked()
                 && let Some(guard) = lock.try_lock_weak()
             {
-                return Some(guard);
+                return guard;
             }
             std::hint::spin_loop();
         }
-        Some(lock.lock())
+        lock.lock()
     }
 
     /// Notes that a slot changed. Its lock is held.

@@ -1,6 +1,11 @@
 //! The handle that requests are checked with.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::Arc,
+    time::Duration,
+};
 
 use gateway_agent_core::{Checker, Outcome, Verdict, agent::Status};
 use tokio::{
@@ -196,6 +201,8 @@ fn core_config(config: Config) -> gateway_agent_core::Config {
     core.fail_back = config.fail_back;
     core.on_disconnect = config.on_disconnect;
     core.max_counters = config.max_counters;
+    // Drawn by the standard library, which wants nothing hashed for it.
+    core.seed = RandomState::new().build_hasher().finish();
     core
 }
 

@@ -43,7 +43,7 @@ impl RateLimitHeaders {
             let Some(limit) = &verdict.limit else { continue };
             let known = |other: &&LimitStatus| {
                 other.policy.policy.name == limit.policy.policy.name
-                    && other.limit_id == limit.limit_id
+                    && other.limit_id() == limit.limit_id()
             };
             if !seen.iter().any(known) {
                 seen.push(limit);
@@ -79,7 +79,7 @@ impl RateLimitHeaders {
 /// The policy that decided.
 #[cfg(feature = "sidecar")]
 pub(crate) fn policy_name(verdict: &Verdict) -> Option<&str> {
-    verdict.policy.as_ref().map(|policy| policy.policy.name.as_str())
+    verdict.policy().map(|policy| policy.policy.name.as_str())
 }
 
 /// When to come back, in whole seconds, at least one; `None` for an allowed request, and for one

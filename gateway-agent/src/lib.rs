@@ -48,7 +48,7 @@ pub mod layer;
 pub mod sidecar;
 
 pub use gateway_agent_core::{
-    LimitStatus, Outcome, Reason, Verdict,
+    LimitStatus, Outcome, PolicyRef, Reason, Verdict,
     agent::{ManagerStatus, Status},
 };
 pub use weir_proto::{policy::OnDisconnect, request::Request};

@@ -103,6 +103,15 @@ impl CounterKey {
         &self.0
     }
 
+    /// Its two halves: what all counters of one limit have in common, and the parts.
+    pub fn halves(&self) -> (&[u8], &[u8]) {
+        let mut reader = Reader { rest: self.0.get(1..).unwrap_or_default() };
+        // The bytes were checked when the key was made.
+        let read = reader.text().is_ok() && reader.text().is_ok() && reader.len().is_ok();
+        debug_assert!(read, "a key has a policy, a limit and a count");
+        self.0.split_at(self.0.len() - reader.rest.len())
+    }
+
     /// The policy's name.
     pub fn policy(&self) -> &str {
         self.fields().next().unwrap_or_default()

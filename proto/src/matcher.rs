@@ -48,11 +48,13 @@ pub struct Scratch {
 pub struct Hit<'a> {
     /// The policy.
     pub policy: &'a Arc<CompiledPolicy>,
+    /// Its place in the set: [`PolicySet::at`].
+    pub slot: u32,
     /// The limits to count in: those of the first group that applies, or the policy's own. Empty
     /// for a deny policy.
     pub limits: &'a [CompiledLimit],
-    /// The key's parts, encoded.
-    parts: &'a [u8],
+    /// The key's parts, encoded as in a [`CounterKey`](crate::key::CounterKey).
+    pub parts: &'a [u8],
 }
 
 impl Hit<'_> {
@@ -113,6 +115,11 @@ impl PolicySet {
         slot(self.by_name.get(found.ok()?)?)
     }
 
+    /// The policy with this [`Hit::slot`] of this set.
+    pub fn at(&self, slot: u32) -> Option<&Arc<CompiledPolicy>> {
+        self.slots.get(slot as usize)
+    }
+
     /// How many limits the set has: their [`CompiledLimit::index`] are below this.
     pub fn limit_count(&self) -> u32 {
         self.limits
@@ -130,13 +137,12 @@ impl PolicySet {
         mut visit: impl FnMut(Hit<'_>) -> ControlFlow<()>,
     ) {
         let Scratch { candidates, parts } = scratch;
-        self.index.candidates(request, candidates);
-        for slot in candidates.iter() {
+        for slot in self.index.candidates(request, candidates) {
             let Some(policy) = self.slots.get(*slot as usize) else { continue };
             if !policy.meets(request) || !policy.parts_into(request, parts) {
                 continue;
             }
-            let hit = Hit { policy, limits: policy.limits_for(request), parts };
+            let hit = Hit { policy, slot: *slot, limits: policy.limits_for(request), parts };
             if visit(hit).is_break() {
                 return;
             }

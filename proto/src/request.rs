@@ -54,20 +54,30 @@ pub enum RequestError {
 /// [`Request::check`] then says so.
 #[derive(Debug, Clone, Default)]
 pub struct Request<'a> {
-    /// By [`Field`]; `ip` lives in `address`.
-    fields: [Option<Cow<'a, str>>; Field::ALL.len()],
+    /// What was lent, by [`Field`]; `ip` lives in `address`. Kept lean, because a request is made for
+    /// every check.
+    fields: [Option<&'a str>; Field::ALL.len()],
     address: Option<Address>,
+    more: Option<Box<More<'a>>>,
+}
+
+/// What most requests do not have.
+#[derive(Debug, Clone, Default)]
+struct More<'a> {
+    /// Fields whose text the request owns. A field is here or among the lent ones, never in both.
+    owned: Vec<(Field, String)>,
     headers: Map<'a>,
     query: Map<'a>,
     claims: Map<'a>,
     descriptors: Vec<Map<'a>>,
-    broken: Option<Box<RequestError>>,
+    broken: Option<RequestError>,
 }
 
 macro_rules! setters {
     ($($(#[$doc:meta])* $name:ident => $field:ident;)*) => {$(
         $(#[$doc])*
         #[must_use]
+        #[inline(always)]
         pub fn $name(self, value: impl Into<Cow<'a, str>>) -> Self {
             self.field(Field::$field, value.into())
         }
@@ -76,8 +86,9 @@ macro_rules! setters {
 
 impl<'a> Request<'a> {
     /// A request without attributes.
+    #[inline]
     pub fn new() -> Self {
-        Self::default()
+        Request { fields: [None; Field::ALL.len()], address: None, more: None }
     }
 
     setters! {
@@ -126,36 +137,39 @@ impl<'a> Request<'a> {
         if name.bytes().any(|b| b.is_ascii_uppercase()) {
             name.to_mut().make_ascii_lowercase();
         }
-        self.entry("headers", |request| &mut request.headers, name, value.into())
+        self.entry("headers", |more| &mut more.headers, name, value.into())
     }
 
     /// A query parameter.
     #[must_use]
     pub fn query(self, name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, str>>) -> Self {
-        self.entry("query", |request| &mut request.query, name.into(), value.into())
+        self.entry("query", |more| &mut more.query, name.into(), value.into())
     }
 
     /// A claim of the caller's token.
     #[must_use]
     pub fn claim(self, name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, str>>) -> Self {
-        self.entry("claims", |request| &mut request.claims, name.into(), value.into())
+        self.entry("claims", |more| &mut more.claims, name.into(), value.into())
     }
 
     /// Appends an Envoy rate limit descriptor: `request.descriptors[0].key` for the first.
     #[must_use]
     pub fn descriptor(mut self, entries: &[(&'a str, &'a str)]) -> Self {
         let most = MAX_DESCRIPTORS;
-        if self.descriptors.len() == most {
-            return self.refuse(RequestError::TooMany { field: "descriptors".into(), most });
+        let present = self.more().descriptors.len();
+        if present == most {
+            self.refuse(RequestError::TooMany { field: "descriptors".into(), most });
+            return self;
         }
-        let field = format_args!("descriptors[{}]", self.descriptors.len()).to_string();
+        let field = format!("descriptors[{present}]");
         let mut map = Map::default();
         for (key, value) in entries {
             if let Err(error) = map.set(&field, (*key).into(), (*value).into()) {
-                return self.refuse(error);
+                self.refuse(error);
+                return self;
             }
         }
-        self.descriptors.push(map);
+        self.more().descriptors.push(map);
         self
     }
 
@@ -179,9 +193,9 @@ impl<'a> Request<'a> {
                 self.put(field, value);
                 Ok(())
             }
-            Attribute::Header(key) => self.headers.set("headers", owned(&key), value),
-            Attribute::Query(key) => self.query.set("query", owned(&key), value),
-            Attribute::Claim(key) => self.claims.set("claims", owned(&key), value),
+            Attribute::Header(key) => self.more().headers.set("headers", owned(&key), value),
+            Attribute::Query(key) => self.more().query.set("query", owned(&key), value),
+            Attribute::Claim(key) => self.more().claims.set("claims", owned(&key), value),
             Attribute::Descriptor(index, key) => self.set_descriptor(index, owned(&key), value),
         }
     }
@@ -191,22 +205,38 @@ impl<'a> Request<'a> {
     /// # Errors
     /// The first refused attribute, which is absent from the request.
     pub fn check(&self) -> Result<(), &RequestError> {
-        self.broken.as_deref().map_or(Ok(()), Err)
+        self.more.as_ref().and_then(|more| more.broken.as_ref()).map_or(Ok(()), Err)
     }
 
     /// The attribute's value; `None` if it is absent. An address is in its canonical spelling.
+    #[inline]
     pub fn get(&self, attribute: &Attribute) -> Option<&str> {
+        if let Attribute::Field(field) = attribute
+            && let Some(Some(value)) = self.fields.get(*field as usize)
+        {
+            return Some(value);
+        }
+        self.get_other(attribute)
+    }
+
+    fn get_other(&self, attribute: &Attribute) -> Option<&str> {
+        if *attribute == Attribute::Field(Field::Ip) {
+            return self.address.as_ref().map(Address::as_str);
+        }
+        let more = self.more.as_ref()?;
         match attribute {
-            Attribute::Field(Field::Ip) => self.address.as_ref().map(Address::as_str),
-            Attribute::Field(field) => self.fields.get(*field as usize)?.as_deref(),
-            Attribute::Header(key) => self.headers.get(key),
-            Attribute::Query(key) => self.query.get(key),
-            Attribute::Claim(key) => self.claims.get(key),
-            Attribute::Descriptor(index, key) => self.descriptors.get(*index)?.get(key),
+            Attribute::Field(field) => {
+                more.owned.iter().find(|(owned, _)| owned == field).map(|(_, value)| &**value)
+            }
+            Attribute::Header(key) => more.headers.get(key),
+            Attribute::Query(key) => more.query.get(key),
+            Attribute::Claim(key) => more.claims.get(key),
+            Attribute::Descriptor(index, key) => more.descriptors.get(*index)?.get(key),
         }
     }
 
     /// The client's address, an IPv4 address in IPv6 clothes as IPv4.
+    #[inline]
     pub fn address(&self) -> Option<IpAddr> {
         self.address.as_ref().map(Address::ip)
     }
@@ -216,41 +246,52 @@ impl<'a> Request<'a> {
     pub fn iter(&self) -> impl Iterator<Item = (Attribute, &str)> {
         let fields = Field::ALL.into_iter().map(Attribute::Field);
         let fields = fields.filter_map(|a| Some((a.clone(), self.get(&a)?)));
-        let descriptors = self.descriptors.iter().enumerate().flat_map(|(index, map)| {
-            map.iter().map(move |(k, v)| (Attribute::Descriptor(index, k.into()), v))
+        let maps = self.more.iter().flat_map(|more| {
+            let descriptors = more.descriptors.iter().enumerate().flat_map(|(index, map)| {
+                map.iter().map(move |(k, v)| (Attribute::Descriptor(index, k.into()), v))
+            });
+            (more.headers.iter().map(|(k, v)| (Attribute::Header(k.into()), v)))
+                .chain(more.query.iter().map(|(k, v)| (Attribute::Query(k.into()), v)))
+                .chain(more.claims.iter().map(|(k, v)| (Attribute::Claim(k.into()), v)))
+                .chain(descriptors)
         });
-        fields
-            .chain(self.headers.iter().map(|(k, v)| (Attribute::Header(k.into()), v)))
-            .chain(self.query.iter().map(|(k, v)| (Attribute::Query(k.into()), v)))
-            .chain(self.claims.iter().map(|(k, v)| (Attribute::Claim(k.into()), v)))
-            .chain(descriptors)
+        fields.chain(maps)
     }
 
+    /// The request must not be lent to anything here, or every setter moves it once more.
+    #[inline(always)]
     fn field(mut self, field: Field, value: Cow<'a, str>) -> Self {
-        match map::check_length(&field, &value) {
-            Ok(()) => self.put(field, value),
-            Err(error) => return self.refuse(error),
+        let Some(slot) = self.fields.get_mut(field as usize) else { return self };
+        match value {
+            Cow::Borrowed(value) if value.len() <= MAX_VALUE_BYTES && self.more.is_none() => {
+                *slot = Some(value);
+            }
+            value => (*slot, self.more) = with_care(*slot, self.more.take(), field, value),
         }
         self
     }
 
     fn put(&mut self, field: Field, value: Cow<'a, str>) {
         if let Some(slot) = self.fields.get_mut(field as usize) {
-            *slot = Some(value);
+            (*slot, self.more) = with_care(*slot, self.more.take(), field, value);
         }
+    }
+
+    fn more(&mut self) -> &mut More<'a> {
+        self.more.get_or_insert_default()
     }
 
     fn entry(
         mut self,
         field: &str,
-        map: impl Fn(&mut Self) -> &mut Map<'a>,
+        map: impl for<'m> Fn(&'m mut More<'a>) -> &'m mut Map<'a>,
         key: Cow<'a, str>,
         value: Cow<'a, str>,
     ) -> Self {
-        match map(&mut self).set(field, key, value) {
-            Ok(()) => self,
-            Err(error) => self.refuse(error),
+        if let Err(error) = map(self.more()).set(field, key, value) {
+            self.refuse(error);
         }
+        self
     }
 
     fn set_descriptor(
@@ -265,21 +306,44 @@ impl<'a> Request<'a> {
         }
         let field = format!("descriptors[{index}]");
         // Set first, so that a refused entry leaves no empty descriptors behind.
-        let mut map = self.descriptors.get(index).cloned().unwrap_or_default();
+        let descriptors = &mut self.more().descriptors;
+        let mut map = descriptors.get(index).cloned().unwrap_or_default();
         map.set(&field, key, value)?;
-        if self.descriptors.len() <= index {
-            self.descriptors.resize_with(index + 1, Map::default);
+        if descriptors.len() <= index {
+            descriptors.resize_with(index + 1, Map::default);
         }
-        if let Some(slot) = self.descriptors.get_mut(index) {
+        if let Some(slot) = descriptors.get_mut(index) {
             *slot = map;
         }
         Ok(())
     }
 
     /// Remembers the first refusal.
-    fn refuse(mut self, error: RequestError) -> Self {
-        self.broken.get_or_insert_with(|| Box::new(error));
-        self
+    fn refuse(&mut self, error: RequestError) {
+        self.more().broken.get_or_insert(error);
+    }
+}
+
+/// Sets a field; its former value is kept if the new one breaks a bound.
+#[inline(never)]
+fn with_care<'a>(
+    lent: Option<&'a str>,
+    more: Option<Box<More<'a>>>,
+    field: Field,
+    value: Cow<'a, str>,
+) -> (Option<&'a str>, Option<Box<More<'a>>>) {
+    let mut more = more.unwrap_or_default();
+    if let Err(error) = map::check_length(&field, &value) {
+        more.broken.get_or_insert(error);
+        return (lent, Some(more));
+    }
+    more.owned.retain(|(owned, _)| *owned != field);
+    match value {
+        Cow::Borrowed(value) => (Some(value), Some(more)),
+        Cow::Owned(value) => {
+            more.owned.push((field, value));
+            (None, Some(more))
+        }
     }
 }
 

@@ -174,7 +174,7 @@ proptest! {
             let verdict = pair.check(&request, call.cost);
             let got = Result {
                 refused_by: (!verdict.allowed())
-                    .then(|| verdict.policy.as_ref().map(|p| p.policy.name.to_string()))
+                    .then(|| verdict.policy().map(|p| p.policy.name.to_string()))
                     .flatten(),
                 outcome: verdict.outcome,
                 over_quota: verdict.over_quota,

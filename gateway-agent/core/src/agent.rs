@@ -9,13 +9,14 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::Duration,
 };
 
 use weir_proto::{
     decision::Attach,
     id::{ManagerId, ManagerLife},
+    key::CounterKey,
     policy::{OnDisconnect, Policy},
     share::{Share, View},
     time::{Time, WindowStart},
@@ -24,7 +25,6 @@ use weir_proto::{
 
 use crate::{
     check::Checker,
-    counter::Counter,
     credit::Session,
     message::{ConnectionId, Input, ManagerIndex, Notice, Output},
     receiver::{Receiver, Step},
@@ -43,7 +43,7 @@ const ISOLATION: Duration = Duration::from_secs(1);
 /// By how much managers' clocks may differ: windows are remembered for so long after their end.
 const SKEW: Duration = Duration::from_secs(1);
 /// Counters looked at per beat in search of idle ones.
-const SWEEP: usize = 20_000;
+const SWEEP: u32 = 20_000;
 
 /// How an agent behaves.
 #[derive(Debug, Clone)]
@@ -60,6 +60,9 @@ pub struct Config {
     pub on_disconnect: OnDisconnect,
     /// Most live counters; further keys share one counter per limit. Default 1 million.
     pub max_counters: usize,
+    /// Where keys lie in the table follows from it, and nothing else. A shell gives a random one, so that
+    /// no client can choose keys that collide. Default 0.
+    pub seed: u64,
     /// Usage is reported this often: the most that a crashed agent loses. Default 100 ms.
     pub flush: Duration,
 }
@@ -74,6 +77,7 @@ impl Config {
             fail_back_after: Duration::from_secs(3),
             on_disconnect: OnDisconnect::Local,
             max_counters: 1_000_000,
+            seed: 0,
             flush: Duration::from_millis(100),
         }
     }
@@ -81,7 +85,8 @@ impl Config {
 
 /// Makes an agent: its owner's half and the half for request threads. `now` is local time, above 0.
 pub fn agent(config: Config, waker: Waker, now: Time) -> (Agent, Arc<Checker>) {
-    let table = Arc::new(Table::new(config.max_counters, config.on_disconnect, waker));
+    let (most, how) = (config.max_counters, config.on_disconnect);
+    let table = Arc::new(Table::new(most, how, config.seed, waker));
     let checker = Arc::new(Checker::new(Arc::clone(&table)));
     (Agent::new(config, table, now), checker)
 }
@@ -98,8 +103,9 @@ pub struct Agent {
     links: Vec<Link>,
     outbox: Outbox,
     stamp: u64,
-    counters: BTreeMap<KeyId, Arc<Counter>>,
-    swept: KeyId,
+    /// By slot: the keys of the counters that it has spoken of.
+    keys: Vec<Option<CounterKey>>,
+    swept: u32,
     retired: VecDeque<(Time, KeyId)>,
     policies: BTreeMap<String, Arc<Policy>>,
     revision: u64,
@@ -126,7 +132,7 @@ impl Agent {
             links: (0..config.managers).map(|_| Link::default()).collect(),
             outbox: Outbox::default(),
             stamp: 0,
-            counters: BTreeMap::new(),
+            keys: Vec::new(),
             swept: 0,
             retired: VecDeque::new(),
             policies: BTreeMap::new(),
@@ -319,8 +325,7 @@ impl Agent {
     }
 
     fn publish(&self) {
-        self.table.standing.store(Arc::new(self.standing.clone()));
-        self.table.newest.store(self.standing.number, Ordering::SeqCst);
+        self.table.publish(&self.standing);
     }
 
     fn next_stamp(&mut self) -> u64 {

@@ -1,33 +1,48 @@
 //! One counter: its window, what was used, and up to where the agent may admit.
+//!
+//! A counter and its lock fill two cache lines, what every check needs in the first. The table hands
+//! it out locked, so nothing here is shared.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use parking_lot::Mutex;
 use weir_proto::{
     amount::MAX_AMOUNT,
-    key::CounterKey,
     matcher::CompiledLimit,
-    policy::{Accuracy, OnDisconnect, Policy},
+    policy::{OnDisconnect, Policy},
     time::{Time, WindowStart},
     usage::KeyId,
-    window::{Algorithm, Window},
 };
 
-use crate::standing::Standing;
+use self::{cold::Cold, maybe::Maybe};
+use crate::{standing::Standing, table::Family};
 
-mod copy;
+mod cold;
+mod floor;
+mod fork;
+mod key;
 mod local;
+mod maybe;
+mod state;
 pub use local::Pace;
 
 /// An agent does not repeat a question within this time.
 const PATIENCE: Duration = Duration::from_millis(20);
+/// Parts of a key up to this length are kept in the counter itself.
+const INLINE: usize = 45;
+/// Length that says that they are elsewhere.
+const SPILLED: u8 = u8::MAX;
 
 /// What a check asks of a counter.
 #[derive(Debug, Clone, Copy)]
 pub struct Ask<'a> {
+    /// The counter's.
+    pub family: &'a Family,
     /// The limit, as it is now.
     pub limit: &'a CompiledLimit,
     /// Its policy.
@@ -65,7 +80,7 @@ pub struct Answer {
     pub retry: Duration,
     /// The owner should ask the manager for more.
     pub wake: bool,
-    /// The counter has left the table, or the standing has changed: load both again.
+    /// The standing has changed: load it again.
     pub again: bool,
 }
 
@@ -80,161 +95,124 @@ pub struct Amounts {
     pub rejected: u64,
 }
 
-/// The changing part.
-#[derive(Debug, Default)]
-pub struct State {
+/// One counter. `repr(C)`, so that the fields of each line stay together.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Counter {
+    family: Option<Arc<Family>>,
     /// Start of the fixed window, or birth of the rolling counter.
     pub window: WindowStart,
     /// Admitted in it.
     pub used: u64,
-    /// Refused in it.
-    pub rejected: u64,
-    /// As set by a manager; `None` = the opening default.
-    pub ceiling: Option<u64>,
-    /// Until then (local time) nothing more will come.
-    pub exhausted_until: Option<Time>,
-    /// Requested since the last word to the manager, admitted or not.
-    pub offered: u64,
-    /// The last question to the manager, if none was answered since.
-    pub asked_at: Option<Time>,
-    /// Windows that ended and were not reported yet.
-    pub closed: Vec<Amounts>,
-    last_use: Time,
-    granted_use: Time,
-    mark: Option<u64>,
-    base_at: Time,
-    base: u64,
-    before: u64,
-    pace: Option<Box<Pace>>,
-    /// Admitted beyond ceilings in this window, and when last.
-    beyond: u64,
-    beyond_at: Time,
-    /// The isolation for which what it holds was capped.
-    capped_at: Time,
-    dead: bool,
-}
-
-/// One counter.
-#[derive(Debug)]
-pub struct Counter {
+    ceiling: Maybe,
+    mark: Maybe,
+    /// The last question to the manager (local time), if none was answered since.
+    asked_at: Maybe,
+    /// Requested since the last word to the manager, admitted or not. The largest number: or more.
+    offered: u32,
     /// Its number in this agent's life.
     pub id: KeyId,
-    /// Its name.
-    pub key: CounterKey,
-    /// Window length.
-    pub window: Window,
-    /// Whether windows have no fixed start.
-    pub rolling: bool,
-    /// Changed since the last batch, and queued.
-    pub dirty: AtomicBool,
+    cold: Option<Box<Cold>>,
+    /// Changed since the last batch, and marked in the table.
+    pub dirty: bool,
     /// Near its ceiling, and queued.
-    pub hot: AtomicBool,
-    state: Mutex<State>,
+    pub hot: bool,
+    parts_len: u8,
+    parts: [u8; INLINE],
+}
+
+impl Default for Counter {
+    /// Nobody's.
+    fn default() -> Self {
+        Counter {
+            family: None,
+            window: WindowStart(0),
+            used: 0,
+            ceiling: Maybe::NONE,
+            mark: Maybe::NONE,
+            asked_at: Maybe::NONE,
+            offered: 0,
+            id: 0,
+            cold: None,
+            dirty: false,
+            hot: false,
+            parts_len: 0,
+            parts: [0; INLINE],
+        }
+    }
 }
 
 impl Counter {
-    /// A counter without use. `start` names its first window.
-    pub fn new(id: KeyId, key: CounterKey, limit: &CompiledLimit, start: WindowStart) -> Self {
-        Counter {
-            id,
-            key,
-            window: limit.limit.window,
-            rolling: limit.limit.algorithm != Algorithm::FixedWindow,
-            dirty: AtomicBool::new(false),
-            hot: AtomicBool::new(false),
-            state: Mutex::new(State { window: start, ..State::default() }),
-        }
-    }
-
-    /// The window whose share applies: a rolling counter opens with a share that has been its own for
-    /// a whole length, as what the share's former owner used may still count.
-    pub fn basis(&self, window: WindowStart) -> WindowStart {
-        if self.rolling { WindowStart(window.0.saturating_sub(self.window.secs())) } else { window }
-    }
-
-    /// The state, for the owner.
-    pub fn lock(&self) -> parking_lot::MutexGuard<'_, State> {
-        self.state.lock()
-    }
-
-    /// True for whoever marks it dirty first.
-    pub fn mark_dirty(&self) -> bool {
-        !self.dirty.load(Ordering::Relaxed) && !self.dirty.swap(true, Ordering::AcqRel)
-    }
-
-    /// True for whoever marks it hot first.
-    pub fn mark_hot(&self) -> bool {
-        !self.hot.load(Ordering::Relaxed) && !self.hot.swap(true, Ordering::AcqRel)
-    }
-
     /// Asks to admit.
-    pub fn ask(&self, ask: &Ask<'_>) -> Answer {
+    #[inline]
+    pub fn ask(&mut self, ask: &Ask<'_>) -> Answer {
         let time = ask.standing.manager_time(ask.now);
-        let mut state = self.state.lock();
-        let again = state.dead || ask.standing.number < ask.newest.load(Ordering::SeqCst);
+        // The owner raises the number before it lists what it holds, and it lists each counter under
+        // the lock that is held here.
+        let again = ask.standing.number < ask.newest.load(Ordering::SeqCst);
         if !again {
-            self.turn(&mut state, ask, time);
+            self.turn(ask, time);
         }
-        let reset = if self.rolling {
-            self.window.duration()
+        let reset = if ask.family.rolling {
+            ask.family.window.duration()
         } else {
-            self.window.end(state.window).since(time)
+            ask.family.window.end(self.window).since(time)
         };
         let mut answer = Answer {
             admitted: false,
             uncertain: false,
             disconnected: false,
             remaining: 0,
-            window: state.window,
+            window: self.window,
             reset,
             retry: reset,
             wake: false,
             again,
         };
-        if again {
-            return answer;
+        if !again {
+            self.decide(ask, &mut answer);
         }
-        state.decide(self, ask, &mut answer);
         answer
     }
 
     /// Takes back an admission of the same request in that window.
-    pub fn refund(&self, cost: u64, window: WindowStart) {
-        let mut state = self.state.lock();
-        if state.window == window {
-            state.used = state.used.saturating_sub(cost);
-        } else if let Some(closed) = state.closed.iter_mut().find(|c| c.window == window) {
+    pub fn refund(&mut self, cost: u64, window: WindowStart) {
+        if self.window == window {
+            self.used = self.used.saturating_sub(cost);
+            return;
+        }
+        let closed = self.cold.as_mut().into_iter().flat_map(|cold| &mut cold.closed);
+        for closed in closed.filter(|c| c.window == window).take(1) {
             closed.used = closed.used.saturating_sub(cost);
         }
     }
 
     /// Moves to the window that holds `time`; forgets what a long idle rolling counter was granted.
-    fn turn(&self, state: &mut State, ask: &Ask<'_>, time: Time) {
-        if !self.rolling {
-            state.roll(self.window.start_at(time));
-            return;
+    #[inline]
+    fn turn(&mut self, ask: &Ask<'_>, time: Time) {
+        if ask.family.rolling {
+            self.turn_rolling(ask, time);
+        } else if time >= ask.family.window.end(self.window) {
+            self.roll(ask.family.window.start_at(time));
         }
-        let length = self.window.duration();
-        let idle = ask.now.since(state.last_use);
-        if state.last_use == Time::ZERO || idle <= length {
+    }
+
+    fn turn_rolling(&mut self, ask: &Ask<'_>, time: Time) {
+        let length = ask.family.window.duration();
+        let idle = ask.now.since(self.last_use());
+        if self.last_use() == Time::ZERO || idle <= length {
             return;
         }
         // One length after its last use it keeps at most the default; after two it is opened anew,
         // with the default again. The manager assumes the default one length after the last report.
         if idle > length * 2 {
-            state.roll(WindowStart(time.as_secs()));
+            self.roll(WindowStart(time.as_secs()));
             return;
         }
-        let default = ask.standing.opening(ask.limit.limit.amount, self.basis(state.window), true);
-        let ceiling = state.ceiling.unwrap_or(default);
-        state.ceiling = Some(ceiling.min(state.used + default));
-    }
-}
-
-impl State {
-    /// Whether the owner took it out of the table.
-    pub fn dead(&self) -> bool {
-        self.dead
+        let (limit, basis) = (ask.limit.limit.amount, ask.family.basis(self.window));
+        let default = ask.standing.opening(limit, basis, true);
+        let ceiling = self.ceiling.get().unwrap_or(default);
+        self.fix_ceiling(ceiling.min(self.used + default));
     }
 
     /// Begins the window `start`, unless this one is as new.
@@ -242,133 +220,113 @@ impl State {
         if start <= self.window {
             return;
         }
-        if self.used > 0 || self.rejected > 0 {
-            let (window, used, rejected) = (self.window, self.used, self.rejected);
-            self.closed.push(Amounts { window, used, rejected });
+        let ended = self.amounts();
+        if ended.used > 0 || ended.rejected > 0 {
+            self.cold().closed.push(ended);
         }
         self.window = start;
         self.used = 0;
-        self.rejected = 0;
-        self.ceiling = None;
-        self.exhausted_until = None;
+        self.ceiling = Maybe::NONE;
         self.offered = 0;
-        self.asked_at = None;
-        self.mark = None;
-        self.base = 0;
-        self.before = 0;
-        self.beyond = 0;
+        self.asked_at = Maybe::NONE;
+        self.mark = Maybe::NONE;
+        if let Some(cold) = &mut self.cold {
+            cold.rejected = 0;
+            cold.exhausted_until = None;
+            cold.base = 0;
+            cold.before = 0;
+            cold.beyond = 0;
+        }
     }
 
     /// Up to where it may admit now.
-    pub fn ceiling(&self, limit: u64, counter: &Counter, standing: &Standing) -> u64 {
-        let (rolling, basis) = (counter.rolling, counter.basis(self.window));
+    #[inline]
+    pub fn ceiling(&self, limit: u64, family: &Family, standing: &Standing) -> u64 {
+        let rolling = family.rolling;
         // While a share changes, a rolling counter opens with the smaller one.
-        let opening = standing.opening(limit, basis, rolling).min(standing.opening(
-            limit,
-            self.window,
-            rolling,
-        ));
-        match self.ceiling {
+        let opening = || {
+            let own = standing.opening(limit, self.window, rolling);
+            let basis = family.basis(self.window);
+            if rolling { standing.opening(limit, basis, rolling).min(own) } else { own }
+        };
+        match self.ceiling.get() {
             // Alone in a window that nobody was given: its own share, whatever it held.
-            Some(set) if standing.isolated && basis.time() > standing.alone_from(rolling) => {
-                set.max(opening)
+            Some(set)
+                if standing.isolated
+                    && family.basis(self.window).time() > standing.alone_from(rolling) =>
+            {
+                set.max(opening())
             }
             Some(set) => set,
-            None => opening,
+            None => opening(),
         }
     }
 
-    fn decide(&mut self, counter: &Counter, ask: &Ask<'_>, answer: &mut Answer) {
+    #[inline]
+    fn decide(&mut self, ask: &Ask<'_>, answer: &mut Answer) {
         let limit = ask.limit.limit.amount;
         let standing = ask.standing;
         let how = ask.policy.on_disconnect.unwrap_or(standing.on_disconnect);
-        self.cap(limit, counter, standing);
-        let ceiling = self.ceiling(limit, counter, standing);
-        self.offered = self.offered.saturating_add(ask.cost);
+        if standing.isolated {
+            self.cap(ask);
+        }
+        let ceiling = self.ceiling(limit, ask.family, standing);
+        let offered = u32::try_from(ask.cost).unwrap_or(u32::MAX);
+        self.offered = self.offered.saturating_add(offered);
         answer.disconnected = standing.isolated && how == OnDisconnect::Closed;
         let open = standing.isolated && how == OnDisconnect::Open;
         let within = self.used.saturating_add(ask.cost) <= ceiling;
-        let fits = !answer.disconnected && (within || self.exceed(ceiling, limit, counter, ask));
-        let paced = !fits && !answer.disconnected && self.paced(counter, ask, how);
-        if fits {
-            self.granted_use = ask.now;
+        let fits = !answer.disconnected && (within || self.exceed(ceiling, ask));
+        let paced = !fits && !answer.disconnected && self.paced(ask, how);
+        if fits && ask.family.rolling {
+            self.cold().granted_use = ask.now;
         }
         if fits || open || ask.force || paced {
             self.admit(ask, ceiling, answer);
-            return;
+        } else {
+            self.refuse(ask, ceiling, answer);
         }
+    }
+
+    fn refuse(&mut self, ask: &Ask<'_>, ceiling: u64, answer: &mut Answer) {
         answer.remaining = ceiling.saturating_sub(self.used);
         if ask.last {
-            self.rejected = (self.rejected + 1).min(MAX_AMOUNT);
+            let cold = self.cold();
+            cold.rejected = (cold.rejected + 1).min(MAX_AMOUNT);
         }
-        let waiting = self.exhausted_until.filter(|until| *until > ask.now);
+        let waiting = self.exhausted_until().filter(|until| *until > ask.now);
         if let Some(until) = waiting {
             answer.retry = until.since(ask.now).min(answer.reset);
         } else {
-            self.exhausted_until = None;
+            self.exhaust(None);
             // More than the limit itself will never come.
-            answer.uncertain = !standing.isolated && ask.cost <= limit;
+            answer.uncertain = !ask.standing.isolated && ask.cost <= ask.limit.limit.amount;
             answer.wake = answer.uncertain && self.may_ask(ask.now);
         }
-    }
-
-    /// Not `strict`: goes beyond the ceiling if the floor has room for it. Once per window, however
-    /// often the ceiling is raised to what was used: the bound holds one floor per agent.
-    fn exceed(&mut self, ceiling: u64, limit: u64, counter: &Counter, ask: &Ask<'_>) -> bool {
-        if ask.policy.accuracy == Accuracy::Strict || self.exhausted_until.is_some() {
-            return false;
-        }
-        if counter.rolling && self.beyond_at + counter.window.duration() < ask.now {
-            self.beyond = 0;
-        }
-        let fleet = ask.standing.history.at(self.window).fleet;
-        let room = ask.policy.floor(limit, fleet).saturating_sub(self.beyond);
-        let beyond = self.used.saturating_add(ask.cost).saturating_sub(ceiling.max(self.used));
-        if beyond > room {
-            return false;
-        }
-        self.beyond += beyond;
-        self.beyond_at = ask.now;
-        true
-    }
-
-    /// Alone for a whole window length: a rolling counter is paced at its share.
-    fn paced(&mut self, counter: &Counter, ask: &Ask<'_>, how: OnDisconnect) -> bool {
-        let standing = ask.standing;
-        if !counter.rolling || !standing.isolated || how != OnDisconnect::Local {
-            return false;
-        }
-        let time = standing.manager_time(ask.now);
-        let length = counter.window.duration();
-        // What was used on ceilings counts for one length.
-        let recent = self.granted_use != Time::ZERO && self.granted_use + length > ask.now;
-        if recent || time <= standing.alone_from(true) + length {
-            return false;
-        }
-        let share = standing.history.current().of(ask.limit.limit.amount);
-        let pace =
-            self.pace.get_or_insert_with(|| Box::new(Pace::new(share, counter.window.duration())));
-        pace.admit(ask.cost, ask.now)
     }
 
     fn admit(&mut self, ask: &Ask<'_>, ceiling: u64, answer: &mut Answer) {
         // More than can be reported is not counted either; no limit is that large.
         self.used = self.used.saturating_add(ask.cost).min(MAX_AMOUNT);
-        self.last_use = ask.now;
+        if ask.family.rolling {
+            self.cold().last_use = ask.now;
+        }
         answer.admitted = true;
         answer.remaining = ceiling.saturating_sub(self.used);
         // Half of what was held is used: time to ask for more, before it runs out.
-        let mark = *self.mark.get_or_insert(ceiling / 2);
-        let whole = ceiling >= ask.limit.limit.amount && ask.standing.history.current().fleet <= 1;
+        let mark = self.mark.get().unwrap_or(ceiling / 2);
+        self.mark = Maybe::some(mark);
+        let whole =
+            || ceiling >= ask.limit.limit.amount && ask.standing.history.current().fleet <= 1;
         answer.wake = self.used >= mark
-            && self.exhausted_until.is_none()
             && !ask.standing.isolated
-            && !(whole && self.used < ceiling)
+            && !(self.used < ceiling && whole())
+            && self.exhausted_until().is_none()
             && self.may_ask(ask.now);
     }
 
     fn may_ask(&self, now: Time) -> bool {
-        self.asked_at.is_none_or(|at| at + PATIENCE <= now)
+        self.asked_at.get().is_none_or(|at| Time::from_micros(at) + PATIENCE <= now)
     }
 
     /// Takes a manager's decision. True when the agent must confirm it.
@@ -376,45 +334,32 @@ impl State {
         if window != self.window {
             return true;
         }
-        let lowered = self.ceiling.is_none_or(|now| ceiling < now);
-        self.ceiling = Some(ceiling);
-        self.exhausted_until = exhausted;
-        self.asked_at = None;
-        self.mark = Some(self.used + ceiling.saturating_sub(self.used) / 2);
+        let lowered = self.ceiling.get().is_none_or(|now| ceiling < now);
+        self.fix_ceiling(ceiling);
+        self.exhaust(exhausted);
+        self.asked_at = Maybe::NONE;
+        self.mark = Maybe::some(self.used + ceiling.saturating_sub(self.used) / 2);
         lowered
     }
 
     /// A rolling counter under another name: no more on what it has.
     pub fn freeze(&mut self) {
-        self.ceiling = Some(self.used);
+        self.fix_ceiling(self.used);
     }
 
     /// At most this much was admitted within one window length (rolling): what was used since a
     /// snapshot at least that old. Called at every report.
     pub fn recent(&mut self, length: Duration, now: Time) -> u64 {
-        if now.since(self.base_at) >= length {
-            self.base_at = now;
-            self.before = self.base;
-            self.base = self.used;
+        let used = self.used;
+        let cold = self.cold();
+        if now.since(cold.base_at) >= length {
+            cold.base_at = now;
+            cold.before = cold.base;
+            cold.base = used;
         }
-        self.used.saturating_sub(self.before)
-    }
-
-    /// Takes the counter out of use when it is idle: a fixed window is over, or a rolling one was not
-    /// used for two lengths.
-    pub fn retire(&mut self, counter: &Counter, time: Time, now: Time) -> bool {
-        if !self.closed.is_empty() || counter.dirty.load(Ordering::Acquire) {
-            return false;
-        }
-        let over = if counter.rolling && self.last_use == Time::ZERO {
-            // Never used, but a manager may count on what it was told.
-            time.since(self.window.time()) > counter.window.duration() * 2
-        } else if counter.rolling {
-            now.since(self.last_use) > counter.window.duration() * 2
-        } else {
-            counter.window.end(self.window) <= time
-        };
-        self.dead |= over;
-        over
+        used.saturating_sub(cold.before)
     }
 }
+
+#[cfg(test)]
+mod tests;

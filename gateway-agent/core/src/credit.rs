@@ -14,9 +14,10 @@ use weir_proto::{
 };
 
 use crate::{
-    counter::{Counter, State},
+    counter::Counter,
     message::{ConnectionId, ManagerIndex},
     standing::Standing,
+    table::Family,
 };
 
 /// Ids of counters that the agent does not have, but must answer for, begin here.
@@ -103,36 +104,34 @@ impl Session {
 
 /// What to say of a counter. From then on its ceiling is explicit on both sides.
 pub fn entry(
-    counter: &Counter,
-    state: &mut State,
+    counter: &mut Counter,
+    family: &Family,
     policies: &PolicySet,
     standing: &Standing,
     asking: bool,
     now: Time,
 ) -> CreditEntry {
     let limit = policies
-        .get(counter.key.policy())
-        .and_then(|policy| policy.limit(counter.key.limit()))
+        .get(&family.policy)
+        .and_then(|policy| policy.limit(&family.limit))
         .map(|limit| limit.limit.amount);
     // Use beyond the ceiling (the floor of `balanced`) does not lift it.
-    let ceiling = limit.map_or(state.used, |amount| state.ceiling(amount, counter, standing));
-    state.ceiling = Some(ceiling);
+    let ceiling = limit.map_or(counter.used, |amount| counter.ceiling(amount, family, standing));
+    counter.fix_ceiling(ceiling);
     let mut want = 0;
     if asking {
         // Twice what came since the last word: enough for the round trip, whatever its length.
-        want = state.offered.saturating_mul(2).max(1).min(limit.unwrap_or(0));
-        state.asked_at = Some(now);
-        state.offered = 0;
+        want = counter.asked(now).saturating_mul(2).max(1).min(limit.unwrap_or(0));
     }
-    let recent = if counter.rolling { state.recent(counter.window.duration(), now) } else { 0 };
+    let recent = if family.rolling { counter.recent(family.window.duration(), now) } else { 0 };
     CreditEntry {
         key: counter.id,
-        window: state.window,
-        used: state.used,
+        window: counter.window,
+        used: counter.used,
         ceiling,
         want,
         recent,
-        rejected: state.rejected,
+        rejected: counter.rejected(),
     }
 }
 

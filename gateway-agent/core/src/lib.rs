@@ -29,5 +29,5 @@ pub mod table;
 pub mod usage;
 
 pub use agent::{Agent, Config, agent};
-pub use check::{Checker, LimitStatus, Outcome, Reason, Verdict};
+pub use check::{Checker, LimitStatus, Outcome, PolicyRef, Reason, Verdict};
 pub use message::{ConnectionId, Input, ManagerIndex, Notice, Output};

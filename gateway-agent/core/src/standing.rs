@@ -1,10 +1,36 @@
 //! What checks must know of the owner's state, as one immutable snapshot.
 
+use std::sync::Arc;
+
 use weir_proto::{
+    matcher::PolicySet,
     policy::OnDisconnect,
     share::ShareHistory,
     time::{Time, WindowStart},
 };
+
+use crate::table::Family;
+
+/// What checks read: one of these is in force, and each thread keeps the newest it has seen.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The owner's standing.
+    pub standing: Standing,
+    /// Policies in force.
+    pub policies: Arc<PolicySet>,
+    /// By [`CompiledLimit::index`](weir_proto::matcher::CompiledLimit::index): whose counters count
+    /// in the limit.
+    pub families: Arc<[Counted]>,
+}
+
+/// The counters of a limit.
+#[derive(Debug, Clone)]
+pub struct Counted {
+    /// Of the keys that requests have.
+    pub own: Arc<Family>,
+    /// Of the one key that stands for all that found no room.
+    pub overflow: Arc<Family>,
+}
 
 /// The agent's standing in the fleet.
 #[derive(Debug, Clone)]

@@ -1,241 +1,372 @@
-//! All counters of the agent: found by key without allocating, bounded, with queues for the owner.
+//! All counters of the agent: found by key without a lock or an allocation, bounded, with marks and a
+//! queue for the owner.
+//!
+//! Request threads find, make and charge counters; the owner alone takes them out. So the owner may
+//! keep slot numbers, and everybody else must look a counter up again.
 
 use std::{
-    collections::BTreeMap,
+    hash::Hasher,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
-use arc_swap::ArcSwap;
-use dashmap::DashMap;
-use foldhash::fast::RandomState;
+use foldhash::{SharedSeed, fast::FoldHasher};
 use parking_lot::Mutex;
 use weir_proto::{
-    key::CounterKey,
-    matcher::{CompiledLimit, PolicySet},
+    key::{CounterKey, MAX_KEY_BYTES},
+    matcher::PolicySet,
     policy::OnDisconnect,
     time::{Time, WindowStart},
     usage::KeyId,
 };
 
-use crate::{counter::Counter, standing::Standing};
+pub use self::family::Family;
+pub(crate) use self::slots::Guard;
+use self::{
+    family::Families,
+    index::{Index, Shape},
+    slots::Slots,
+    tally::Tally,
+};
+use crate::standing::{Counted, Snapshot, Standing};
+
+mod family;
+mod fork;
+mod index;
+mod slots;
+mod tally;
 
 /// What stands in for the key's parts once the table is full: one counter for all further keys.
 pub const OVERFLOW: &str = "(overflow)";
+/// Its canonical bytes.
+const OVERFLOW_PARTS: &[u8] = b"\x0a(overflow)";
+/// Room for counters of keys that found none, beside the others: one per limit.
+const OVERFLOW_ROOM: usize = 1 << 20;
+/// Most counters that a table has room for.
+const MOST: usize = 1 << 28;
 
 /// Called when the owner has something to do; must not block.
 pub type Waker = Arc<dyn Fn() + Send + Sync>;
 
+/// A key to look up.
+#[derive(Debug, Clone, Copy)]
+pub struct Name<'a> {
+    /// Its first half.
+    pub family: &'a Arc<Family>,
+    /// Its second half.
+    pub parts: &'a [u8],
+    fingerprint: u32,
+}
+
+/// A locked counter, and where it is.
+#[derive(Debug)]
+pub struct Found<'a> {
+    /// The slot.
+    pub slot: u32,
+    /// The counter.
+    pub counter: Guard<'a>,
+}
+
 /// Counters and what all threads share.
 pub struct Table {
-    counters: DashMap<CounterKey, Arc<Counter>, RandomState>,
+    seed: SharedSeed,
+    /// Bits of the hash that are used; all but in tests.
+    mask: u32,
+    index: Index,
+    slots: Slots,
+    writer: Mutex<Writer>,
+    live: AtomicUsize,
     max: usize,
-    numbers: Mutex<Numbers>,
-    dirty: Mutex<Vec<Arc<Counter>>>,
-    hot: Mutex<Vec<Arc<Counter>>>,
+    hot: Mutex<Vec<u32>>,
     waker: Waker,
-    /// The owner's standing.
-    pub standing: ArcSwap<Standing>,
-    /// Its number: raised before the owner lists what it holds.
+    families: Families,
+    snapshot: Mutex<Arc<Snapshot>>,
+    /// Where the snapshot lies. Who holds a snapshot at this address holds the newest.
+    address: AtomicUsize,
+    /// The newest standing's number: raised before the owner lists what it holds.
     pub newest: AtomicU64,
-    /// Policies in force.
-    pub policies: ArcSwap<PolicySet>,
     /// Checks answered.
-    pub checks: AtomicU64,
+    pub checks: Tally,
     /// Requests counted in an overflow counter.
     pub overflowed: AtomicU64,
 }
 
-#[derive(Default)]
-struct Numbers {
+/// For whoever makes or takes out counters.
+struct Writer {
+    shape: Shape,
+    vacant: Vec<u32>,
     next: KeyId,
     free: Vec<KeyId>,
-    born: Vec<Arc<Counter>>,
+}
+
+fn address(snapshot: &Arc<Snapshot>) -> usize {
+    Arc::as_ptr(snapshot) as usize
 }
 
 impl Table {
-    /// An empty table for about `max` counters.
-    pub fn new(max: usize, on_disconnect: OnDisconnect, waker: Waker) -> Self {
+    /// An empty table for about `max` counters. The seed decides where keys lie and nothing else;
+    /// who does not know it cannot choose keys that collide.
+    pub fn new(max: usize, on_disconnect: OnDisconnect, seed: u64, waker: Waker) -> Self {
+        let max = max.clamp(1, MOST);
+        let (index, shape) = Index::new(max + OVERFLOW_ROOM.min(max));
+        let snapshot = Arc::new(Snapshot {
+            standing: Standing::new(on_disconnect),
+            policies: Arc::new(PolicySet::compile(0, [])),
+            families: Arc::new([]),
+        });
         Table {
-            counters: DashMap::with_hasher(RandomState::default()),
-            max: max.max(1),
-            numbers: Mutex::default(),
-            dirty: Mutex::default(),
+            seed: SharedSeed::from_u64(seed),
+            mask: u32::MAX,
+            index,
+            slots: Slots::new(max + OVERFLOW_ROOM),
+            writer: Mutex::new(Writer { shape, vacant: Vec::new(), next: 0, free: Vec::new() }),
+            live: AtomicUsize::new(0),
+            max,
             hot: Mutex::default(),
             waker,
-            standing: ArcSwap::from_pointee(Standing::new(on_disconnect)),
+            families: Families::default(),
+            address: AtomicUsize::new(address(&snapshot)),
+            snapshot: Mutex::new(snapshot),
             newest: AtomicU64::new(0),
-            policies: ArcSwap::from_pointee(PolicySet::compile(0, [])),
-            checks: AtomicU64::new(0),
+            checks: Tally::default(),
             overflowed: AtomicU64::new(0),
         }
     }
 
+    /// The same with so many bits of hash, so that tests can make keys collide.
+    #[must_use]
+    pub fn with_hash_bits(self, bits: u32) -> Self {
+        let mask = u32::MAX.checked_shr(32 - bits.min(32)).unwrap_or(0);
+        Table { mask, ..self }
+    }
+
+    /// The newest snapshot.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.lock())
+    }
+
+    /// Whether this is the newest. An address is not given to another snapshot while this one lives.
+    #[inline]
+    pub fn is_newest(&self, snapshot: &Arc<Snapshot>) -> bool {
+        self.address.load(Ordering::Acquire) == address(snapshot)
+    }
+
+    fn replace(&self, change: impl FnOnce(&Snapshot) -> Snapshot) {
+        let mut snapshot = self.snapshot.lock();
+        *snapshot = Arc::new(change(&snapshot));
+        self.address.store(address(&snapshot), Ordering::Release);
+    }
+
+    /// Puts a standing in force.
+    pub fn publish(&self, standing: &Standing) {
+        self.replace(|old| Snapshot {
+            standing: standing.clone(),
+            policies: Arc::clone(&old.policies),
+            families: Arc::clone(&old.families),
+        });
+        self.newest.store(standing.number, Ordering::SeqCst);
+    }
+
+    /// Puts policies in force.
+    pub fn enforce(&self, policies: Arc<PolicySet>) {
+        let mut families: Vec<(u32, Counted)> = Vec::new();
+        for policy in policies.compiled() {
+            let name = policy.policy.name.as_str();
+            for limit in policy.all_limits() {
+                let own = self.families.of(limit.prefix(), name, limit);
+                let shared = CounterKey::new(name, &limit.id, &[OVERFLOW]);
+                let overflow = shared.map_or_else(
+                    |_| Arc::clone(&own),
+                    |key| self.families.of(key.halves().0, name, limit),
+                );
+                families.push((limit.index, Counted { own, overflow }));
+            }
+        }
+        families.sort_by_key(|(index, _)| *index);
+        let families: Arc<[Counted]> = families.into_iter().map(|(_, counted)| counted).collect();
+        self.replace(|old| Snapshot { standing: old.standing.clone(), policies, families });
+        self.families.prune();
+    }
+
     /// Live counters.
     pub fn len(&self) -> usize {
-        self.counters.len()
+        self.live.load(Ordering::Relaxed)
     }
 
     /// Whether nothing is counted.
     pub fn is_empty(&self) -> bool {
-        self.counters.is_empty()
+        self.len() == 0
     }
 
-    /// The counter with these canonical bytes.
-    pub fn find(&self, key: &[u8]) -> Option<Arc<Counter>> {
-        self.counters.get(key).map(|c| Arc::clone(&c))
+    /// The key with these halves.
+    #[inline]
+    pub fn name<'a>(&self, family: &'a Arc<Family>, parts: &'a [u8]) -> Name<'a> {
+        let mut hasher = FoldHasher::with_seed(family.number, &self.seed);
+        hasher.write(parts);
+        let hash = hasher.finish();
+        #[expect(clippy::cast_possible_truncation, reason = "both halves go in")]
+        let fingerprint = (hash ^ (hash >> 32)) as u32 & self.mask;
+        Name { family, parts, fingerprint }
     }
 
-    /// The counter with these canonical bytes, made if missing. `start` names its window. Keys that
-    /// do not fit, because the table is full or they are too long, share one counter per limit.
-    pub fn open(
+    /// The counter of that key, locked. Without the writers' lock it may be missed.
+    #[inline]
+    pub fn find(&self, name: &Name<'_>) -> Option<Found<'_>> {
+        self.index.find(name.fingerprint, |slot| {
+            let counter = self.slots.lock_tagged(slot, name.fingerprint)?;
+            counter.is(name.family, name.parts).then_some(Found { slot, counter })
+        })
+    }
+
+    /// The slot of the counter with this key. For the owner.
+    pub fn slot(&self, key: &CounterKey) -> Option<u32> {
+        let (prefix, parts) = key.halves();
+        let family = self.families.get(prefix)?;
+        let _writer = self.writer.lock();
+        Some(self.find(&self.name(&family, parts))?.slot)
+    }
+
+    /// The family of such keys, made if missing.
+    pub fn family(
         &self,
-        key: &[u8],
-        policy: &str,
-        limit: &CompiledLimit,
-        start: WindowStart,
-    ) -> Option<Arc<Counter>> {
-        if let Some(counter) = self.find(key) {
-            return Some(counter);
+        key: &CounterKey,
+        limit: &weir_proto::matcher::CompiledLimit,
+    ) -> Arc<Family> {
+        self.families.of(key.halves().0, key.policy(), limit)
+    }
+
+    /// The counter of that key, locked; made if missing, unless the table is full or the key is too
+    /// long. `start` names its window.
+    pub fn open(&self, name: &Name<'_>, start: WindowStart) -> Option<Found<'_>> {
+        let mut writer = self.writer.lock();
+        if let Some(found) = self.find(name) {
+            return Some(found);
         }
-        let room = self.counters.len() < self.max;
-        if let Some(parsed) = CounterKey::parse(key).ok().filter(|_| room) {
-            return Some(self.insert(parsed, limit, start));
+        let long = name.family.prefix().len() + name.parts.len() > MAX_KEY_BYTES;
+        if long || self.len() >= self.max {
+            return None;
         }
+        self.insert(&mut writer, name, start)
+    }
+
+    /// The counter that stands in for all keys of a limit that find no room.
+    pub fn overflow(&self, family: &Arc<Family>, start: WindowStart) -> Option<Found<'_>> {
         self.overflowed.fetch_add(1, Ordering::Relaxed);
-        let shared = CounterKey::new(policy, &limit.id, &[OVERFLOW]).ok()?;
-        Some(self.find(shared.as_bytes()).unwrap_or_else(|| self.insert(shared, limit, start)))
+        let name = self.name(family, OVERFLOW_PARTS);
+        if let Some(found) = self.find(&name) {
+            return Some(found);
+        }
+        let mut writer = self.writer.lock();
+        match self.find(&name) {
+            Some(found) => Some(found),
+            None => self.insert(&mut writer, &name, start),
+        }
     }
 
-    fn insert(&self, key: CounterKey, limit: &CompiledLimit, start: WindowStart) -> Arc<Counter> {
-        let entry = self.counters.entry(key.clone()).or_insert_with(|| {
-            let mut numbers = self.numbers.lock();
-            let id = numbers.free.pop().unwrap_or_else(|| {
-                numbers.next += 1;
-                numbers.next - 1
-            });
-            let counter = Arc::new(Counter::new(id, key, limit, start));
-            numbers.born.push(Arc::clone(&counter));
-            counter
+    fn insert(
+        &self,
+        writer: &mut Writer,
+        name: &Name<'_>,
+        start: WindowStart,
+    ) -> Option<Found<'_>> {
+        let slot = writer.vacant.pop().or_else(|| self.slots.add())?;
+        let mut counter = self.slots.lock(slot)?;
+        if !self.index.insert(&mut writer.shape, name.fingerprint, slot) {
+            writer.vacant.push(slot);
+            return None;
+        }
+        let id = writer.free.pop().unwrap_or_else(|| {
+            writer.next += 1;
+            writer.next - 1
         });
-        Arc::clone(&entry)
+        counter.begin(name.family, name.parts, id, start);
+        self.slots.tag(slot, name.fingerprint);
+        self.live.fetch_add(1, Ordering::Relaxed);
+        Some(Found { slot, counter })
     }
 
-    /// Notes that the counter changed.
-    pub fn touch(&self, counter: &Arc<Counter>) {
-        if counter.mark_dirty() {
-            self.dirty.lock().push(Arc::clone(counter));
+    /// Slots ever used: all counters are below.
+    pub fn slots(&self) -> u32 {
+        self.slots.used()
+    }
+
+    /// The counter in a slot, locked; `None` if it is nobody's. For the owner.
+    pub fn at(&self, slot: u32) -> Option<Guard<'_>> {
+        self.slots.lock(slot).filter(|counter| counter.family().is_some())
+    }
+
+    /// Notes that a locked counter changed.
+    #[inline]
+    pub fn touch(&self, found: &mut Found<'_>) {
+        if found.counter.mark_dirty() {
+            self.slots.mark(found.slot);
         }
     }
 
     /// Notes that the owner should ask for more, and wakes it.
-    pub fn heat(&self, counter: &Arc<Counter>) {
-        if counter.mark_hot() {
-            let first = {
-                let mut hot = self.hot.lock();
-                hot.push(Arc::clone(counter));
-                hot.len() == 1
-            };
-            if first {
-                (self.waker)();
-            }
+    pub fn heat(&self, mut found: Found<'_>) {
+        if !found.counter.mark_hot() {
+            return;
+        }
+        let slot = found.slot;
+        drop(found);
+        let first = {
+            let mut hot = self.hot.lock();
+            hot.push(slot);
+            hot.len() == 1
+        };
+        if first {
+            (self.waker)();
         }
     }
 
-    /// Takes the changed counters; they can be marked anew at once.
-    pub fn take_dirty(&self) -> Vec<Arc<Counter>> {
-        let taken = std::mem::take(&mut *self.dirty.lock());
-        for counter in &taken {
-            counter.dirty.store(false, Ordering::Release);
-        }
-        taken
+    /// Takes the slots whose counters changed; each can be marked anew once [`Counter::dirty`] is
+    /// cleared.
+    ///
+    /// [`Counter::dirty`]: crate::counter::Counter::dirty
+    pub fn take_dirty(&self) -> Vec<u32> {
+        self.slots.take_marked()
     }
 
     /// How many changed since the last batch.
     pub fn dirty_len(&self) -> usize {
-        self.dirty.lock().len()
+        self.slots.marked()
     }
 
-    /// Takes the counters near their ceilings.
-    pub fn take_hot(&self) -> Vec<Arc<Counter>> {
+    /// Takes the slots of the counters near their ceilings; they can be marked anew at once.
+    pub fn take_hot(&self) -> Vec<u32> {
         let taken = std::mem::take(&mut *self.hot.lock());
-        for counter in &taken {
-            counter.hot.store(false, Ordering::Release);
+        for slot in &taken {
+            if let Some(mut counter) = self.slots.lock(*slot) {
+                counter.hot = false;
+            }
         }
         taken
     }
 
-    /// Counters made since the last call.
-    pub fn take_born(&self) -> Vec<Arc<Counter>> {
-        std::mem::take(&mut self.numbers.lock().born)
-    }
-
-    /// Takes an idle counter out, if it is still idle. True when it left.
-    pub fn retire(&self, counter: &Arc<Counter>, time: Time, now: Time) -> bool {
-        // Under the map's lock, so that no check finds a counter that is out of use.
-        let idle = |_: &CounterKey, c: &Arc<Counter>| c.lock().retire(c, time, now);
-        self.counters.remove_if(&counter.key, idle).is_some()
+    /// Takes an idle counter out, if it is still idle. Its number when it left.
+    pub fn retire(&self, slot: u32, time: Time, now: Time) -> Option<KeyId> {
+        if !self.at(slot)?.idle(time, now) {
+            return None;
+        }
+        // Nobody makes a counter of the same name meanwhile, and under its lock nobody charges it.
+        let mut writer = self.writer.lock();
+        let mut counter = self.at(slot).filter(|counter| counter.idle(time, now))?;
+        let family = Arc::clone(counter.family()?);
+        let fingerprint = self.name(&family, counter.parts()).fingerprint;
+        self.index.remove(&mut writer.shape, fingerprint, slot);
+        let id = counter.id;
+        *counter = Default::default();
+        writer.vacant.push(slot);
+        self.live.fetch_sub(1, Ordering::Relaxed);
+        Some(id)
     }
 
     /// The number of a retired counter may be used again.
     pub fn free(&self, id: KeyId) {
-        self.numbers.lock().free.push(id);
-    }
-}
-
-/// For explorers of the protocol.
-impl Table {
-    /// The copy of `counter` among the copies made so far, or a new one.
-    pub(crate) fn copy(
-        counter: &Arc<Counter>,
-        copies: &mut BTreeMap<KeyId, Arc<Counter>>,
-    ) -> Arc<Counter> {
-        Arc::clone(copies.entry(counter.id).or_insert_with(|| Arc::new(counter.fork())))
-    }
-
-    /// A table in the same state that shares nothing with this one.
-    pub(crate) fn fork(&self, waker: Waker, copies: &mut BTreeMap<KeyId, Arc<Counter>>) -> Table {
-        let mut all = |counters: &[Arc<Counter>]| -> Vec<Arc<Counter>> {
-            counters.iter().map(|counter| Table::copy(counter, copies)).collect()
-        };
-        let (dirty, hot) = (all(&self.dirty.lock()), all(&self.hot.lock()));
-        let numbers = self.numbers.lock();
-        let born = all(&numbers.born);
-        let numbers = Numbers { next: numbers.next, free: numbers.free.clone(), born };
-        let counters = DashMap::with_hasher_and_shard_amount(RandomState::default(), 2);
-        for counter in &self.counters {
-            counters.insert(counter.key().clone(), Table::copy(counter.value(), copies));
-        }
-        Table {
-            counters,
-            max: self.max,
-            numbers: Mutex::new(numbers),
-            dirty: Mutex::new(dirty),
-            hot: Mutex::new(hot),
-            waker,
-            standing: ArcSwap::new(self.standing.load_full()),
-            newest: AtomicU64::new(self.newest.load(Ordering::SeqCst)),
-            policies: ArcSwap::new(self.policies.load_full()),
-            checks: AtomicU64::new(self.checks.load(Ordering::Relaxed)),
-            overflowed: AtomicU64::new(self.overflowed.load(Ordering::Relaxed)),
-        }
-    }
-
-    /// Writes what is queued for the owner, and what checks see of it.
-    pub(crate) fn trace(&self, into: &mut impl std::fmt::Write) -> std::fmt::Result {
-        let ids = |counters: &[Arc<Counter>]| counters.iter().map(|c| c.id).collect::<Vec<_>>();
-        let numbers = self.numbers.lock();
-        write!(
-            into,
-            "{:?}{:?}{:?}{:?}{}",
-            numbers.born,
-            ids(&self.dirty.lock()),
-            ids(&self.hot.lock()),
-            self.standing.load(),
-            numbers.next,
-        )
+        self.writer.lock().free.push(id);
     }
 }
 
@@ -244,3 +375,6 @@ impl std::fmt::Debug for Table {
         f.debug_struct("Table").field("counters", &self.len()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

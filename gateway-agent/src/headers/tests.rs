@@ -2,27 +2,24 @@
 
 use std::sync::Arc;
 
-use gateway_agent_core::Reason;
-use weir_proto::{
-    matcher::{CompiledPolicy, PolicySet},
-    policy::parse_document,
-    time::WindowStart,
-};
+use gateway_agent_core::{PolicyRef, Reason};
+use weir_proto::{matcher::PolicySet, policy::parse_document, time::WindowStart};
 
 use super::*;
 
-fn policy(name: &str) -> Arc<CompiledPolicy> {
+fn policy(name: &str) -> PolicyRef {
     let text = format!(
         "apiVersion: weir/v1\npolicies: [{{name: {name}, level: api, limits: [{{requests: 100, window: 1m}}]}}]"
     );
     let policies = parse_document(&text).unwrap();
-    PolicySet::compile(1, policies.into_iter().map(Arc::new)).get(name).unwrap().clone()
+    let set = Arc::new(PolicySet::compile(1, policies.into_iter().map(Arc::new)));
+    PolicyRef::named(&set, name).unwrap()
 }
 
 fn limit(name: &str, remaining: u64) -> LimitStatus {
     LimitStatus {
         policy: policy(name),
-        limit_id: Arc::from("requests/1m/fixed_window"),
+        index: 0,
         amount: 100,
         window: Duration::from_secs(60),
         start: WindowStart(60),
@@ -33,8 +30,7 @@ fn limit(name: &str, remaining: u64) -> LimitStatus {
 }
 
 fn verdict(outcome: Outcome, limit: Option<LimitStatus>) -> Verdict {
-    let policy = limit.as_ref().map(|limit| limit.policy.clone());
-    Verdict { outcome, policy, limit, shadow: Vec::new(), over_quota: false }
+    Verdict { outcome, denied_by: None, limit, shadow: Vec::new(), over_quota: false }
 }
 
 #[test]

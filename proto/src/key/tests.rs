@@ -24,6 +24,12 @@ fn the_encoding_is_fixed() {
 }
 
 #[test]
+fn a_key_is_halved_before_its_parts() {
+    let key = CounterKey::new("p", "l", &["", "é"]).unwrap();
+    assert_eq!(key.halves(), (b"\x01\x01p\x01l\x02".as_slice(), b"\x00\x02\xc3\xa9".as_slice()));
+}
+
+#[test]
 fn a_key_is_found_by_its_bytes() {
     let key = CounterKey::new("p", "l", &["a"]).unwrap();
     let set = BTreeSet::from([key.clone()]);

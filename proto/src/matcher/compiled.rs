@@ -49,8 +49,8 @@ impl CompiledLimit {
         CompiledLimit { limit, id: id.into(), index, prefix: prefix.into() }
     }
 
-    /// The key's bytes up to its parts.
-    pub(super) fn prefix(&self) -> &[u8] {
+    /// The bytes with which its counters' keys begin, up to the parts.
+    pub fn prefix(&self) -> &[u8] {
         &self.prefix
     }
 }
@@ -86,11 +86,16 @@ impl CompiledPolicy {
 
     /// The limit with that id, own or of a group.
     pub fn limit(&self, id: &str) -> Option<&CompiledLimit> {
-        let groups = self.groups.iter().flat_map(|(_, limits)| limits);
-        self.limits.iter().chain(groups).find(|limit| &*limit.id == id)
+        self.all_limits().find(|limit| &*limit.id == id)
+    }
+
+    /// All limits, those of the groups last.
+    pub fn all_limits(&self) -> impl Iterator<Item = &CompiledLimit> {
+        self.limits.iter().chain(self.groups.iter().flat_map(|(_, limits)| limits))
     }
 
     /// Whether the condition holds.
+    #[inline]
     pub(super) fn meets(&self, request: &Request<'_>) -> bool {
         match &self.policy.condition {
             Some(condition) => self.counted(condition.eval(request)).unwrap_or(false),
@@ -116,7 +121,11 @@ impl CompiledPolicy {
     }
 
     /// The limits of the first group that applies, or the policy's own.
+    #[inline]
     pub(super) fn limits_for(&self, request: &Request<'_>) -> &[CompiledLimit] {
+        if self.groups.is_empty() {
+            return &self.limits;
+        }
         let holds = |when: &Expr| self.counted(when.eval(request)).unwrap_or(false);
         let group = self.groups.iter().find(|(when, _)| holds(when));
         group.map_or(&self.limits, |(_, limits)| limits)

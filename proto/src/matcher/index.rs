@@ -99,8 +99,22 @@ impl Index {
         self.absences.get(&slot).cloned()
     }
 
-    /// Replaces `out` by the slots that the request may meet, ascending, each once.
-    pub(super) fn candidates(&self, request: &Request<'_>, out: &mut Vec<u32>) {
+    /// The slots that the request may meet, ascending, each once. `out` is where they are gathered,
+    /// if they must be.
+    #[inline]
+    pub(super) fn candidates<'s>(
+        &'s self,
+        request: &Request<'_>,
+        out: &'s mut Vec<u32>,
+    ) -> &'s [u32] {
+        if self.tables.is_empty() && self.networks.is_empty() {
+            return &self.rest;
+        }
+        self.gather(request, out);
+        out
+    }
+
+    fn gather(&self, request: &Request<'_>, out: &mut Vec<u32>) {
         out.clear();
         out.extend_from_slice(&self.rest);
         for table in &self.tables {
@@ -112,8 +126,10 @@ impl Index {
             }
         }
         self.networks.candidates(request.address(), out);
-        out.sort_unstable();
-        out.dedup();
+        if out.len() > 1 {
+            out.sort_unstable();
+            out.dedup();
+        }
     }
 }
 

@@ -30,6 +30,11 @@ impl Networks {
         Arc::clone(&self.absent)
     }
 
+    /// Whether nothing is filed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
     /// Adds the slots of all networks that hold the address.
     pub(super) fn candidates(&self, ip: Option<IpAddr>, out: &mut Vec<u32>) {
         if self.slots.is_empty() {

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use weir_proto::{
-    decision::{Decision, DecisionFrame, PolicyUpdate},
+    decision::{CreditEntry, Decision, DecisionFrame, PolicyUpdate},
+    key::CounterKey,
     matcher::PolicySet,
     policy::Policy,
     share::{Share, View},
     time::{Time, WindowStart},
-    window::Algorithm,
 };
 
 use super::Agent;
@@ -109,7 +109,7 @@ impl Agent {
         self.revision = update.revision;
         let compiled = Arc::new(PolicySet::compile(update.revision, set.values().cloned()));
         self.policies = set;
-        self.table.policies.store(Arc::clone(&compiled));
+        self.table.enforce(Arc::clone(&compiled));
         out.push(Output::Policies(compiled));
         out.push(Output::Wake);
     }
@@ -153,29 +153,18 @@ impl Agent {
         &mut self,
         decisions: &[Decision],
         now: Time,
-    ) -> Vec<(weir_proto::key::CounterKey, weir_proto::decision::CreditEntry)> {
-        let policies = self.table.policies.load_full();
-        let mut confirm: Vec<Arc<Counter>> = Vec::new();
+    ) -> Vec<(CounterKey, CreditEntry)> {
+        let mut confirm: Vec<u32> = Vec::new();
         let mut foreign = Vec::new();
         for decision in decisions {
             let Some(key) = self.session.as_ref().and_then(|s| s.named(decision.key)) else {
                 continue;
             };
-            let found = self.table.find(key.as_bytes()).or_else(|| {
-                let limit = policies.get(key.policy())?.limit(key.limit())?;
-                // A rolling counter that has left is another one when it comes back.
-                let start = match limit.limit.algorithm {
-                    Algorithm::FixedWindow => decision.window,
-                    Algorithm::SlidingWindow => {
-                        WindowStart(self.standing.manager_time(now).as_secs())
-                    }
-                };
-                self.table.open(key.as_bytes(), key.policy(), limit, start)
-            });
-            match found.filter(|counter| counter.key == *key) {
-                Some(counter) => {
-                    if apply(&counter, decision, now) {
-                        confirm.push(counter);
+            let slot = self.table.slot(key).or_else(|| self.open(key, decision, now));
+            match slot.and_then(|slot| Some((slot, self.table.at(slot)?))) {
+                Some((slot, mut counter)) => {
+                    if apply(&mut counter, decision, now) {
+                        confirm.push(slot);
                     }
                 }
                 None => foreign.push((key.clone(), credit::nothing(decision.key, decision.window))),
@@ -185,25 +174,39 @@ impl Agent {
         entries.extend(foreign);
         entries
     }
+
+    /// A counter that nobody has asked for yet; `None` without a limit or room for it.
+    fn open(&self, key: &CounterKey, decision: &Decision, now: Time) -> Option<u32> {
+        let policies = self.table.snapshot();
+        let limit = policies.policies.get(key.policy())?.limit(key.limit())?;
+        let family = self.table.family(key, limit);
+        // A rolling counter that has left is another one when it comes back.
+        let start = if family.rolling {
+            WindowStart(self.standing.manager_time(now).as_secs())
+        } else {
+            decision.window
+        };
+        let name = self.table.name(&family, key.halves().1);
+        Some(self.table.open(&name, start)?.slot)
+    }
 }
 
 /// True when the manager must be told what came of it.
-fn apply(counter: &Counter, decision: &Decision, now: Time) -> bool {
-    let mut state = counter.lock();
+fn apply(counter: &mut Counter, decision: &Decision, now: Time) -> bool {
     let retry = Duration::from_millis(decision.retry_after_ms);
     let until = decision.exhausted.then(|| now + retry);
-    if counter.rolling {
+    if counter.family().is_some_and(|family| family.rolling) {
         if decision.window == WindowStart(0) {
-            state.freeze();
+            counter.freeze();
             return true;
         }
-        return state.apply(decision.window, decision.ceiling, until);
+        return counter.apply(decision.window, decision.ceiling, until);
     }
-    if decision.window < state.window {
+    if decision.window < counter.window {
         return false;
     }
-    state.roll(decision.window);
-    state.apply(decision.window, decision.ceiling, until)
+    counter.roll(decision.window);
+    counter.apply(decision.window, decision.ceiling, until)
 }
 
 fn parse(json: &[u8]) -> Result<Policy, String> {

@@ -1,7 +1,6 @@
 //! What explorers of the protocol need: copies of an agent, what it may admit, and its state as text.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     sync::{Arc, atomic::Ordering},
 };
@@ -9,22 +8,13 @@ use std::{
 use weir_proto::{key::CounterKey, time::Time, time::WindowStart};
 
 use super::Agent;
-use crate::{
-    check::Checker,
-    table::{Table, Waker},
-};
+use crate::{check::Checker, table::Waker};
 
 impl Agent {
     /// An agent in the same state that shares nothing with this one. What paces rolling counters
     /// while alone begins anew in the copy.
     pub fn fork(&self, waker: Waker) -> (Agent, Arc<Checker>) {
-        let mut copies = BTreeMap::new();
-        let table = Arc::new(self.table.fork(waker, &mut copies));
-        let counters = self
-            .counters
-            .iter()
-            .map(|(id, counter)| (*id, Table::copy(counter, &mut copies)))
-            .collect();
+        let table = Arc::new(self.table.fork(waker));
         let agent = Agent {
             config: self.config.clone(),
             table: Arc::clone(&table),
@@ -35,7 +25,7 @@ impl Agent {
             links: self.links.clone(),
             outbox: self.outbox.clone(),
             stamp: self.stamp,
-            counters,
+            keys: self.keys.clone(),
             swept: self.swept,
             retired: self.retired.clone(),
             policies: self.policies.clone(),
@@ -57,19 +47,18 @@ impl Agent {
     /// ceiling, or what it would open with; 0 once the window is over here. A `strict` policy is
     /// assumed.
     pub fn in_force(&self, key: &CounterKey, window: WindowStart, now: Time) -> u64 {
-        let policies = self.table.policies.load();
-        let limit = policies.get(key.policy()).and_then(|policy| policy.limit(key.limit()));
-        let Some(limit) = limit.map(|limit| limit.limit) else { return 0 };
-        let standing = self.table.standing.load();
+        let snapshot = self.table.snapshot();
+        let policy = snapshot.policies.get(key.policy());
+        let Some(limit) = policy.and_then(|policy| policy.limit(key.limit())) else { return 0 };
+        let (limit, standing) = (limit.limit, &snapshot.standing);
         if limit.window.end(window) <= standing.manager_time(now) {
             return 0;
         }
-        if let Some(counter) = self.table.find(key.as_bytes()) {
-            let state = counter.lock();
-            if state.window == window {
-                return state.ceiling(limit.amount, &counter, &standing);
+        if let Some(counter) = self.table.slot(key).and_then(|slot| self.table.at(slot)) {
+            if let Some(family) = counter.family().filter(|_| counter.window == window) {
+                return counter.ceiling(limit.amount, family, standing);
             }
-            if state.window > window {
+            if counter.window > window {
                 return 0;
             }
         }
@@ -84,14 +73,8 @@ impl Agent {
     pub fn trace(&self, into: &mut impl fmt::Write) -> fmt::Result {
         write!(
             into,
-            "{:?}{:?}{:?}{:?}{:?}{:?}{:?}",
-            self.standing,
-            self.receiver,
-            self.session,
-            self.former,
-            self.links,
-            self.outbox,
-            self.counters,
+            "{:?}{:?}{:?}{:?}{:?}{:?}",
+            self.standing, self.receiver, self.session, self.former, self.links, self.outbox,
         )?;
         write!(
             into,

@@ -6,7 +6,7 @@ use weir_proto::{
     decision::{CreditEntry, CreditFrame},
     key::CounterKey,
     time::Time,
-    usage::{AgentStatus, UsageEntry},
+    usage::{AgentStatus, KeyId, UsageEntry},
 };
 
 use super::{Agent, BEAT, COLLECT, SKEW, SWEEP};
@@ -24,13 +24,9 @@ const QUARANTINE: Duration = Duration::from_secs(900);
 /// A usage link is given a sign of life this often.
 const LINK_BEAT: Duration = Duration::from_millis(200);
 
-fn entry(counter: &Counter, amounts: Amounts) -> UsageEntry {
-    UsageEntry {
-        key: counter.id,
-        window: amounts.window,
-        used: amounts.used,
-        rejected: amounts.rejected,
-    }
+fn entry(id: KeyId, amounts: Amounts) -> UsageEntry {
+    let Amounts { window, used, rejected } = amounts;
+    UsageEntry { key: id, window, used, rejected }
 }
 
 impl Agent {
@@ -57,47 +53,61 @@ impl Agent {
         }
     }
 
+    /// The key of the counter in a slot that the caller holds the lock of.
+    fn key_of(keys: &mut Vec<Option<CounterKey>>, slot: u32, counter: &Counter) -> CounterKey {
+        let slot = slot as usize;
+        if keys.len() <= slot {
+            keys.resize(slot + 1, None);
+        }
+        if let Some(Some(key)) = keys.get(slot) {
+            return key.clone();
+        }
+        let key = counter.key().expect("it is somebody's counter");
+        keys[slot] = Some(key.clone());
+        key
+    }
+
     pub(super) fn entries(
         &mut self,
-        counters: &[Arc<Counter>],
+        slots: &[u32],
         asking: bool,
         now: Time,
     ) -> Vec<(CounterKey, CreditEntry)> {
-        let policies = self.table.policies.load_full();
-        counters
-            .iter()
-            .filter_map(|counter| {
-                let mut state = counter.lock();
-                if state.dead() {
-                    return None;
-                }
-                let entry =
-                    credit::entry(counter, &mut state, &policies, &self.standing, asking, now);
-                Some((counter.key.clone(), entry))
-            })
-            .collect()
+        let snapshot = self.table.snapshot();
+        let (table, standing, keys) = (&self.table, &self.standing, &mut self.keys);
+        let entry = |slot: &u32| {
+            let mut counter = table.at(*slot)?;
+            let family = Arc::clone(counter.family()?);
+            let policies = &snapshot.policies;
+            let entry = credit::entry(&mut counter, &family, policies, standing, asking, now);
+            Some((Self::key_of(keys, *slot, &counter), entry))
+        };
+        slots.iter().filter_map(entry).collect()
     }
 
     /// Every ceiling that differs from the default of its window, or is used beyond it.
     pub(super) fn holdings(&mut self, now: Time) -> Vec<(CounterKey, CreditEntry)> {
-        self.adopt();
         let time = self.manager_time(now);
-        let policies = self.table.policies.load_full();
+        let snapshot = self.table.snapshot();
+        let policies = &snapshot.policies;
         // A manager whose clock is behind may still grant in windows that have ended here.
         let ended = self.outbox.closed(time - SKEW);
         let mut held: Vec<_> = ended.map(|c| (c.key.clone(), credit::ended(&c.entry))).collect();
-        for counter in self.counters.values() {
-            let mut state = counter.lock();
-            let over = !counter.rolling && counter.window.end(state.window) + SKEW <= time;
+        let (table, standing, keys) = (&self.table, &self.standing, &mut self.keys);
+        for slot in 0..table.slots() {
+            let Some(mut counter) = table.at(slot) else { continue };
+            let Some(family) = counter.family().cloned() else { continue };
+            let over = !family.rolling && family.window.end(counter.window) + SKEW <= time;
             let default = policies
-                .get(counter.key.policy())
-                .and_then(|p| p.limit(counter.key.limit()))
-                .map_or(0, |l| self.standing.history.at(state.window).default_of(l.limit.amount));
-            if over || (state.ceiling.is_none() && state.used <= default && !counter.rolling) {
+                .get(&family.policy)
+                .and_then(|p| p.limit(&family.limit))
+                .map_or(0, |l| standing.history.at(counter.window).default_of(l.limit.amount));
+            let opened = counter.set_ceiling().is_none() && counter.used <= default;
+            if over || (opened && !family.rolling) {
                 continue;
             }
-            let entry = credit::entry(counter, &mut state, &policies, &self.standing, false, now);
-            held.push((counter.key.clone(), entry));
+            let entry = credit::entry(&mut counter, &family, policies, standing, false, now);
+            held.push((Self::key_of(keys, slot, &counter), entry));
         }
         held
     }
@@ -127,7 +137,6 @@ impl Agent {
         let beat = u64::try_from(BEAT.as_micros()).unwrap_or(u64::MAX);
         let past = self.standing.manager_time(now).as_micros() % beat;
         self.beat_at = now + Duration::from_micros(beat - past);
-        self.adopt();
         self.sweep(now);
         self.pump(now, out);
     }
@@ -139,33 +148,22 @@ impl Agent {
         }
     }
 
-    /// Takes over counters that checks have made.
-    pub(super) fn adopt(&mut self) {
-        for counter in self.table.take_born() {
-            self.counters.insert(counter.id, counter);
-        }
-    }
-
     /// Looks at some counters and lets idle ones leave.
     fn sweep(&mut self, now: Time) {
         let time = self.manager_time(now);
-        let some: Vec<Arc<Counter>> =
-            self.counters.range(self.swept..).take(SWEEP).map(|(_, c)| Arc::clone(c)).collect();
-        self.swept = match some.last() {
-            Some(last) if some.len() == SWEEP => last.id.saturating_add(1),
-            _ => 0,
-        };
-        for counter in some {
-            if !self.table.retire(&counter, time - SKEW, now) {
-                continue;
+        let end = self.table.slots().min(self.swept.saturating_add(SWEEP));
+        for slot in self.swept..end {
+            let Some(id) = self.table.retire(slot, time - SKEW, now) else { continue };
+            if let Some(key) = self.keys.get_mut(slot as usize) {
+                *key = None;
             }
-            self.counters.remove(&counter.id);
-            self.outbox.forget_name(counter.id);
+            self.outbox.forget_name(id);
             if let Some(session) = &mut self.session {
-                session.undefine(counter.id);
+                session.undefine(id);
             }
-            self.retired.push_back((now, counter.id));
+            self.retired.push_back((now, id));
         }
+        self.swept = if end < self.table.slots() { end } else { 0 };
         while let Some((at, id)) = self.retired.front().copied() {
             if at + QUARANTINE > now {
                 break;
@@ -183,22 +181,23 @@ impl Agent {
 
     /// Puts what changed since the last batch into the outbox.
     pub(super) fn collect(&mut self, now: Time) {
-        self.adopt();
         let stamp = &mut self.stamp;
         let mut stamp = || {
             *stamp += 1;
             *stamp
         };
-        for counter in self.table.take_dirty() {
-            let mut state = counter.lock();
+        for slot in self.table.take_dirty() {
+            let Some(mut counter) = self.table.at(slot) else { continue };
+            counter.dirty = false;
+            let key = Self::key_of(&mut self.keys, slot, &counter);
+            let id = counter.id;
             let mut full = false;
-            for amounts in state.closed.drain(..) {
-                let end = counter.window.end(amounts.window);
-                full |= self.outbox.add(&counter.key, entry(&counter, amounts), Some(end));
+            for amounts in counter.take_closed() {
+                let end = counter.family().map(|family| family.window.end(amounts.window));
+                full |= self.outbox.add(&key, entry(id, amounts), end);
             }
-            let (window, used, rejected) = (state.window, state.used, state.rejected);
-            let amounts = Amounts { window, used, rejected };
-            full |= self.outbox.add(&counter.key, entry(&counter, amounts), None);
+            full |= self.outbox.add(&key, entry(id, counter.amounts()), None);
+            drop(counter);
             if full {
                 self.outbox.seal(&mut stamp);
             }
@@ -240,26 +239,25 @@ impl Agent {
 
     /// Everything that is counted now, and the windows that ended lately.
     fn state(&mut self) -> State {
-        self.adopt();
         let mut state = State::new(&self.outbox);
-        for counter in self.counters.values() {
-            let locked = counter.lock();
-            for amounts in &locked.closed {
-                state.add(&counter.key, entry(counter, *amounts));
+        for slot in 0..self.table.slots() {
+            let Some(counter) = self.table.at(slot) else { continue };
+            let key = Self::key_of(&mut self.keys, slot, &counter);
+            for amounts in counter.closed() {
+                state.add(&key, entry(counter.id, *amounts));
             }
-            if locked.used > 0 || locked.rejected > 0 {
-                let (window, used, rejected) = (locked.window, locked.used, locked.rejected);
-                let amounts = Amounts { window, used, rejected };
-                state.add(&counter.key, entry(counter, amounts));
+            let amounts = counter.amounts();
+            if amounts.used > 0 || amounts.rejected > 0 {
+                state.add(&key, entry(counter.id, amounts));
             } else {
-                state.add_name(&self.outbox, counter.id, &counter.key);
+                state.add_name(&self.outbox, counter.id, &key);
             }
         }
         state
     }
 
     fn agent_status(&self) -> AgentStatus {
-        let checks = self.table.checks.load(std::sync::atomic::Ordering::Relaxed);
+        let checks = self.table.checks.sum();
         AgentStatus {
             active_manager: self
                 .session
@@ -283,10 +281,11 @@ impl Agent {
         self.standing.number += 1;
         self.standing.history = weir_proto::share::ShareHistory::default();
         self.publish();
-        self.adopt();
-        let all: Vec<Arc<Counter>> = self.counters.values().cloned().collect();
-        for counter in &all {
-            counter.lock().freeze();
+        let all: Vec<u32> = (0..self.table.slots()).collect();
+        for slot in &all {
+            if let Some(mut counter) = self.table.at(*slot) {
+                counter.freeze();
+            }
         }
         self.flush(now, out);
         let entries = self.entries(&all, false, now);

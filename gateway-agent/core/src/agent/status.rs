@@ -93,7 +93,7 @@ impl Agent {
             failovers: self.receiver.failovers,
             overflowed: self.table.overflowed.load(Ordering::Relaxed),
             dropped: self.outbox.dropped,
-            checks: self.table.checks.load(Ordering::Relaxed),
+            checks: self.table.checks.sum(),
             managers: self.links.iter().enumerate().map(manager).collect(),
             manager_time_offset_us: self.standing.offset,
         }

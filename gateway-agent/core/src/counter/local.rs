@@ -8,22 +8,41 @@ use governor::{
     middleware::NoOpMiddleware,
     state::{InMemoryState, NotKeyed},
 };
-use weir_proto::time::Time;
+use weir_proto::{policy::OnDisconnect, time::Time};
 
-use super::{Counter, State};
-use crate::standing::Standing;
+use super::{Ask, Counter};
 
-impl State {
+impl Counter {
     /// Alone, a rolling counter spends no more than its share of what it holds: one length later the
     /// others pace themselves at theirs, and both fall in one window.
-    pub(super) fn cap(&mut self, limit: u64, counter: &Counter, standing: &Standing) {
-        if !counter.rolling || !standing.isolated || self.capped_at == standing.isolated_at {
+    pub(super) fn cap(&mut self, ask: &Ask<'_>) {
+        let standing = ask.standing;
+        if !ask.family.rolling || self.cold().capped_at == standing.isolated_at {
             return;
         }
-        self.capped_at = standing.isolated_at;
-        let share = standing.history.current().of(limit);
-        let most = self.used.saturating_add(share);
-        self.ceiling = Some(self.ceiling(limit, counter, standing).min(most));
+        self.cold().capped_at = standing.isolated_at;
+        let limit = ask.limit.limit.amount;
+        let most = self.used.saturating_add(standing.history.current().of(limit));
+        self.fix_ceiling(self.ceiling(limit, ask.family, standing).min(most));
+    }
+
+    /// Alone for a whole window length: a rolling counter is paced at its share.
+    pub(super) fn paced(&mut self, ask: &Ask<'_>, how: OnDisconnect) -> bool {
+        let standing = ask.standing;
+        if !ask.family.rolling || !standing.isolated || how != OnDisconnect::Local {
+            return false;
+        }
+        let time = standing.manager_time(ask.now);
+        let length = ask.family.window.duration();
+        // What was used on ceilings counts for one length.
+        let granted = self.granted_use();
+        let recent = granted != Time::ZERO && granted + length > ask.now;
+        if recent || time <= standing.alone_from(true) + length {
+            return false;
+        }
+        let share = standing.history.current().of(ask.limit.limit.amount);
+        let pace = self.cold().pace.get_or_insert_with(|| Box::new(Pace::new(share, length)));
+        pace.admit(ask.cost, ask.now)
     }
 }
 

@@ -80,7 +80,7 @@ fn allowed(verdict: &Verdict) -> Allowed<'_> {
 fn window_start(limit: &LimitStatus) -> Option<u64> {
     let groups = limit.policy.groups.iter().flat_map(|(_, limits)| limits);
     let mut limits = limit.policy.limits.iter().chain(groups);
-    let found = limits.find(|known| known.id == limit.limit_id)?;
+    let found = limits.find(|known| *known.id == *limit.limit_id())?;
     (found.limit.algorithm == Algorithm::FixedWindow).then_some(limit.start.0)
 }
 
@@ -114,7 +114,7 @@ fn limited(verdict: &Verdict, limit: Option<&LimitStatus>) -> Problem {
             limit.policy.policy.name.as_str(),
             limit.amount,
             limit.window.as_secs(),
-            &*limit.limit_id,
+            limit.limit_id(),
         ),
         None => format!("A limit is used up. Try again in {retry_after} s."),
     };

@@ -60,7 +60,7 @@ fn status(verdict: &Verdict, out: &mut BytesMut) {
 
 /// The limit as a `RateLimit`, where Envoy has a word for its window.
 fn current_limit(limit: &LimitStatus, unit: Unit, out: &mut BytesMut) {
-    let (policy, id) = (limit.policy.policy.name.as_str(), &*limit.limit_id);
+    let (policy, id) = (limit.policy.policy.name.as_str(), limit.limit_id());
     let (amount, unit) = (saturated(limit.amount), unit as u64);
     let name = policy.len() + 1 + id.len();
     let length = length_of_number(amount) + length_of_number(unit);

@@ -7,8 +7,7 @@ use super::*;
 /// How many policies a request makes the set evaluate.
 fn candidates(set: &PolicySet, request: &Request<'_>) -> usize {
     let mut out = Vec::new();
-    set.index.candidates(request, &mut out);
-    out.len()
+    set.index.candidates(request, &mut out).len()
 }
 
 #[test]

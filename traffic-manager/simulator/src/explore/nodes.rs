@@ -104,7 +104,8 @@ impl World {
             gateway_group: String::new(),
             version: String::new(),
         };
-        let config = agent_core::Config::new(identity, managers);
+        let mut config = agent_core::Config::new(identity, managers);
+        config.max_counters = 64;
         node.core = Some(agent_core::agent(config, waker(&node.poked), local));
         for m in 0..managers {
             self.open_usage(a, m);

@@ -116,7 +116,11 @@ impl World {
         };
         let poked = Arc::clone(&self.agents[i].poked);
         poked.store(false, Ordering::Relaxed);
-        let config = agent_core::Config::new(identity, self.plan.managers);
+        let mut config = agent_core::Config::new(identity, self.plan.managers);
+        // Tables take memory by what they may hold: small ones make small worlds quick.
+        let keys = self.plan.traffic.iter().map(|t| t.keys).max().unwrap_or(1);
+        config.max_counters =
+            usize::try_from(keys.saturating_mul(4)).unwrap_or(usize::MAX).max(4_000);
         let waker = Arc::new(move || poked.store(true, Ordering::Relaxed));
         let (core, checker) = agent_core::agent(config, waker, self.local(i));
         let node = &mut self.agents[i];

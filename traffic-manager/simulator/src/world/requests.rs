@@ -152,7 +152,7 @@ impl World {
     fn answer(&mut self, agent: usize, id: u64, verdict: &agent_core::Verdict) -> Answer {
         let refusal = verdict.limit.as_ref().filter(|_| !verdict.allowed());
         let by = refusal.map(|limit| {
-            (Arc::from(limit.policy.policy.name.as_str()), Arc::clone(&limit.limit_id))
+            (Arc::from(limit.policy.policy.name.as_str()), Arc::from(limit.limit_id()))
         });
         Answer {
             id,
@@ -160,7 +160,7 @@ impl World {
             seen: self.manager_time_at(agent, verdict),
             allowed: verdict.allowed(),
             by,
-            unready: verdict.limit.is_none() && verdict.policy.is_none(),
+            unready: verdict.limit.is_none() && verdict.policy().is_none(),
         }
     }
 
@@ -168,7 +168,7 @@ impl World {
     fn manager_time_at(&mut self, agent: usize, verdict: &agent_core::Verdict) -> Time {
         let local = self.local(agent);
         let fixed = verdict.limit.as_ref().filter(|limit| {
-            let found = limit.policy.limit(&limit.limit_id);
+            let found = limit.policy.limit(limit.limit_id());
             found.is_some_and(|l| l.limit.algorithm == Algorithm::FixedWindow)
         });
         if let Some(limit) = fixed {

@@ -1,0 +1,95 @@
+//! What all counters of one limit have in common.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+};
+
+use parking_lot::Mutex;
+use weir_proto::{
+    key::CounterKey,
+    matcher::CompiledLimit,
+    time::WindowStart,
+    window::{Algorithm, Window},
+};
+
+/// A policy's limit as the counters see it: the first half of their keys, and their window. One family
+/// lives for one first half, so that families are compared by address.
+#[derive(Debug)]
+pub struct Family {
+    /// Never given twice: it tells equal parts of two families apart in the hash.
+    pub(super) number: u64,
+    prefix: Box<[u8]>,
+    /// The policy's name.
+    pub policy: Box<str>,
+    /// The limit's id in it.
+    pub limit: Box<str>,
+    /// Window length.
+    pub window: Window,
+    /// Whether windows have no fixed start.
+    pub rolling: bool,
+}
+
+impl Family {
+    /// The bytes with which the keys begin.
+    pub fn prefix(&self) -> &[u8] {
+        &self.prefix
+    }
+
+    /// The window whose share applies: a rolling counter opens with a share that has been its own for
+    /// a whole length, as what the share's former owner used may still count.
+    pub fn basis(&self, window: WindowStart) -> WindowStart {
+        if self.rolling { WindowStart(window.0.saturating_sub(self.window.secs())) } else { window }
+    }
+
+    /// The whole key of a counter with these parts.
+    pub fn key(&self, parts: &[u8]) -> Option<CounterKey> {
+        CounterKey::parse(&[&self.prefix, parts].concat()).ok()
+    }
+}
+
+/// The families in use: those of the policies in force, and of counters that are left of others.
+#[derive(Debug, Default)]
+pub(super) struct Families(Mutex<Known>);
+
+#[derive(Debug, Clone, Default)]
+struct Known {
+    by_prefix: BTreeMap<Box<[u8]>, Weak<Family>>,
+    made: u64,
+}
+
+impl Families {
+    /// The family with this first half, if it is in use.
+    pub(super) fn get(&self, prefix: &[u8]) -> Option<Arc<Family>> {
+        self.0.lock().by_prefix.get(prefix)?.upgrade()
+    }
+
+    /// The family with this first half of a key of `policy`'s `limit`.
+    pub(super) fn of(&self, prefix: &[u8], policy: &str, limit: &CompiledLimit) -> Arc<Family> {
+        let mut known = self.0.lock();
+        if let Some(family) = known.by_prefix.get(prefix).and_then(Weak::upgrade) {
+            return family;
+        }
+        known.made += 1;
+        let family = Arc::new(Family {
+            number: known.made,
+            prefix: prefix.into(),
+            policy: policy.into(),
+            limit: limit.id.as_ref().into(),
+            window: limit.limit.window,
+            rolling: limit.limit.algorithm != Algorithm::FixedWindow,
+        });
+        known.by_prefix.insert(prefix.into(), Arc::downgrade(&family));
+        family
+    }
+
+    /// The same, to go on with apart.
+    pub(super) fn fork(&self) -> Families {
+        Families(Mutex::new(self.0.lock().clone()))
+    }
+
+    /// Forgets those that nobody uses any more.
+    pub(super) fn prune(&self) {
+        self.0.lock().by_prefix.retain(|_, family| family.strong_count() > 0);
+    }
+}

@@ -5,6 +5,7 @@
 //! said so in a frame that had applied the last decision sent to it.
 
 mod budget;
+mod sharing;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,9 +21,15 @@ use crate::{
     message::StreamId,
 };
 pub use budget::{free, pledged_elsewhere, reserved};
+use sharing::Need;
 
 /// An agent that used a counter within this time keeps half of what it holds when others are short.
 const BUSY: Duration = Duration::from_millis(50);
+
+/// So long a grant stays where it is: requests that wait for it are woken before it is called back.
+const FRESH: Duration = Duration::from_millis(20);
+/// No request waits longer for an answer (`max_wait` and the way there and back).
+const FORGOTTEN: Duration = Duration::from_millis(1_500);
 
 /// What [`settle`] works on.
 #[derive(Debug)]
@@ -68,7 +75,7 @@ pub fn settle(
     let free = free(&limit, &mut counter.windows[at], turn.fleet, turn.now);
     let mut scene = Scene { ix, counter, limit, at, free };
     let unmet = scene.grant(turn);
-    let deficit = unmet.max(u64::try_from(-scene.free).unwrap_or(0));
+    let deficit = unmet.all.max(u64::try_from(-scene.free).unwrap_or(0));
     if deficit == 0 {
         scene.reopen(turn);
         return None;
@@ -76,10 +83,19 @@ pub fn settle(
     let recalled = scene.recall(deficit, turn);
     // Whoever is not incumbent may be soon, and then there is more: nobody is turned away for good.
     let last_word = turn.fleet.incumbent() && !scene.recalling(turn.fleet);
-    if recalled == 0 && unmet > 0 && last_word {
-        return scene.exhaust(turn);
+    if recalled > 0 || unmet.waiting == 0 || !last_word {
+        return None;
     }
-    None
+    // What was granted a moment ago may not be used: then it goes to others.
+    scene.fresh_until(turn).or_else(|| scene.exhaust(turn))
+}
+
+/// What was wanted in vain.
+struct Unmet {
+    /// For requests that agents have already.
+    waiting: u64,
+    /// That, and what they expect.
+    all: u64,
 }
 
 /// Whether the agent has been asked to give back and has not answered yet.
@@ -121,46 +137,61 @@ impl Scene<'_> {
         slot.denied = exhausted.is_some();
     }
 
-    /// Grants; returns what was wanted in vain.
-    fn grant(&mut self, turn: &mut Turn<'_>) -> u64 {
+    /// Who wants more than it has.
+    fn needs(&mut self, turn: &Turn<'_>) -> Vec<Need> {
         let start = self.window_start();
-        let window = &self.counter.windows[self.at];
-        let mut needs: Vec<(usize, u64, u64)> = Vec::new();
-        let mut weight = 0u64;
-        for (i, slot) in window.slots.iter().enumerate() {
+        let mut needs = Vec::new();
+        for (i, slot) in self.counter.windows[self.at].slots.iter_mut().enumerate() {
+            if slot.asked_at + FORGOTTEN <= turn.now {
+                slot.want = 0;
+            }
             if slot.want == 0 || !turn.fleet.agent(slot.agent).eligible() {
                 continue;
             }
             let have = unused(slot, &self.limit, turn.fleet, start);
             if slot.want > have {
-                let share = slot.used + slot.want;
-                needs.push((i, slot.want - have, share));
-                weight += share;
+                needs.push(Need {
+                    slot: i,
+                    waiting: slot.waiting().saturating_sub(have),
+                    all: slot.want - have,
+                    weight: slot.used + slot.want,
+                });
             }
         }
-        let total: u64 = needs.iter().map(|n| n.1).sum();
-        if total == 0 {
-            return 0;
-        }
-        let Ok(free) = u64::try_from(self.free) else { return total };
-        if free == 0 {
-            return total;
-        }
-        let gifts = if total <= free {
-            generous(&needs, free, weight, turn.fleet)
-        } else {
-            let turn_of = self.counter.windows[self.at].turn;
-            self.counter.windows[self.at].turn = turn_of.wrapping_add(1);
-            scarce(&needs, free, total, turn_of)
+        needs
+    }
+
+    /// Grants what is wanted and free.
+    fn grant(&mut self, turn: &mut Turn<'_>) -> Unmet {
+        let needs = self.needs(turn);
+        let mut unmet = Unmet {
+            waiting: needs.iter().map(|n| n.waiting).sum(),
+            all: needs.iter().map(|n| n.all).sum(),
         };
-        let mut unmet = 0;
-        for ((i, need, _), gift) in needs.into_iter().zip(gifts) {
-            unmet += need.saturating_sub(gift);
-            if gift > 0 {
-                self.raise(i, gift, turn);
-                if gift >= need {
-                    self.counter.windows[self.at].slots[i].want = 0;
-                }
+        let free = u64::try_from(self.free).unwrap_or(0);
+        if unmet.all == 0 || free == 0 {
+            return unmet;
+        }
+        let gifts = if unmet.all <= free {
+            let view = turn.fleet.view();
+            sharing::generous(&needs, free, view.members.len() == 1 && turn.fleet.incumbent())
+        } else {
+            let window = &mut self.counter.windows[self.at];
+            window.turn = window.turn.wrapping_add(1);
+            sharing::scarce(&needs, free, window.turn)
+        };
+        for (need, gift) in needs.into_iter().zip(gifts) {
+            unmet.waiting -= need.waiting.min(gift);
+            unmet.all -= need.all.min(gift);
+            if gift == 0 {
+                continue;
+            }
+            self.raise(need.slot, gift, turn);
+            let slot = &mut self.counter.windows[self.at].slots[need.slot];
+            slot.raised = (turn.now, need.waiting.min(gift));
+            // Whoever got less than it expects asks again when it has used that.
+            if gift >= need.waiting {
+                slot.want = 0;
             }
         }
         unmet
@@ -201,8 +232,9 @@ impl Scene<'_> {
             let have = unused(slot, &self.limit, turn.fleet, start);
             let busy = slot.active_at + BUSY > turn.now && slot.used > 0;
             let half = if busy { have / 2 } else { 0 };
-            let wanted = if slot.asked_at + BUSY > turn.now { slot.want } else { 0 };
-            let spare = have.saturating_sub(half.max(wanted));
+            let asked = slot.asked_at + BUSY > turn.now;
+            let waiting = if asked { slot.waiting() } else { 0 };
+            let spare = have.saturating_sub(half.max(waiting).max(slot.fresh(turn.now)));
             if spare > 0 {
                 idle.push((spare, i, have - spare));
             }
@@ -250,6 +282,18 @@ impl Scene<'_> {
 
     fn recalling(&self, fleet: &Fleet) -> bool {
         self.counter.windows[self.at].slots.iter().any(|s| in_flight(s, fleet))
+    }
+
+    /// Until when unused grants stay where they are.
+    fn fresh_until(&self, turn: &Turn<'_>) -> Option<Time> {
+        let start = self.window_start();
+        let fresh = |slot: &&Slot| {
+            slot.fresh(turn.now) > 0
+                && turn.fleet.agent(slot.agent).attached()
+                && unused(slot, &self.limit, turn.fleet, start) > 0
+        };
+        let slots = self.counter.windows[self.at].slots.iter();
+        slots.filter(fresh).map(|slot| slot.raised.0 + FRESH).min()
     }
 
     /// Tells agents that ask in vain not to ask again. Returns when something may be free again.
@@ -302,42 +346,17 @@ impl Scene<'_> {
     }
 }
 
-/// More is free than wanted: each gets its need, and on top half of the rest by its weight, so that
-/// it need not ask again soon. A sole member gets everything.
-fn generous(needs: &[(usize, u64, u64)], free: u64, weight: u64, fleet: &Fleet) -> Vec<u64> {
-    let spare = free - needs.iter().map(|n| n.1).sum::<u64>();
-    let sole = fleet.view().members.len() == 1 && fleet.incumbent();
-    let pot = if sole { spare } else { spare / 2 };
-    needs
-        .iter()
-        .map(|(_, need, share)| {
-            let part = u128::from(pot) * u128::from(*share) / u128::from(weight.max(1));
-            need + u64::try_from(part).unwrap_or(0)
-        })
-        .collect()
-}
-
-/// Less is free than wanted: pro rata, odd units by turns.
-fn scarce(needs: &[(usize, u64, u64)], free: u64, total: u64, turn: usize) -> Vec<u64> {
-    let mut gifts: Vec<u64> = needs
-        .iter()
-        .map(|(_, need, _)| {
-            u64::try_from(u128::from(free) * u128::from(*need) / u128::from(total)).unwrap_or(0)
-        })
-        .collect();
-    let mut rest = free - gifts.iter().sum::<u64>();
-    let n = gifts.len();
-    for k in 0..n {
-        if rest == 0 {
-            break;
-        }
-        let i = (turn + k) % n;
-        if gifts[i] < needs[i].1 {
-            gifts[i] += 1;
-            rest -= 1;
-        }
+impl Slot {
+    /// What the agent wants for requests that it has already. It asks for twice as much.
+    fn waiting(&self) -> u64 {
+        self.want.div_ceil(2)
     }
-    gifts
+
+    /// What it was just granted for requests that are being woken.
+    fn fresh(&self, now: Time) -> u64 {
+        let (at, waiting) = self.raised;
+        if at + FRESH > now { waiting } else { 0 }
+    }
 }
 
 /// Applies what an agent said of its ceiling. `applied` is the last revision that it had applied in

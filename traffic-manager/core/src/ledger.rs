@@ -95,6 +95,8 @@ pub struct Slot {
     pub want: u64,
     /// When it last announced a need.
     pub asked_at: Time,
+    /// When its ceiling was last raised, and how much of that was for requests that it had already.
+    pub raised: (Time, u64),
     /// When `used` last changed.
     pub active_at: Time,
     /// It was told that the window is exhausted.
@@ -119,6 +121,7 @@ impl Slot {
             sent: (StreamId(0), 0),
             want: 0,
             asked_at: now,
+            raised: (Time::ZERO, 0),
             active_at: now,
             denied: false,
             recalling: false,
@@ -308,14 +311,14 @@ impl Counter {
         slot.rejected = cell.rejected;
     }
 
-    /// A report of a rolling counter, which is charged to the ring: the newest stamp wins. `live`: the
-    /// agent's whole state has come before. Returns the window's name.
+    /// A report of a rolling counter, which is charged to the ring: the newest stamp wins. Returns the
+    /// window's name.
     fn merge_rolling(
         &mut self,
         agent: AgentIx,
         entry: &UsageEntry,
         stamp: u64,
-        live: bool,
+        word: Word,
         now: Time,
     ) -> WindowStart {
         let length = self.limit.as_ref().map(|l| l.window.duration());
@@ -324,17 +327,23 @@ impl Counter {
         if window.find(agent).is_some_and(|s| s.birth > entry.window) {
             return name; // about a counter that the agent has since opened anew
         }
+        // An agent that was out of sight may have been idle since long before it tells.
+        let heard = if word == Word::Replayed { Time::ZERO } else { now };
+        let new = window.find(agent).is_none();
         let slot = window.slot(agent, entry.window, now);
         if stamp < slot.stamp {
             return name;
         }
+        let live = word == Word::Reported;
         let grown = entry.used.saturating_sub(slot.used);
         let charge = slot.charged || live;
         // A slot that a state replay made stays uncharged until the agent tells its recent use.
         slot.charged |= live && slot.stamp == 0;
         slot.stamp = stamp;
-        if entry.used != slot.used {
-            slot.active_at = now;
+        if new {
+            slot.active_at = heard;
+        } else if entry.used != slot.used {
+            slot.active_at = slot.active_at.max(heard);
         }
         slot.used = entry.used;
         slot.rejected = entry.rejected;
@@ -343,6 +352,17 @@ impl Counter {
         }
         name
     }
+}
+
+/// How an agent came to tell what it used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// With all that it counts, as it connects.
+    Replayed,
+    /// With its ceiling, in a session that goes on.
+    Asked,
+    /// On a usage stream that had its whole state before.
+    Reported,
 }
 
 /// When what was `touched` then in a window that began at `start` may be forgotten.

@@ -8,7 +8,7 @@ use weir_proto::{
 };
 
 use super::{
-    CounterIx, Ledger, LimitInfo, WINDOWS,
+    CounterIx, Ledger, LimitInfo, WINDOWS, Word,
     cell::{Cell, CellIx, NONE},
 };
 use crate::fleet::AgentIx;
@@ -55,15 +55,15 @@ impl Ledger {
         own
     }
 
-    /// Takes an entry about any window of the agent: the newest stamp wins. `live`: the agent's whole
-    /// state has come before. Returns the window's name, if the entry can be true.
+    /// Takes an entry about any window of the agent: the newest stamp wins. Returns the window's name,
+    /// if the entry can be true.
     pub fn merge(
         &mut self,
         ix: CounterIx,
         agent: AgentIx,
         entry: &UsageEntry,
         stamp: u64,
-        live: bool,
+        word: Word,
         now: Time,
     ) -> Option<WindowStart> {
         let counter = self.live_place(ix)?.counter.as_mut()?;
@@ -71,7 +71,7 @@ impl Ledger {
             return None;
         }
         if counter.rolling() {
-            return Some(counter.merge_rolling(agent, entry, stamp, live, now));
+            return Some(counter.merge_rolling(agent, entry, stamp, word, now));
         }
         let cell = self.cell_of(ix.index, agent);
         if cell == CellIx(0) {

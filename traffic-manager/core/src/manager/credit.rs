@@ -11,7 +11,7 @@ use crate::{
     feed::Verdict,
     fleet::{AgentIx, Attached},
     grants,
-    ledger::CounterIx,
+    ledger::{CounterIx, Word},
     message::{Output, StreamId},
 };
 
@@ -157,7 +157,8 @@ impl Manager {
             used: entry.used,
             rejected: entry.rejected,
         };
-        let Some(name) = self.merge(ix, state.agent, &usage, frame.stamp, false, now) else {
+        let word = if state.listing { Word::Replayed } else { Word::Asked };
+        let Some(name) = self.merge(ix, state.agent, &usage, frame.stamp, word, now) else {
             return;
         };
         self.take_ceiling(ix, name, session, state, entry, frame.applied, now);

@@ -10,7 +10,7 @@ use self::names::Names;
 use super::Manager;
 use crate::{
     fleet::AgentIx,
-    ledger::{CellIx, CounterIx, TOGETHER},
+    ledger::{CellIx, CounterIx, TOGETHER, Word},
     manager::timers::Timer,
     message::{Output, StreamId},
 };
@@ -131,7 +131,8 @@ impl Manager {
                 if !self.ledger.take(*cell, entry, stamp, now)
                     && let Some(ix) = self.counter_at(*cell, now)
                 {
-                    self.merge(ix, state.agent, entry, stamp, state.live, now);
+                    let word = if state.live { Word::Reported } else { Word::Replayed };
+                    self.merge(ix, state.agent, entry, stamp, word, now);
                 }
             }
         }
@@ -187,9 +188,9 @@ impl Manager {
         agent: AgentIx,
         entry: &UsageEntry,
         stamp: u64,
-        live: bool,
+        word: Word,
         now: Time,
     ) -> Option<WindowStart> {
-        self.ledger.merge(ix, agent, entry, stamp, live, now)
+        self.ledger.merge(ix, agent, entry, stamp, word, now)
     }
 }

@@ -1,8 +1,10 @@
 //! No faults: whatever the load, never above the limit, and hardly below it when it is wanted.
 
-use weir_simulator::Plan;
+use std::time::Duration;
 
-use crate::scenario::{SETTLED, plan, requests, run, secs};
+use weir_simulator::{Plan, World, world::Ask};
+
+use crate::scenario::{SETTLED, ms, plan, requests, run, secs};
 
 /// Limit 1000 per second on 20 agents, at this multiple of the limit.
 fn steady(factor: f64) -> Plan {
@@ -120,5 +122,35 @@ fn any_second_of_a_sliding_window_holds_at_most_the_limit() {
         let least = if factor < 1.0 { 6_600 } else { 7_600 };
         let admitted = run.outcome.admitted;
         assert!(admitted >= least, "{admitted} of 8 s at {factor} times 1000/s");
+    }
+}
+
+/// One request after the other, each at another agent, and a little later: what they did, in order.
+fn one_by_one(limit: u64, agents: usize, pause: Duration) -> Vec<bool> {
+    let plan = Plan { window: secs(5), max_wait: secs(1), ..plan(agents, limit, 20) };
+    let mut world = World::new(plan);
+    let mut at = secs(11);
+    for n in 0..limit + 3 {
+        world.run_until(at);
+        let attributes = [("application".to_owned(), "shop".to_owned())].into();
+        let agent = usize::try_from(n * 7).expect("small") % agents;
+        world.ask(agent, Ask { id: n + 1, attributes, key: 0 });
+        at += pause;
+    }
+    world.run_until(secs(14));
+    let mut answers = world.answers();
+    answers.sort_by_key(|answer| answer.id);
+    answers.iter().map(|answer| answer.allowed).collect()
+}
+
+#[test]
+fn small_limits_are_exact_for_one_request_after_the_other() {
+    for limit in [1, 2, 5, 10] {
+        for pause in [0, 1, 5, 17, 49, 120].map(ms) {
+            let told = one_by_one(limit, 12, pause);
+            let passed = told.iter().filter(|allowed| **allowed).count() as u64;
+            assert_eq!(told.len() as u64, limit + 3, "all are answered");
+            assert_eq!(passed, limit, "limit {limit}, {pause:?} apart: {told:?}");
+        }
     }
 }

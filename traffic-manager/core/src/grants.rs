@@ -188,7 +188,7 @@ impl Scene<'_> {
             }
             self.raise(need.slot, gift, turn);
             let slot = &mut self.counter.windows[self.at].slots[need.slot];
-            slot.raised = (turn.now, need.waiting.min(gift));
+            slot.raised = (turn.now, slot.used + slot.waiting());
             // Whoever got less than it expects asks again when it has used that.
             if gift >= need.waiting {
                 slot.want = 0;
@@ -232,9 +232,7 @@ impl Scene<'_> {
             let have = unused(slot, &self.limit, turn.fleet, start);
             let busy = slot.active_at + BUSY > turn.now && slot.used > 0;
             let half = if busy { have / 2 } else { 0 };
-            let asked = slot.asked_at + BUSY > turn.now;
-            let waiting = if asked { slot.waiting() } else { 0 };
-            let spare = have.saturating_sub(half.max(waiting).max(slot.fresh(turn.now)));
+            let spare = have.saturating_sub(half.max(slot.fresh(turn.now)));
             if spare > 0 {
                 idle.push((spare, i, have - spare));
             }
@@ -352,10 +350,10 @@ impl Slot {
         self.want.div_ceil(2)
     }
 
-    /// What it was just granted for requests that are being woken.
+    /// What it was just granted for requests that are being woken, as far as it is not used yet.
     fn fresh(&self, now: Time) -> u64 {
-        let (at, waiting) = self.raised;
-        if at + FRESH > now { waiting } else { 0 }
+        let (at, used) = self.raised;
+        if at + FRESH > now { used.saturating_sub(self.used) } else { 0 }
     }
 }
 

@@ -95,7 +95,8 @@ pub struct Slot {
     pub want: u64,
     /// When it last announced a need.
     pub asked_at: Time,
-    /// When its ceiling was last raised, and how much of that was for requests that it had already.
+    /// When its ceiling was last raised, and what it will have used then when the requests that it had
+    /// already are served.
     pub raised: (Time, u64),
     /// When `used` last changed.
     pub active_at: Time,

@@ -200,7 +200,9 @@ fn apply(counter: &mut Counter, decision: &Decision, now: Time) -> bool {
             counter.freeze();
             return true;
         }
-        return counter.apply(decision.window, decision.ceiling, until);
+        let confirm = counter.apply(decision.window, decision.ceiling, until);
+        counter.keep(now);
+        return confirm;
     }
     if decision.window < counter.window {
         return false;

@@ -26,6 +26,13 @@ impl Counter {
         self.fix_ceiling(self.ceiling(limit, ask.family, standing).min(most));
     }
 
+    /// A rolling counter was given something: it does not count as idle, or it would lose that at once.
+    pub fn keep(&mut self, now: Time) {
+        if self.set_ceiling().is_some_and(|ceiling| ceiling > self.used) {
+            self.cold().last_use = now;
+        }
+    }
+
     /// Alone for a whole window length: a rolling counter is paced at its share.
     pub(super) fn paced(&mut self, ask: &Ask<'_>, how: OnDisconnect) -> bool {
         let standing = ask.standing;

@@ -232,6 +232,8 @@ impl Counter {
         self.mark = Maybe::NONE;
         if let Some(cold) = &mut self.cold {
             cold.rejected = 0;
+            // Whoever was turned away in the last window will be in this one, too.
+            cold.tight = cold.exhausted_until.is_some();
             cold.exhausted_until = None;
             cold.base = 0;
             cold.before = 0;

@@ -13,6 +13,8 @@ pub(super) struct Cold {
     pub(super) rejected: u64,
     /// Until then (local time) nothing more will come.
     pub(super) exhausted_until: Option<Time>,
+    /// The window before was exhausted: nothing beyond the ceiling.
+    pub(super) tight: bool,
     /// Admitted beyond ceilings in this window, and when last.
     pub(super) beyond: u64,
     pub(super) beyond_at: Time,
@@ -36,6 +38,7 @@ impl Cold {
         self.closed.is_empty()
             && self.rejected == 0
             && self.exhausted_until.is_none()
+            && !self.tight
             && self.beyond == 0
             && self.beyond_at == Time::ZERO
             && self.last_use == Time::ZERO

@@ -13,7 +13,7 @@ impl Counter {
         }
         let fleet = ask.standing.history.at(self.window).fleet;
         let floor = ask.policy.floor(ask.limit.limit.amount, fleet);
-        if floor == 0 {
+        if floor == 0 || self.cold().tight {
             return false;
         }
         let beyond = self.used.saturating_add(ask.cost).saturating_sub(ceiling.max(self.used));

@@ -30,6 +30,7 @@ impl Cold {
             closed: self.closed.clone(),
             rejected: self.rejected,
             exhausted_until: self.exhausted_until,
+            tight: self.tight,
             beyond: self.beyond,
             beyond_at: self.beyond_at,
             last_use: self.last_use,

@@ -64,6 +64,12 @@ impl Driver {
         self.send(Command::Frame(input, room)).await
     }
 
+    /// Bytes that frames may still take.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        self.room.available_permits()
+    }
+
     /// Runs `job` where the core is and returns what it returns.
     pub(crate) async fn with<R, F>(&self, job: F) -> Result<R, Stopped>
     where
@@ -132,7 +138,7 @@ mod tests {
             sent += 1;
         }
         assert_eq!(sent, COMMANDS as u64);
-        let free = driver.room.available_permits();
+        let free = driver.room();
         assert!(free > FRAME_BYTES as usize / 2, "the one that waits gave its room back: {free}");
     }
 

@@ -114,7 +114,7 @@ async fn a_huge_frame_is_refused() {
 async fn a_flood_waits_while_the_manager_is_busy_and_arrives_whole() {
     const FRAMES: u64 = 150;
     let served = start().await;
-    let (go_on, blocked) = std::sync::mpsc::channel::<()>();
+    let (go_on, blocked) = std::sync::mpsc::sync_channel::<()>(1);
     let driver = served.driver.clone();
     let busy = tokio::spawn(async move { driver.with(move |_, _, _| blocked.recv()).await });
     let (frames, mut acks) = report(&served).await;

@@ -62,7 +62,11 @@ impl Waiting {
     /// Takes the slots whose time has come, or all.
     pub(super) fn take(&mut self, now: Time, all: bool) -> Vec<u32> {
         let mut taken = Vec::new();
-        while let Some((due, slot)) = self.queue.pop_front_if(|(due, _)| all || *due <= now) {
+        while let Some((due, slot)) = self.queue.front().copied() {
+            if !all && due > now {
+                break;
+            }
+            self.queue.pop_front();
             // A place that an earlier wait has left has another time, or none.
             if self.told.get(slot as usize).is_some_and(|told| told.due == due) {
                 self.clear(slot);

@@ -136,14 +136,14 @@ async fn a_flood_waits_while_the_manager_is_busy_and_arrives_whole() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(PATIENCE, full).await.expect("frames of 1 MiB fill the room");
+    timeout(PATIENCE * 12, full).await.expect("frames of 1 MiB fill the room");
     let sent = sent.load(Ordering::Relaxed);
     assert!(sent < 80, "{sent} frames of {FRAMES}: the sender is held back");
     go_on.send(()).unwrap();
     busy.await.unwrap().unwrap().unwrap();
     let mut newest = 0;
     while newest < FRAMES {
-        newest = timeout(PATIENCE, acks.message()).await.unwrap().unwrap().unwrap().seq;
+        newest = timeout(PATIENCE * 12, acks.message()).await.unwrap().unwrap().unwrap().seq;
     }
     drop(flood.await.unwrap());
     assert_eq!(end(&mut acks).await, None, "nothing was refused");

@@ -104,6 +104,11 @@ impl AgentRecord {
         self.status.as_ref().is_some_and(|s| s.view_number > 0 || s.fleet > 0)
     }
 
+    /// Manager time as it told it last in a session here: what it held then is known.
+    pub(super) fn heard_until(&self) -> Time {
+        self.pledged.last().map_or(Time::ZERO, |(_, to)| *to)
+    }
+
     /// Whether its share of windows begun at `start` was handed to this manager.
     pub fn pledged(&self, start: WindowStart) -> bool {
         let start = start.time();

@@ -47,7 +47,7 @@ fn weir(group: &mut Group<'_>, traffic: &Traffic, threads: usize) {
     let now = clock.now();
     row(group, "weir", threads, |from, to| {
         for i in from..to {
-            black_box(checker.check(&request(traffic.at(i)), 1, clock.now()));
+            black_box(&checker.check(&request(traffic.at(i)), 1, clock.now()));
         }
     });
     group.bench_function(format!("{threads}/weir, time given, request built before"), |bench| {
@@ -57,7 +57,7 @@ fn weir(group: &mut Group<'_>, traffic: &Traffic, threads: usize) {
         let (checker, _owner) = (gateway.checker.clone(), gateway.run());
         row(group, "weir, owner reporting", threads, |from, to| {
             for i in from..to {
-                black_box(checker.check(&request(traffic.at(i)), 1, clock.now()));
+                black_box(&checker.check(&request(traffic.at(i)), 1, clock.now()));
             }
         });
     }
@@ -80,7 +80,7 @@ fn ahead(
             let requests: Vec<_> = (at..until).map(|i| request(traffic.at(i))).collect();
             let begun = lanes::cpu();
             for request in &requests {
-                black_box(checker.check(request, 1, now));
+                black_box(&checker.check(request, 1, now));
             }
             checked += lanes::cpu().saturating_sub(begun);
             at = until;

@@ -16,7 +16,6 @@ use std::{
 use weir_proto::{
     decision::Attach,
     id::{ManagerId, ManagerLife},
-    key::CounterKey,
     policy::{OnDisconnect, Policy},
     share::{Share, View},
     time::{Time, WindowStart},
@@ -103,8 +102,6 @@ pub struct Agent {
     links: Vec<Link>,
     outbox: Outbox,
     stamp: u64,
-    /// By slot: the keys of the counters that it has spoken of.
-    keys: Vec<Option<CounterKey>>,
     swept: u32,
     retired: VecDeque<(Time, KeyId)>,
     policies: BTreeMap<String, Arc<Policy>>,
@@ -132,7 +129,6 @@ impl Agent {
             links: (0..config.managers).map(|_| Link::default()).collect(),
             outbox: Outbox::default(),
             stamp: 0,
-            keys: Vec::new(),
             swept: 0,
             retired: VecDeque::new(),
             policies: BTreeMap::new(),

@@ -10,12 +10,7 @@ use weir_proto::{
 };
 
 use super::{Agent, BEAT, COLLECT, SKEW, SWEEP};
-use crate::{
-    counter::{Amounts, Counter},
-    credit,
-    message::Output,
-    usage::State,
-};
+use crate::{counter::Amounts, credit, message::Output, usage::State};
 
 /// Windows that ended this long ago are of no use to a manager that returns.
 const STALE: Duration = Duration::from_secs(600);
@@ -53,20 +48,6 @@ impl Agent {
         }
     }
 
-    /// The key of the counter in a slot that the caller holds the lock of.
-    fn key_of(keys: &mut Vec<Option<CounterKey>>, slot: u32, counter: &Counter) -> CounterKey {
-        let slot = slot as usize;
-        if keys.len() <= slot {
-            keys.resize(slot + 1, None);
-        }
-        if let Some(Some(key)) = keys.get(slot) {
-            return key.clone();
-        }
-        let key = counter.key().expect("it is somebody's counter");
-        keys[slot] = Some(key.clone());
-        key
-    }
-
     pub(super) fn entries(
         &mut self,
         slots: &[u32],
@@ -74,13 +55,13 @@ impl Agent {
         now: Time,
     ) -> Vec<(CounterKey, CreditEntry)> {
         let snapshot = self.table.snapshot();
-        let (table, standing, keys) = (&self.table, &self.standing, &mut self.keys);
+        let (table, standing) = (&self.table, &self.standing);
         let entry = |slot: &u32| {
             let mut counter = table.at(*slot)?;
             let family = Arc::clone(counter.family()?);
             let policies = &snapshot.policies;
             let entry = credit::entry(&mut counter, &family, policies, standing, asking, now);
-            Some((Self::key_of(keys, *slot, &counter), entry))
+            Some((counter.key()?, entry))
         };
         slots.iter().filter_map(entry).collect()
     }
@@ -93,7 +74,7 @@ impl Agent {
         // A manager whose clock is behind may still grant in windows that have ended here.
         let ended = self.outbox.closed(time - SKEW);
         let mut held: Vec<_> = ended.map(|c| (c.key.clone(), credit::ended(&c.entry))).collect();
-        let (table, standing, keys) = (&self.table, &self.standing, &mut self.keys);
+        let (table, standing) = (&self.table, &self.standing);
         for slot in 0..table.slots() {
             let Some(mut counter) = table.at(slot) else { continue };
             let Some(family) = counter.family().cloned() else { continue };
@@ -107,7 +88,7 @@ impl Agent {
                 continue;
             }
             let entry = credit::entry(&mut counter, &family, policies, standing, false, now);
-            held.push((Self::key_of(keys, slot, &counter), entry));
+            held.extend(counter.key().map(|key| (key, entry)));
         }
         held
     }
@@ -154,9 +135,6 @@ impl Agent {
         let end = self.table.slots().min(self.swept.saturating_add(SWEEP));
         for slot in self.swept..end {
             let Some(id) = self.table.retire(slot, time - SKEW, now) else { continue };
-            if let Some(key) = self.keys.get_mut(slot as usize) {
-                *key = None;
-            }
             self.outbox.forget_name(id);
             if let Some(session) = &mut self.session {
                 session.undefine(id);
@@ -189,14 +167,14 @@ impl Agent {
         for slot in self.table.take_dirty() {
             let Some(mut counter) = self.table.at(slot) else { continue };
             counter.dirty = false;
-            let key = Self::key_of(&mut self.keys, slot, &counter);
-            let id = counter.id;
+            let (id, closed) = (counter.id, counter.take_closed());
+            let key = || counter.key();
             let mut full = false;
-            for amounts in counter.take_closed() {
+            for amounts in closed {
                 let end = counter.family().map(|family| family.window.end(amounts.window));
-                full |= self.outbox.add(&key, entry(id, amounts), end);
+                full |= self.outbox.add(key, entry(id, amounts), end);
             }
-            full |= self.outbox.add(&key, entry(id, counter.amounts()), None);
+            full |= self.outbox.add(key, entry(id, counter.amounts()), None);
             drop(counter);
             if full {
                 self.outbox.seal(&mut stamp);
@@ -242,7 +220,7 @@ impl Agent {
         let mut state = State::new(&self.outbox);
         for slot in 0..self.table.slots() {
             let Some(counter) = self.table.at(slot) else { continue };
-            let key = Self::key_of(&mut self.keys, slot, &counter);
+            let Some(key) = counter.key() else { continue };
             for amounts in counter.closed() {
                 state.add(&key, entry(counter.id, *amounts));
             }

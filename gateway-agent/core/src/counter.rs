@@ -330,8 +330,8 @@ impl Counter {
     fn wants_more(&self, ask: &Ask<'_>, ceiling: u64) -> bool {
         let whole =
             || ceiling >= ask.limit.limit.amount && ask.standing.history.current().fleet <= 1;
-        !ask.standing.isolated
-            && !(self.used < ceiling && whole())
+        let needs_none = ask.standing.isolated || (self.used < ceiling && whole());
+        !needs_none
             && self.exhausted_until().is_none()
             && self.may_ask(ask.now)
     }

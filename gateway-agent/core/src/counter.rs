@@ -331,9 +331,7 @@ impl Counter {
         let whole =
             || ceiling >= ask.limit.limit.amount && ask.standing.history.current().fleet <= 1;
         let needs_none = ask.standing.isolated || (self.used < ceiling && whole());
-        !needs_none
-            && self.exhausted_until().is_none()
-            && self.may_ask(ask.now)
+        !needs_none && self.exhausted_until().is_none() && self.may_ask(ask.now)
     }
 
     fn may_ask(&self, now: Time) -> bool {

@@ -13,7 +13,7 @@ use traffic_manager_core::{
     message::{Input, Output, StreamId},
 };
 use weir_benches::{
-    gateway, lanes,
+    gateway, lanes, resident,
     traffic::{Random, key, parts},
 };
 use weir_proto::{
@@ -309,13 +309,6 @@ fn memory() {
     let grown = resident().saturating_sub(before);
     assert_eq!(manager.stats().counters, COUNT + 1);
     println!("{} bytes per counter, of which {length} are the key", grown / COUNT);
-}
-
-/// Resident bytes of this process.
-fn resident() -> usize {
-    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = text.split(' ').nth(1).and_then(|n| n.parse::<usize>().ok());
-    pages.unwrap_or(0) * 4_096
 }
 
 fn main() {

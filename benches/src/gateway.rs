@@ -6,10 +6,11 @@ use std::{
         mpsc::{self, RecvTimeoutError, SyncSender},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use gateway_agent_core::{Agent, Checker, Config, ConnectionId, Input, Output, agent};
+use rustix::time::{ClockId, Timespec, clock_gettime};
 use serde_json::json;
 use weir_proto::{
     decision::{DecisionFrame, ManagerHello, PolicyUpdate},
@@ -25,21 +26,26 @@ const MANAGER_EPOCH: Time = Time::from_secs(1_800_000_000);
 /// The owner does its regular work this often.
 const TURN: Duration = Duration::from_millis(10);
 
-/// The clock of the shipped shell: monotonic microseconds since its start.
+/// The clock that the shipped shell reads for checks: monotonic microseconds since its start, as of the
+/// kernel's last tick.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
-    origin: Instant,
+    origin: Timespec,
 }
 
 impl Clock {
     /// Starts.
     pub fn start() -> Self {
-        Clock { origin: Instant::now() }
+        Clock { origin: clock_gettime(ClockId::Monotonic) }
     }
 
     /// The time.
+    #[inline]
     pub fn now(self) -> Time {
-        Time::from_secs(1) + self.origin.elapsed()
+        let tick = clock_gettime(ClockId::MonotonicCoarse);
+        let micros = (tick.tv_sec - self.origin.tv_sec) * 1_000_000
+            + (tick.tv_nsec - self.origin.tv_nsec) / 1_000;
+        Time::from_micros(1_000_000u64.saturating_add_signed(micros.max(0)))
     }
 }
 
@@ -134,7 +140,7 @@ impl Gateway {
     }
 
     /// What the owner does all the time: report, and be acknowledged.
-    fn turn(&mut self) {
+    pub fn turn(&mut self) {
         self.decide(DecisionFrame::default());
         self.owner.on_deadline(self.clock.now(), &mut self.out);
         for output in std::mem::take(&mut self.out) {

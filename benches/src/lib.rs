@@ -6,3 +6,10 @@
 pub mod gateway;
 pub mod lanes;
 pub mod traffic;
+
+/// Resident bytes of this process.
+pub fn resident() -> usize {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = text.split(' ').nth(1).and_then(|n| n.parse::<usize>().ok());
+    pages.unwrap_or(0) * 4_096
+}

@@ -94,7 +94,7 @@ impl Agent {
     /// Decides about a request that counts as `hits`. All or nothing: when any limit refuses, none
     /// of them is charged.
     pub fn check_n(&self, request: &Request<'_>, hits: u64) -> Verdict {
-        self.inner.checker.check(request, hits, self.inner.clock.now())
+        self.inner.checker.check(request, hits, self.inner.clock.recent())
     }
 
     /// Like [`Agent::check_wait`] where it need not wait; `None`, and nothing is counted, where it
@@ -145,7 +145,7 @@ impl Agent {
     }
 
     fn try_check(&self, request: &Request<'_>, hits: u64) -> Verdict {
-        self.inner.checker.try_check(request, hits, self.inner.clock.now())
+        self.inner.checker.try_check(request, hits, self.inner.clock.recent())
     }
 
     /// What the agent knows of itself, at most a few milliseconds old.

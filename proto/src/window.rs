@@ -82,6 +82,11 @@ impl Window {
         Duration::from_secs(self.secs)
     }
 
+    /// The length in microseconds.
+    pub const fn micros(self) -> u64 {
+        self.secs.saturating_mul(1_000_000)
+    }
+
     /// The length in seconds.
     pub const fn secs(self) -> u64 {
         self.secs
@@ -95,8 +100,9 @@ impl Window {
     }
 
     /// Where the window begun at `start` ends, exclusive.
-    pub fn end(self, start: WindowStart) -> Time {
-        start.time() + self.duration()
+    #[inline]
+    pub const fn end(self, start: WindowStart) -> Time {
+        Time::from_micros(start.time().as_micros().saturating_add(self.micros()))
     }
 }
 

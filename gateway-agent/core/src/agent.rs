@@ -17,7 +17,6 @@ use std::{
 use weir_proto::{
     decision::Attach,
     id::{ManagerId, ManagerLife},
-    key::CounterKey,
     policy::{OnDisconnect, Policy},
     share::{Share, View},
     time::{Time, WindowStart},
@@ -106,8 +105,6 @@ pub struct Agent {
     links: Vec<Link>,
     outbox: Outbox,
     stamp: u64,
-    /// By slot: the keys of the counters that it has spoken of.
-    keys: Vec<Option<CounterKey>>,
     waiting: Waiting,
     swept: u32,
     retired: VecDeque<(Time, KeyId)>,
@@ -136,7 +133,6 @@ impl Agent {
             links: (0..config.managers).map(|_| Link::default()).collect(),
             outbox: Outbox::default(),
             stamp: 0,
-            keys: Vec::new(),
             waiting: Waiting::default(),
             swept: 0,
             retired: VecDeque::new(),

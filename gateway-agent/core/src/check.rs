@@ -154,11 +154,27 @@ impl Checker {
 
     /// As [`Checker::check`], but may answer [`Outcome::Pending`]. Repeat until it is decided, then
     /// settle for `check`.
+    #[inline]
     pub fn try_check(&self, request: &Request<'_>, cost: u64, now: Time) -> Verdict {
         self.run(request, cost, now, false)
     }
 
+    #[inline(always)]
     fn run(&self, request: &Request<'_>, cost: u64, now: Time, last: bool) -> Verdict {
+        let mut verdict = Verdict {
+            outcome: Outcome::Allowed,
+            limit: None,
+            denied_by: None,
+            shadow: Vec::new(),
+            over_quota: false,
+        };
+        self.fill(request, (cost, now, last), &mut verdict);
+        verdict
+    }
+
+    /// Decides about a request; `verdict` allows it so far.
+    #[inline(never)]
+    fn fill(&self, request: &Request<'_>, ask: (u64, Time, bool), verdict: &mut Verdict) {
         let mut local = LOCAL.try_with(Cell::take).ok().flatten().unwrap_or_default();
         let Local { seen, scratch, charged } = &mut *local;
         let seen = match seen {
@@ -166,11 +182,10 @@ impl Checker {
             seen => seen.insert(Seen::new(self.table.snapshot())),
         };
         charged.clear();
-        let mut round = Round::new(&self.table, &seen.snapshot, charged, cost, now, last);
+        let mut round = Round::new((&self.table, seen), charged, ask, verdict);
         seen.snapshot.policies.resolve(request, scratch, |hit| round.meet(&hit));
-        let verdict = round.finish(&seen.policies);
+        round.finish();
         // Fails while the thread ends; then nothing is kept.
         let _ = LOCAL.try_with(|kept| kept.set(Some(local)));
-        verdict
     }
 }

@@ -74,10 +74,10 @@ pub struct Answer {
     pub remaining: u64,
     /// The window that it was counted in.
     pub window: WindowStart,
-    /// Until the window ends; the whole length for rolling windows.
-    pub reset: Duration,
-    /// When asking again makes sense, after a refusal.
-    pub retry: Duration,
+    /// Microseconds until the window ends; the whole length for rolling windows.
+    pub reset: u64,
+    /// Microseconds until asking again makes sense, after a refusal.
+    pub retry: u64,
     /// The owner should ask the manager for more.
     pub wake: bool,
     /// The standing has changed: load it again.
@@ -144,21 +144,28 @@ impl Default for Counter {
 
 impl Counter {
     /// Asks to admit.
-    #[inline]
+    #[inline(always)]
     pub fn ask(&mut self, ask: &Ask<'_>) -> Answer {
         let time = ask.standing.manager_time(ask.now);
         // The owner raises the number before it lists what it holds, and it lists each counter under
         // the lock that is held here.
-        let again = ask.standing.number < ask.newest.load(Ordering::SeqCst);
-        if !again {
-            self.turn(ask, time);
+        if ask.standing.number < ask.newest.load(Ordering::SeqCst) {
+            return Answer { again: true, ..self.answer(0) };
         }
+        self.turn(ask, time);
         let reset = if ask.family.rolling {
-            ask.family.window.duration()
+            ask.family.window.micros()
         } else {
-            ask.family.window.end(self.window).since(time)
+            let end = ask.family.window.end(self.window);
+            end.as_micros().saturating_sub(time.as_micros())
         };
-        let mut answer = Answer {
+        self.decide(ask, reset)
+    }
+
+    /// A refusal, so far.
+    #[inline(always)]
+    fn answer(&self, reset: u64) -> Answer {
+        Answer {
             admitted: false,
             uncertain: false,
             disconnected: false,
@@ -167,12 +174,8 @@ impl Counter {
             reset,
             retry: reset,
             wake: false,
-            again,
-        };
-        if !again {
-            self.decide(ask, &mut answer);
+            again: false,
         }
-        answer
     }
 
     /// Takes back an admission of the same request in that window.
@@ -242,7 +245,7 @@ impl Counter {
     }
 
     /// Up to where it may admit now.
-    #[inline]
+    #[inline(always)]
     pub fn ceiling(&self, limit: u64, family: &Family, standing: &Standing) -> u64 {
         let rolling = family.rolling;
         // While a share changes, a rolling counter opens with the smaller one.
@@ -264,8 +267,8 @@ impl Counter {
         }
     }
 
-    #[inline]
-    fn decide(&mut self, ask: &Ask<'_>, answer: &mut Answer) {
+    #[inline(always)]
+    fn decide(&mut self, ask: &Ask<'_>, reset: u64) -> Answer {
         let limit = ask.limit.limit.amount;
         let standing = ask.standing;
         let how = ask.policy.on_disconnect.unwrap_or(standing.on_disconnect);
@@ -275,56 +278,62 @@ impl Counter {
         let ceiling = self.ceiling(limit, ask.family, standing);
         let offered = u32::try_from(ask.cost).unwrap_or(u32::MAX);
         self.offered = self.offered.saturating_add(offered);
-        answer.disconnected = standing.isolated && how == OnDisconnect::Closed;
+        let disconnected = standing.isolated && how == OnDisconnect::Closed;
         let open = standing.isolated && how == OnDisconnect::Open;
         let within = self.used.saturating_add(ask.cost) <= ceiling;
-        let fits = !answer.disconnected && (within || self.exceed(ceiling, ask));
-        let paced = !fits && !answer.disconnected && self.paced(ask, how);
+        let fits = !disconnected && (within || self.exceed(ceiling, ask));
+        let paced = !fits && !disconnected && self.paced(ask, how);
         if fits && ask.family.rolling {
             self.cold().granted_use = ask.now;
         }
-        if fits || open || ask.force || paced {
-            self.admit(ask, ceiling, answer);
+        let answer = if fits || open || ask.force || paced {
+            self.admit(ask, ceiling, reset)
         } else {
-            self.refuse(ask, ceiling, answer);
-        }
+            self.refuse(ask, ceiling, reset)
+        };
+        Answer { disconnected, ..answer }
     }
 
-    fn refuse(&mut self, ask: &Ask<'_>, ceiling: u64, answer: &mut Answer) {
-        answer.remaining = ceiling.saturating_sub(self.used);
+    #[cold]
+    fn refuse(&mut self, ask: &Ask<'_>, ceiling: u64, reset: u64) -> Answer {
+        let remaining = ceiling.saturating_sub(self.used);
         if ask.last {
             let cold = self.cold();
             cold.rejected = (cold.rejected + 1).min(MAX_AMOUNT);
         }
+        let answer = Answer { remaining, ..self.answer(reset) };
         let waiting = self.exhausted_until().filter(|until| *until > ask.now);
         if let Some(until) = waiting {
-            answer.retry = until.since(ask.now).min(answer.reset);
-        } else {
-            self.exhaust(None);
-            // More than the limit itself will never come.
-            answer.uncertain = !ask.standing.isolated && ask.cost <= ask.limit.limit.amount;
-            answer.wake = answer.uncertain && self.may_ask(ask.now);
+            let retry = until.as_micros().saturating_sub(ask.now.as_micros()).min(reset);
+            return Answer { retry, ..answer };
         }
+        self.exhaust(None);
+        // More than the limit itself will never come.
+        let uncertain = !ask.standing.isolated && ask.cost <= ask.limit.limit.amount;
+        Answer { uncertain, wake: uncertain && self.may_ask(ask.now), ..answer }
     }
 
-    fn admit(&mut self, ask: &Ask<'_>, ceiling: u64, answer: &mut Answer) {
+    #[inline(always)]
+    fn admit(&mut self, ask: &Ask<'_>, ceiling: u64, reset: u64) -> Answer {
         // More than can be reported is not counted either; no limit is that large.
         self.used = self.used.saturating_add(ask.cost).min(MAX_AMOUNT);
         if ask.family.rolling {
             self.cold().last_use = ask.now;
         }
-        answer.admitted = true;
-        answer.remaining = ceiling.saturating_sub(self.used);
         // Half of what was held is used: time to ask for more, before it runs out.
         let mark = self.mark.get().unwrap_or(ceiling / 2);
         self.mark = Maybe::some(mark);
+        let wake = self.used >= mark && self.wants_more(ask, ceiling);
+        let remaining = ceiling.saturating_sub(self.used);
+        Answer { admitted: true, remaining, wake, ..self.answer(reset) }
+    }
+
+    /// Whether more may be had, once the mark is reached.
+    fn wants_more(&self, ask: &Ask<'_>, ceiling: u64) -> bool {
         let whole =
             || ceiling >= ask.limit.limit.amount && ask.standing.history.current().fleet <= 1;
-        answer.wake = self.used >= mark
-            && !ask.standing.isolated
-            && !(self.used < ceiling && whole())
-            && self.exhausted_until().is_none()
-            && self.may_ask(ask.now);
+        let needs_none = ask.standing.isolated || (self.used < ceiling && whole());
+        !needs_none && self.exhausted_until().is_none() && self.may_ask(ask.now)
     }
 
     fn may_ask(&self, now: Time) -> bool {

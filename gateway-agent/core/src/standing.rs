@@ -69,6 +69,7 @@ impl Standing {
     }
 
     /// Manager time at local time `now`.
+    #[inline]
     pub fn manager_time(&self, now: Time) -> Time {
         let micros = now.as_micros().saturating_add_signed(self.offset);
         Time::from_micros(micros).max(self.not_before)
@@ -76,11 +77,13 @@ impl Standing {
 
     /// Windows begun later belong to nobody but their agents, while this one is isolated. What others
     /// hold of a rolling window they may use until they know that they are alone.
+    #[inline]
     pub fn alone_from(&self, rolling: bool) -> Time {
         if rolling { self.isolated_at.max(self.pledged_until) } else { self.pledged_until }
     }
 
     /// What may be admitted in a window begun at `start` without any word from a manager.
+    #[inline]
     pub fn opening(&self, limit: u64, start: WindowStart, rolling: bool) -> u64 {
         let share = self.history.at(start);
         if self.isolated && start.time() > self.alone_from(rolling) {

@@ -212,7 +212,7 @@ impl Table {
     }
 
     /// The counter of that key, locked. Without the writers' lock it may be missed.
-    #[inline]
+    #[inline(always)]
     pub fn find(&self, name: &Name<'_>) -> Option<Found<'_>> {
         self.index.find(name.fingerprint, |slot| {
             let counter = self.slots.lock_tagged(slot, name.fingerprint)?;

@@ -117,17 +117,25 @@ pub struct Outbox {
 
 impl Outbox {
     /// Adds what changed; of a window that has ended with the end, in manager time. [`Outbox::seal`]
-    /// must follow, at the latest when this returns true.
-    pub fn add(&mut self, key: &CounterKey, entry: UsageEntry, ended: Option<Time>) -> bool {
+    /// must follow, at the latest when this returns true. `key` answers the counter's name, and is
+    /// asked only where the name is needed.
+    pub fn add(
+        &mut self,
+        key: impl Fn() -> Option<CounterKey>,
+        entry: UsageEntry,
+        ended: Option<Time>,
+    ) -> bool {
         if let Some(end) = ended {
-            self.closed.push_back((end, Change { key: key.clone(), entry }));
+            self.closed.extend(key().map(|key| (end, Change { key, entry })));
             if self.closed.len() > CLOSED {
                 self.closed.pop_front();
                 self.dropped += 1;
             }
         }
-        if self.named.insert(entry.key) {
-            self.draft.names.push(entry.key, key);
+        if self.named.insert(entry.key)
+            && let Some(key) = key()
+        {
+            self.draft.names.push(entry.key, &key);
         }
         self.draft.entries.push(&entry);
         self.draft.full()

@@ -182,5 +182,8 @@ fn what_threads_admit_is_what_the_owner_reports_and_within_the_limits() {
     }
     // Nine windows of a second, or five of two, and there is more demand than that.
     assert!(admitted["all-0"] > LIMIT * 4, "{}", admitted["all-0"]);
+    for step in 1..=100 {
+        owner.step(None, now() + std::time::Duration::from_millis(200 + 100 * step));
+    }
     assert!(owner.agent.status(now()).counters < admitted.len(), "idle counters have left");
 }

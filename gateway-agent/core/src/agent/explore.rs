@@ -25,7 +25,6 @@ impl Agent {
             links: self.links.clone(),
             outbox: self.outbox.clone(),
             stamp: self.stamp,
-            keys: self.keys.clone(),
             waiting: self.waiting.clone(),
             swept: self.swept,
             retired: self.retired.clone(),

@@ -13,12 +13,7 @@ use super::{
     Agent, BEAT, COLLECT, SKEW, SWEEP,
     waiting::{Judge, longest},
 };
-use crate::{
-    counter::{Amounts, Counter},
-    credit,
-    message::Output,
-    usage::State,
-};
+use crate::{counter::Amounts, credit, message::Output, usage::State};
 
 /// Windows that ended this long ago are of no use to a manager that returns.
 const STALE: Duration = Duration::from_secs(600);
@@ -56,20 +51,6 @@ impl Agent {
         }
     }
 
-    /// The key of the counter in a slot that the caller holds the lock of.
-    fn key_of(keys: &mut Vec<Option<CounterKey>>, slot: u32, counter: &Counter) -> CounterKey {
-        let slot = slot as usize;
-        if keys.len() <= slot {
-            keys.resize(slot + 1, None);
-        }
-        if let Some(Some(key)) = keys.get(slot) {
-            return key.clone();
-        }
-        let key = counter.key().expect("it is somebody's counter");
-        keys[slot] = Some(key.clone());
-        key
-    }
-
     pub(super) fn entries(
         &mut self,
         slots: &[u32],
@@ -77,13 +58,13 @@ impl Agent {
         now: Time,
     ) -> Vec<(CounterKey, CreditEntry)> {
         let snapshot = self.table.snapshot();
-        let (table, standing, keys) = (&self.table, &self.standing, &mut self.keys);
+        let (table, standing) = (&self.table, &self.standing);
         let entry = |slot: &u32| {
             let mut counter = table.at(*slot)?;
             let family = Arc::clone(counter.family()?);
             let policies = &snapshot.policies;
             let entry = credit::entry(&mut counter, &family, policies, standing, asking, now);
-            Some((Self::key_of(keys, *slot, &counter), entry))
+            Some((counter.key()?, entry))
         };
         slots.iter().filter_map(entry).collect()
     }
@@ -96,7 +77,7 @@ impl Agent {
         // A manager whose clock is behind may still grant in windows that have ended here.
         let ended = self.outbox.closed(time - SKEW);
         let mut held: Vec<_> = ended.map(|c| (c.key.clone(), credit::ended(&c.entry))).collect();
-        let (table, standing, keys) = (&self.table, &self.standing, &mut self.keys);
+        let (table, standing) = (&self.table, &self.standing);
         for slot in 0..table.slots() {
             let Some(mut counter) = table.at(slot) else { continue };
             let Some(family) = counter.family().cloned() else { continue };
@@ -110,7 +91,7 @@ impl Agent {
                 continue;
             }
             let entry = credit::entry(&mut counter, &family, policies, standing, false, now);
-            held.push((Self::key_of(keys, slot, &counter), entry));
+            held.extend(counter.key().map(|key| (key, entry)));
         }
         held
     }
@@ -161,9 +142,6 @@ impl Agent {
             }
             let Some(id) = self.table.retire(slot, time - SKEW, now) else { continue };
             self.waiting.forget(slot);
-            if let Some(key) = self.keys.get_mut(slot as usize) {
-                *key = None;
-            }
             self.outbox.forget_name(id);
             if let Some(session) = &mut self.session {
                 session.undefine(id);
@@ -217,14 +195,14 @@ impl Agent {
                 continue;
             }
             self.waiting.tell(slot, counter.amounts());
-            let key = Self::key_of(&mut self.keys, slot, &counter);
-            let id = counter.id;
+            let (id, closed) = (counter.id, counter.take_closed());
+            let key = || counter.key();
             let mut full = false;
-            for amounts in counter.take_closed() {
+            for amounts in closed {
                 let end = counter.family().map(|family| family.window.end(amounts.window));
-                full |= self.outbox.add(&key, entry(id, amounts), end);
+                full |= self.outbox.add(key, entry(id, amounts), end);
             }
-            full |= self.outbox.add(&key, entry(id, counter.amounts()), None);
+            full |= self.outbox.add(key, entry(id, counter.amounts()), None);
             drop(counter);
             if full {
                 self.outbox.seal(&mut stamp);
@@ -275,7 +253,7 @@ impl Agent {
         let mut state = State::new(&self.outbox);
         for slot in 0..self.table.slots() {
             let Some(counter) = self.table.at(slot) else { continue };
-            let key = Self::key_of(&mut self.keys, slot, &counter);
+            let Some(key) = counter.key() else { continue };
             for amounts in counter.closed() {
                 state.add(&key, entry(counter.id, *amounts));
             }

@@ -1,16 +1,15 @@
 //! One request on its way through the policies.
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use weir_proto::{
     matcher::{CompiledLimit, Hit},
     policy::{Level, Mode, OnLimit, Policy},
     time::{Time, WindowStart},
     usage::KeyId,
-    window::Window,
 };
 
-use super::{LimitStatus, Outcome, PolicyRef, Reason, Verdict, policy_ref::Policies};
+use super::{LimitStatus, Outcome, PolicyRef, Reason, Seen, Verdict, policy_ref::Policies};
 use crate::{
     counter::{Answer, Ask},
     standing::{Counted, Snapshot},
@@ -25,77 +24,42 @@ pub(super) struct Charge {
     window: WindowStart,
 }
 
-/// A limit that was met, and what its counter said.
-struct Met {
-    slot: u32,
-    index: u32,
-    amount: u64,
-    window: Window,
-    answer: Answer,
-}
-
-impl Met {
-    fn new(hit: &Hit<'_>, limit: &CompiledLimit, answer: Answer) -> Self {
-        let (amount, window) = (limit.limit.amount, limit.limit.window);
-        Met { slot: hit.slot, index: limit.index, amount, window, answer }
-    }
-}
-
 /// See the module's documentation.
 pub(super) struct Round<'a> {
     table: &'a Table,
     snapshot: &'a Arc<Snapshot>,
     /// A newer one, if the first was too old.
     newer: Option<Arc<Snapshot>>,
+    policies: &'a Arc<Policies>,
     cost: u64,
     now: Time,
     last: bool,
     charged: &'a mut Vec<Charge>,
-    outcome: Outcome,
-    met: Option<Met>,
-    denied: Option<u32>,
-    shadow: Vec<u32>,
-    over_quota: bool,
+    /// Filled where the caller wants it: moving it would cost as much as finding the counter.
+    verdict: &'a mut Verdict,
 }
 
 impl<'a> Round<'a> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(
-        table: &'a Table,
-        snapshot: &'a Arc<Snapshot>,
+        (table, seen): (&'a Table, &'a Seen),
         charged: &'a mut Vec<Charge>,
-        cost: u64,
-        now: Time,
-        last: bool,
+        (cost, now, last): (u64, Time, bool),
+        verdict: &'a mut Verdict,
     ) -> Self {
-        Round {
-            table,
-            snapshot,
-            newer: None,
-            cost,
-            now,
-            last,
-            charged,
-            outcome: Outcome::Allowed,
-            met: None,
-            denied: None,
-            shadow: Vec::new(),
-            over_quota: false,
-        }
+        let Seen { snapshot, policies } = seen;
+        Round { table, snapshot, newer: None, policies, cost, now, last, charged, verdict }
     }
 
-    #[inline]
+    fn policy(&self, slot: u32) -> PolicyRef {
+        PolicyRef::at(self.policies, slot)
+    }
+
+    #[inline(always)]
     pub(super) fn meet(&mut self, hit: &Hit<'_>) -> ControlFlow<()> {
         let shadow = hit.policy.policy.mode == Mode::Shadow;
         if hit.policy.policy.level == Level::Deny {
-            if shadow {
-                self.shadow.push(hit.slot);
-                return ControlFlow::Continue(());
-            }
-            self.outcome = Outcome::Refused(Reason::Denied);
-            self.denied = Some(hit.slot);
-            self.met = None;
-            return ControlFlow::Break(());
+            return self.deny(hit, shadow);
         }
         for limit in hit.limits {
             self.count(hit, limit, shadow)?;
@@ -103,17 +67,30 @@ impl<'a> Round<'a> {
         ControlFlow::Continue(())
     }
 
-    #[inline]
+    #[cold]
+    fn deny(&mut self, hit: &Hit<'_>, shadow: bool) -> ControlFlow<()> {
+        let policy = self.policy(hit.slot);
+        if shadow {
+            self.verdict.shadow.push(policy);
+            return ControlFlow::Continue(());
+        }
+        self.verdict.outcome = Outcome::Refused(Reason::Denied);
+        self.verdict.limit = None;
+        self.verdict.denied_by = Some(policy);
+        ControlFlow::Break(())
+    }
+
+    #[inline(always)]
     fn count(&mut self, hit: &Hit<'_>, limit: &CompiledLimit, shadow: bool) -> ControlFlow<()> {
         let Some(answer) = self.ask(hit, limit, false) else {
-            self.outcome = Outcome::Refused(Reason::Limit);
+            self.verdict.outcome = Outcome::Refused(Reason::Limit);
             return ControlFlow::Break(());
         };
         if !answer.admitted {
             return self.refused(hit, limit, shadow, answer);
         }
         if !shadow {
-            self.note(hit, limit, answer);
+            self.note(hit, limit, &answer);
         }
         ControlFlow::Continue(())
     }
@@ -128,29 +105,31 @@ impl<'a> Round<'a> {
     ) -> ControlFlow<()> {
         let policy = &hit.policy.policy;
         if shadow {
-            self.shadow.push(hit.slot);
+            self.verdict.shadow.push(self.policy(hit.slot));
             return ControlFlow::Continue(());
         }
         if policy.on_limit == OnLimit::Allow && !answer.disconnected {
             self.ask(hit, limit, true);
-            self.over_quota = true;
-            self.note(hit, limit, Answer { admitted: true, ..answer });
+            self.verdict.over_quota = true;
+            self.note(hit, limit, &answer);
             return ControlFlow::Continue(());
         }
-        self.outcome = if answer.disconnected {
+        self.verdict.outcome = if answer.disconnected {
             Outcome::Refused(Reason::Disconnected)
         } else if answer.uncertain && !policy.max_wait.is_zero() && !self.last {
             Outcome::Pending { wait: policy.max_wait }
         } else {
             Outcome::Refused(Reason::Limit)
         };
-        self.met = Some(Met::new(hit, limit, answer));
+        let retry_after = Some(Duration::from_micros(answer.retry));
+        let status = self.status(hit, limit, &answer);
+        self.verdict.limit = Some(LimitStatus { retry_after, ..status });
         ControlFlow::Break(())
     }
 
     /// Asks the limit's counter. What it admits is charged. `None` when there is no room for a
     /// counter, not even for the shared one.
-    #[inline]
+    #[inline(always)]
     fn ask(&mut self, hit: &Hit<'_>, limit: &CompiledLimit, force: bool) -> Option<Answer> {
         let (table, snapshot) = (self.table, self.snapshot);
         let counted = snapshot.families.get(limit.index as usize)?;
@@ -208,47 +187,38 @@ impl<'a> Round<'a> {
     }
 
     /// Keeps the tightest limit met, by the part of it that is left.
-    #[inline]
-    fn note(&mut self, hit: &Hit<'_>, limit: &CompiledLimit, answer: Answer) {
-        let tighter = self.met.as_ref().is_none_or(|known| {
+    #[inline(always)]
+    fn note(&mut self, hit: &Hit<'_>, limit: &CompiledLimit, answer: &Answer) {
+        let tighter = self.verdict.limit.as_ref().is_none_or(|known| {
             u128::from(answer.remaining) * u128::from(known.amount)
-                < u128::from(known.answer.remaining) * u128::from(limit.limit.amount)
+                < u128::from(known.remaining) * u128::from(limit.limit.amount)
         });
         if tighter {
-            self.met = Some(Met::new(hit, limit, answer));
+            self.verdict.limit = Some(self.status(hit, limit, answer));
         }
     }
 
-    #[inline]
-    pub(super) fn finish(self, policies: &Arc<Policies>) -> Verdict {
-        if !matches!(self.outcome, Outcome::Pending { .. }) {
+    #[inline(always)]
+    fn status(&self, hit: &Hit<'_>, limit: &CompiledLimit, answer: &Answer) -> LimitStatus {
+        LimitStatus {
+            policy: self.policy(hit.slot),
+            index: limit.index,
+            amount: limit.limit.amount,
+            window: limit.limit.window.duration(),
+            start: answer.window,
+            remaining: answer.remaining,
+            reset: Duration::from_micros(answer.reset),
+            retry_after: None,
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn finish(&mut self) {
+        if !matches!(self.verdict.outcome, Outcome::Pending { .. }) {
             self.table.checks.add();
         }
-        if self.outcome != Outcome::Allowed {
+        if self.verdict.outcome != Outcome::Allowed {
             self.take_back();
-        }
-        let policy = |slot: u32| PolicyRef::at(policies, slot);
-        let shadow = if self.shadow.is_empty() {
-            Vec::new()
-        } else {
-            self.shadow.iter().map(|slot| policy(*slot)).collect()
-        };
-        let limit = self.met.map(|met| LimitStatus {
-            policy: policy(met.slot),
-            index: met.index,
-            amount: met.amount,
-            window: met.window.duration(),
-            start: met.answer.window,
-            remaining: met.answer.remaining,
-            reset: met.answer.reset,
-            retry_after: (!met.answer.admitted).then_some(met.answer.retry),
-        });
-        Verdict {
-            outcome: self.outcome,
-            limit,
-            denied_by: self.denied.map(policy),
-            shadow,
-            over_quota: self.over_quota,
         }
     }
 

@@ -39,6 +39,7 @@ impl Counter {
         }
     }
 
+    #[cold]
     fn spilled(&self) -> &[u8] {
         self.cold.as_ref().and_then(|cold| cold.parts.as_deref()).unwrap_or_default()
     }

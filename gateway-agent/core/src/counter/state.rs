@@ -77,6 +77,7 @@ impl Counter {
     }
 
     /// True for whoever marks it dirty first.
+    #[inline]
     pub fn mark_dirty(&mut self) -> bool {
         !std::mem::replace(&mut self.dirty, true)
     }

@@ -101,7 +101,7 @@ impl Index {
     }
 
     /// The first answer that `look` gives for a slot with this fingerprint.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find<T>(
         &self,
         fingerprint: u32,

@@ -118,7 +118,7 @@ impl Slots {
     }
 
     /// Locks a slot if its counter can have this fingerprint.
-    #[inline]
+    #[inline(always)]
     pub(super) fn lock_tagged(&self, slot: u32, fingerprint: u32) -> Option<Guard<'_>> {
         let slot = self.slot(slot)?;
         let busy = slot.counter.is_locked();
@@ -136,6 +136,7 @@ impl Slots {
         Some(Self::wait(&self.slot(slot)?.counter))
     }
 
+    #[cold]
     fn wait(lock: &SpinMutex<Counter, spin::relax::Yield>) -> Guard<'_> {
         for _ in 0..SPINS {
             // Looks before it locks: waiting does not take the line away from the holder.

@@ -17,5 +17,7 @@ mod regressions;
 mod scenario;
 #[path = "simulation/scenarios.rs"]
 mod scenarios;
+#[path = "simulation/sliding.rs"]
+mod sliding;
 #[path = "simulation/splits.rs"]
 mod splits;

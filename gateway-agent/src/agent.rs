@@ -104,7 +104,7 @@ impl Agent {
         match verdict.outcome {
             Outcome::Allowed => Some(verdict),
             // The last look is the one that counts the refusal.
-            Outcome::Refused(_) => Some(self.check_n(request, hits)),
+            Outcome::Refused(_) => Some(self.look_again(request, hits, true)),
             Outcome::Pending { .. } => None,
         }
     }
@@ -123,7 +123,7 @@ impl Agent {
             }
         }
         // The last look is the one that counts the refusal.
-        self.check_n(request, hits)
+        self.look_again(request, hits, true)
     }
 
     /// Looks again at every wake-up until the request is decided, for `patience` at most. `None`
@@ -135,7 +135,7 @@ impl Agent {
             // Listen first and look afterwards: a wake-up between the two is not missed.
             let mut woken = std::pin::pin!(self.inner.wake.notified());
             woken.as_mut().enable();
-            let verdict = self.try_check(request, hits);
+            let verdict = self.look_again(request, hits, false);
             match verdict.outcome {
                 Outcome::Allowed => return Some(verdict),
                 Outcome::Refused(_) => return None,
@@ -146,6 +146,10 @@ impl Agent {
 
     fn try_check(&self, request: &Request<'_>, hits: u64) -> Verdict {
         self.inner.checker.try_check(request, hits, self.inner.clock.recent())
+    }
+
+    fn look_again(&self, request: &Request<'_>, hits: u64, last: bool) -> Verdict {
+        self.inner.checker.look_again(request, hits, self.inner.clock.recent(), last)
     }
 
     /// What the agent knows of itself, at most a few milliseconds old.

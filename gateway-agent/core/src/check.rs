@@ -130,6 +130,19 @@ thread_local! {
     static LOCAL: Cell<Option<Box<Local>>> = const { Cell::new(None) };
 }
 
+/// A request may be looked at more than once: it is offered with the first look, and counts as
+/// refused with the last.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    first: bool,
+    last: bool,
+}
+
+impl Look {
+    const ONLY: Look = Look { first: true, last: true };
+    const FIRST: Look = Look { first: true, last: false };
+}
+
 /// Answers checks from local memory; shared by all request threads.
 #[derive(Debug, Clone)]
 pub struct Checker {
@@ -149,18 +162,23 @@ impl Checker {
     /// Checks and counts a request of this cost at local time `now`; a refusal is final.
     #[inline]
     pub fn check(&self, request: &Request<'_>, cost: u64, now: Time) -> Verdict {
-        self.run(request, cost, now, true)
+        self.run(request, cost, now, Look::ONLY)
     }
 
-    /// As [`Checker::check`], but may answer [`Outcome::Pending`]. Repeat until it is decided, then
-    /// settle for `check`.
+    /// As [`Checker::check`], but may answer [`Outcome::Pending`], and counts no refusal. Look again
+    /// until it is decided, then for the last time.
     #[inline]
     pub fn try_check(&self, request: &Request<'_>, cost: u64, now: Time) -> Verdict {
-        self.run(request, cost, now, false)
+        self.run(request, cost, now, Look::FIRST)
+    }
+
+    /// Another look at a request that [`Checker::try_check`] has seen. The `last` one is final.
+    pub fn look_again(&self, request: &Request<'_>, cost: u64, now: Time, last: bool) -> Verdict {
+        self.run(request, cost, now, Look { first: false, last })
     }
 
     #[inline(always)]
-    fn run(&self, request: &Request<'_>, cost: u64, now: Time, last: bool) -> Verdict {
+    fn run(&self, request: &Request<'_>, cost: u64, now: Time, look: Look) -> Verdict {
         let mut verdict = Verdict {
             outcome: Outcome::Allowed,
             limit: None,
@@ -168,13 +186,13 @@ impl Checker {
             shadow: Vec::new(),
             over_quota: false,
         };
-        self.fill(request, (cost, now, last), &mut verdict);
+        self.fill(request, (cost, now, look), &mut verdict);
         verdict
     }
 
     /// Decides about a request; `verdict` allows it so far.
     #[inline(never)]
-    fn fill(&self, request: &Request<'_>, ask: (u64, Time, bool), verdict: &mut Verdict) {
+    fn fill(&self, request: &Request<'_>, ask: (u64, Time, Look), verdict: &mut Verdict) {
         let mut local = LOCAL.try_with(Cell::take).ok().flatten().unwrap_or_default();
         let Local { seen, scratch, charged } = &mut *local;
         let seen = match seen {

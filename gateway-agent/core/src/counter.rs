@@ -57,6 +57,8 @@ pub struct Ask<'a> {
     pub now: Time,
     /// Admit in any case, but count (`on_limit: allow`).
     pub force: bool,
+    /// It was not asked before.
+    pub first: bool,
     /// A refusal is final: count it.
     pub last: bool,
 }
@@ -276,14 +278,16 @@ impl Counter {
             self.cap(ask);
         }
         let ceiling = self.ceiling(limit, ask.family, standing);
-        let offered = u32::try_from(ask.cost).unwrap_or(u32::MAX);
-        self.offered = self.offered.saturating_add(offered);
+        if ask.first {
+            let offered = u32::try_from(ask.cost).unwrap_or(u32::MAX);
+            self.offered = self.offered.saturating_add(offered);
+        }
         let disconnected = standing.isolated && how == OnDisconnect::Closed;
         let open = standing.isolated && how == OnDisconnect::Open;
         let within = self.used.saturating_add(ask.cost) <= ceiling;
         let fits = !disconnected && (within || self.exceed(ceiling, ask));
         let paced = !fits && !disconnected && self.paced(ask, how);
-        if fits && ask.family.rolling {
+        if fits && within && ask.family.rolling {
             self.cold().granted_use = ask.now;
         }
         let answer = if fits || open || ask.force || paced {

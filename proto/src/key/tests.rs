@@ -49,6 +49,8 @@ fn everything_but_the_canonical_form_is_refused() {
         (b"\x01\x01p\x01l\x00a", KeyError::Trailing),
         (b"\x01\x81\x00p\x01l\x00", KeyError::Varint),
         (b"\x01\xff\xff\xff\xff\x0f", KeyError::Varint),
+        (b"\x01\x81\x80\x00p\x01l\x00", KeyError::Varint),
+        (b"\x01\x81\x80", KeyError::Truncated),
         (b"\x01\x01p\x01l\x11", KeyError::TooManyParts),
         (b"\x01\x01p\x01l\x01\x01\xff", KeyError::NotText),
         (b"\x01\x00\x01l\x00", KeyError::Empty),

@@ -57,7 +57,7 @@ fn copy(text: &[u8], room: &mut [u8]) {
     }
 }
 
-/// A length and the bytes after it. Two bytes reach past every bound on keys.
+/// A length and the bytes after it. Three bytes reach past every bound on keys.
 pub(super) fn take_len(bytes: &[u8]) -> Result<(usize, &[u8]), KeyError> {
     match bytes {
         [low, rest @ ..] if *low < 0x80 => Ok((usize::from(*low), rest)),
@@ -65,7 +65,11 @@ pub(super) fn take_len(bytes: &[u8]) -> Result<(usize, &[u8]), KeyError> {
         [low, high @ 1..0x80, rest @ ..] => {
             Ok((usize::from(*low & 0x7f) | usize::from(*high) << 7, rest))
         }
-        [_, _, ..] => Err(KeyError::Varint),
-        _ => Err(KeyError::Truncated),
+        [low, mid @ 0x80..=0xff, high @ 1..0x80, rest @ ..] => {
+            let low = usize::from(*low & 0x7f) | usize::from(*mid & 0x7f) << 7;
+            Ok((low | usize::from(*high) << 14, rest))
+        }
+        [_, 0x80..=0xff] | [] | [_] => Err(KeyError::Truncated),
+        _ => Err(KeyError::Varint),
     }
 }

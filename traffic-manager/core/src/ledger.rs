@@ -109,6 +109,11 @@ pub struct Slot {
 }
 
 impl Slot {
+    /// The agent has said nothing of it yet: its birth, too, is a guess.
+    fn presumed(&self) -> bool {
+        self.stamp == 0
+    }
+
     fn new(agent: AgentIx, birth: WindowStart, now: Time) -> Self {
         Slot {
             agent,
@@ -182,8 +187,11 @@ impl WindowState {
     pub fn slot(&mut self, agent: AgentIx, birth: WindowStart, now: Time) -> &mut Slot {
         let i = match self.slots.binary_search_by_key(&agent, |s| s.agent) {
             Ok(i) => {
-                if self.slots[i].birth < birth {
-                    self.slots[i] = Slot::new(agent, birth, now);
+                let slot = &mut self.slots[i];
+                if slot.birth < birth {
+                    *slot = Slot::new(agent, birth, now);
+                } else if slot.presumed() {
+                    slot.birth = birth;
                 }
                 i
             }
@@ -325,7 +333,7 @@ impl Counter {
         let length = self.limit.as_ref().map(|l| l.window.duration());
         let window = self.window(entry.window, now);
         let name = window.start;
-        if window.find(agent).is_some_and(|s| s.birth > entry.window) {
+        if window.find(agent).is_some_and(|s| s.birth > entry.window && !s.presumed()) {
             return name; // about a counter that the agent has since opened anew
         }
         // An agent that was out of sight may have been idle since long before it tells.

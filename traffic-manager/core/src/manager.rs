@@ -183,7 +183,7 @@ impl Manager {
             let look = grants::settle(ix, counter, window, &mut turn);
             let state = counter.windows.iter_mut().find(|w| w.start == window);
             if let (Some(at), Some(state)) = (look, state)
-                && state.look_at.is_none_or(|due| due <= now)
+                && state.look_at.is_none_or(|due| due <= now || at < due)
             {
                 state.look_at = Some(at);
                 self.timers.set(at, Timer::Settle(ix, window));

@@ -118,6 +118,10 @@ fn the_bound_holds_where_it_once_broke() {
         (71_249, FIXED),
         // Alone, agents spent what they held while others paced themselves at their shares.
         (1_926, sliding),
+        // A counter was opened anew before the manager, told late, thought that it was idle.
+        (741, sliding),
+        // What was used between an agent's two words on coming back was in neither.
+        (12_292, sliding),
         // A ceiling was raised to what had been used beyond it, and exceeded once more.
         (1_302, balanced),
         (1_412, balanced),

@@ -225,8 +225,10 @@ impl Manager {
         }
         let first = !slot.charged;
         slot.charged = true;
+        // A usage stream may have told of later use already, which was left to this entry.
+        let recent = entry.recent.saturating_add(slot.used.saturating_sub(entry.used));
         if let Some(l) = limit.filter(|l| first && l.rolling()) {
-            window.ring.charge(entry.recent, l.window.duration(), now);
+            window.ring.charge(recent, l.window.duration(), now);
         }
     }
 

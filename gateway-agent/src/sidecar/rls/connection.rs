@@ -20,7 +20,7 @@ use h2::{
 use http::Request;
 use tokio::{
     net::TcpStream,
-    task::JoinSet,
+    task::{JoinSet, coop::unconstrained},
     time::{MissedTickBehavior, interval, timeout},
 };
 
@@ -38,8 +38,9 @@ const MAX_HEADERS: u32 = 16 << 10;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 const STREAM_WINDOW: u32 = 512 << 10;
 /// Calls that a client opened and cancelled before they were looked at; with more it is taken for an
-/// attack ("rapid reset") and the connection is closed.
-const MAX_PENDING_RESETS: usize = 64;
+/// attack ("rapid reset") and the connection is closed. A gateway whose calls all time out while this
+/// thread is held up cancels no more than it may have open, and they take no more memory than those.
+const MAX_PENDING_RESETS: usize = MAX_STREAMS as usize;
 /// Streams that the server had to reset because of the client's errors, likewise.
 const MAX_ERROR_RESETS: usize = 256;
 
@@ -88,7 +89,9 @@ impl Calls {
     }
 
     async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), h2::Error> {
-        let mut stop = pin!(stop);
+        // A socket that always has more uses up the turn's budget, with which everything else would
+        // look unready: these may go beyond it.
+        let mut stop = pin!(unconstrained(stop));
         let (mut stopping, mut asked) = (false, false);
         let mut ticks = interval(KEEPALIVE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -104,12 +107,12 @@ impl Calls {
                     }
                 }
                 () = poll_fn(|cx| poll_alive(life, cx)), if asked => asked = false,
-                Some(_) = waiting.join_next() => {}
+                Some(_) = unconstrained(waiting.join_next()) => {}
                 () = &mut stop, if !stopping => {
                     stopping = true;
                     connection.graceful_shutdown();
                 }
-                _ = ticks.tick() => {
+                _ = unconstrained(ticks.tick()) => {
                     let silent = asked;
                     asked = life.as_mut().is_some_and(|life| life.send_ping(h2::Ping::opaque()).is_ok());
                     if silent {

@@ -19,7 +19,7 @@ use h2::{
 };
 use http::Request;
 use tokio::{
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite},
     task::{JoinSet, coop::unconstrained},
     time::{MissedTickBehavior, interval, timeout},
 };
@@ -49,7 +49,7 @@ type Arrived = (Request<RecvStream>, SendResponse<Bytes>);
 /// Serves a connection until it ends, or until `stop` and the last answer after that.
 pub(crate) async fn serve(
     service: Arc<RateLimits>,
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     stop: impl Future<Output = ()>,
 ) {
     let mut builder = Builder::new();
@@ -72,9 +72,9 @@ pub(crate) async fn serve(
 }
 
 /// The calls of one connection.
-struct Calls {
+struct Calls<T> {
     service: Arc<RateLimits>,
-    connection: Connection<TcpStream, Bytes>,
+    connection: Connection<T, Bytes>,
     life: Option<PingPong>,
     /// Arrived, and not looked at.
     arrived: Vec<Arrived>,
@@ -82,8 +82,8 @@ struct Calls {
     waiting: JoinSet<()>,
 }
 
-impl Calls {
-    fn new(service: Arc<RateLimits>, mut connection: Connection<TcpStream, Bytes>) -> Self {
+impl<T: AsyncRead + AsyncWrite + Unpin> Calls<T> {
+    fn new(service: Arc<RateLimits>, mut connection: Connection<T, Bytes>) -> Self {
         let life = connection.ping_pong();
         Self { service, connection, life, arrived: Vec::new(), waiting: JoinSet::new() }
     }
@@ -134,8 +134,8 @@ impl Calls {
 }
 
 /// Drives the connection until calls have arrived, and takes all that have; `false` at its end.
-fn poll_arrivals(
-    connection: &mut Connection<TcpStream, Bytes>,
+fn poll_arrivals<T: AsyncRead + AsyncWrite + Unpin>(
+    connection: &mut Connection<T, Bytes>,
     arrived: &mut Vec<Arrived>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<bool, h2::Error>> {
@@ -158,3 +158,6 @@ fn poll_alive(life: &mut Option<PingPong>, cx: &mut Context<'_>) -> Poll<()> {
         _ => Poll::Pending,
     }
 }
+
+#[cfg(test)]
+mod tests;

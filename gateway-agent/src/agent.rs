@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    future::Future,
     hash::{BuildHasher, Hasher, RandomState},
     sync::Arc,
     time::Duration,
@@ -11,6 +12,7 @@ use gateway_agent_core::{Checker, Outcome, Verdict, agent::Status};
 use tokio::{
     runtime::Handle,
     sync::{Notify, Semaphore, watch},
+    task::JoinHandle,
     time::{Instant, timeout, timeout_at},
 };
 use weir_proto::{id::AgentLife, request::Request, usage::AgentIdentity};
@@ -63,6 +65,14 @@ impl Agent {
     /// # Errors
     /// [`ConnectError`].
     pub fn connect(config: Config) -> Result<Agent, ConnectError> {
+        Agent::start(config, Driver::run)
+    }
+
+    /// An agent whose driver runs as `drive` says.
+    fn start<F>(config: Config, drive: impl FnOnce(Driver) -> F) -> Result<Agent, ConnectError>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let runtime = Handle::try_current().map_err(|_| ConnectError::NoRuntime)?;
         let clock = Clock::start();
         let (wake, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -77,7 +87,8 @@ impl Agent {
         let (to_status, status) = watch::channel(Arc::new(first));
         let channels =
             Channels { wake: wake.clone(), poke, leave: leave.clone(), status: to_status };
-        runtime.spawn(Driver::new(core, clock, managers.clone(), channels).run());
+        let driver = drive(Driver::new(core, clock, managers.clone(), channels));
+        runtime.spawn(watch_over(runtime.spawn(driver)));
 
         let waiters = Semaphore::new(MAX_WAITERS);
         let inner = Inner { checker, clock, managers, wake, waiters, leave, status };
@@ -152,25 +163,40 @@ impl Agent {
         self.inner.checker.look_again(request, hits, self.inner.clock.recent(), last)
     }
 
-    /// What the agent knows of itself, at most a few milliseconds old.
+    /// What the agent knows of itself, at most a few milliseconds old. Once it has
+    /// [ended](Agent::ended) this is what it knew last, without readiness and links.
     pub fn status(&self) -> Status {
         let snapshot = self.inner.status.borrow().clone();
         let mut status = snapshot.status.clone();
+        if self.ended() {
+            status.ready = false;
+            for manager in &mut status.managers {
+                (manager.usage_up, manager.decisions_up) = (false, false);
+            }
+        }
         let passed = self.inner.clock.now().since(snapshot.at);
         status.decision_age = status.decision_age.map(|age| age + passed);
         status
     }
 
-    /// Whether the agent has policies and a share of their limits.
+    /// Whether the agent has policies and a share of their limits, and follows a manager or looks
+    /// for one.
     pub fn ready(&self) -> bool {
-        self.inner.status.borrow().status.ready
+        !self.ended() && self.inner.status.borrow().status.ready
+    }
+
+    /// Whether the agent has stopped to speak with managers for good: after [`Agent::shutdown`], or
+    /// because of a fault that the log tells. Checks are still answered, from what was known last.
+    pub fn ended(&self) -> bool {
+        // The driver's end of the channel goes with it.
+        self.inner.status.has_changed().is_err()
     }
 
     /// Waits until the agent is ready, at most for `patience`; says whether it is.
     pub async fn wait_ready(&self, patience: Duration) -> bool {
         let mut status = self.inner.status.clone();
         let ready = status.wait_for(|snapshot| snapshot.status.ready);
-        matches!(timeout(patience, ready).await, Ok(Ok(_)))
+        matches!(timeout(patience, ready).await, Ok(Ok(_))) && !self.ended()
     }
 
     /// The configured managers, in order of preference; [`Status`] numbers them like this.
@@ -192,6 +218,17 @@ impl Agent {
 impl fmt::Debug for Agent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Agent").field("managers", &self.inner.managers).finish_non_exhaustive()
+    }
+}
+
+/// Says so when the driver ends unasked; that it has ended is seen by the channel that it drops.
+async fn watch_over(driver: JoinHandle<()>) {
+    if let Err(error) = driver.await {
+        tracing::error!(
+            %error,
+            "the agent has ended by a fault: it speaks with no manager any more and is not ready; \
+             restart it"
+        );
     }
 }
 

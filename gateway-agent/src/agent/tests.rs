@@ -146,3 +146,25 @@ async fn an_agent_without_managers_is_not_ready_but_answers() {
     assert!(agent.check_wait(&shop(), 1).await.allowed(), "no policies, no limits");
     until("it knows that it is alone", || agent.status().isolated).await;
 }
+
+#[tokio::test]
+async fn an_agent_whose_driver_fails_is_not_ready_but_answers() {
+    let manager = FakeManager::start("tm-1", THREE).await;
+    let config = Config::new("gw", [manager.url()]).unwrap();
+    let fault = Arc::new(Notify::new());
+    let strike = fault.clone();
+    let agent = Agent::start(config, |driver| async move {
+        tokio::select! {
+            () = driver.run() => {}
+            () = strike.notified() => panic!("a fault"),
+        }
+    });
+    let agent = agent.unwrap();
+    assert!(agent.wait_ready(PATIENCE).await && agent.status().managers[0].decisions_up);
+    fault.notify_one();
+    until("it has ended", || agent.ended()).await;
+    assert!(!agent.ready() && !agent.wait_ready(PATIENCE).await);
+    let status = agent.status();
+    assert!(!status.ready && !status.managers[0].decisions_up);
+    assert!(agent.check(&shop()).allowed(), "from memory");
+}

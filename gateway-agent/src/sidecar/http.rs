@@ -48,7 +48,7 @@ async fn healthz() -> &'static str {
 
 /// The agent can decide: it has policies and a share of their limits.
 async fn readyz(State(gate): State<Gate>) -> Response {
-    match status::unready(&gate.agent.status()) {
+    match status::unready(&gate.agent.status(), gate.agent.ended()) {
         None => "ready\n".into_response(),
         Some(reason) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason).into_response(),
     }

@@ -19,7 +19,10 @@
 use bytes::Bytes;
 use prost::Message;
 use tonic::{Status, service::Routes};
-use weir_proto::{request::RequestError, wire::envoy::service::ratelimit::v3::RateLimitRequest};
+use weir_proto::wire::envoy::{
+    extensions::common::ratelimit::v3::RateLimitDescriptor,
+    service::ratelimit::v3::RateLimitRequest,
+};
 
 use super::gate::Gate;
 use crate::Verdict;
@@ -53,11 +56,11 @@ impl RateLimits {
     }
 
     /// Decides about every descriptor that needs not wait, in order; `true` if these are all. What
-    /// is in `verdicts` is counted.
+    /// is in `verdicts` is counted, and not looked at again.
     fn decide(&self, message: &[u8], verdicts: &mut Vec<Verdict>) -> Result<bool, Status> {
         let request = decode(message)?;
-        for (described, hits) in checks(&request)? {
-            match self.gate.try_check(&described, hits) {
+        for (described, hits) in checks(&request)?.iter().skip(verdicts.len()) {
+            match self.gate.try_check(described, *hits) {
                 Some(verdict) => verdicts.push(verdict),
                 None => return Ok(false),
             }
@@ -65,15 +68,20 @@ impl RateLimits {
         Ok(true)
     }
 
-    /// Decides about the descriptors after those that are decided; each may wait.
+    /// Decides about the descriptors after those that are decided; each may wait. While one does,
+    /// only it and the message are kept: a message takes many times its length when it is read.
     async fn decide_later(
         &self,
         message: Bytes,
         mut verdicts: Vec<Verdict>,
     ) -> Result<Vec<Verdict>, Status> {
-        let request = decode(&message)?;
-        for (described, hits) in checks(&request)?.iter().skip(verdicts.len()) {
-            verdicts.push(self.gate.check(described, *hits).await);
+        while !self.decide(&message, &mut verdicts)? {
+            let mut request = decode(&message)?;
+            let descriptor = request.descriptors.swap_remove(verdicts.len());
+            request.descriptors = Vec::new();
+            let hits = request::hits(&request, &descriptor);
+            let described = describe(&request, &descriptor)?;
+            verdicts.push(self.gate.check(&described, hits).await);
         }
         Ok(verdicts)
     }
@@ -87,15 +95,16 @@ fn decode(message: &[u8]) -> Result<RateLimitRequest, Status> {
 /// All are understood before the first counts, so that a refused call charges nothing.
 fn checks(request: &RateLimitRequest) -> Result<Vec<Check<'_>>, Status> {
     request::validate(request).map_err(Status::invalid_argument)?;
-    let check = |descriptor| {
-        let described = request::describe(&request.domain, descriptor)?;
-        Ok((described, request::hits(request, descriptor)))
-    };
-    request
-        .descriptors
-        .iter()
-        .map(check)
-        .collect::<Result<_, RequestError>>()
+    let check =
+        |descriptor| Ok((describe(request, descriptor)?, request::hits(request, descriptor)));
+    request.descriptors.iter().map(check).collect()
+}
+
+fn describe<'a>(
+    request: &'a RateLimitRequest,
+    descriptor: &'a RateLimitDescriptor,
+) -> Result<weir_proto::request::Request<'a>, Status> {
+    request::describe(&request.domain, descriptor)
         .map_err(|error| Status::invalid_argument(error.to_string()))
 }
 

@@ -153,7 +153,9 @@ pub(super) async fn start_workers(count: NonZeroUsize, gate: &Gate) -> Result<Wo
         http: http::router(gate.clone()),
         grpc: Arc::new(RateLimits::new(gate.clone(), others.clone())),
     };
-    Workers::start(count.get(), servers).map_err(|source| ServeError::Workers { count, source })
+    let refused = |port| gate.telemetry.refused_connections(port);
+    Workers::start(count.get(), servers, refused)
+        .map_err(|source| ServeError::Workers { count, source })
 }
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {

@@ -11,7 +11,7 @@ use metrics::{Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use self::durations::Durations;
-use super::gate::shadows;
+use super::{gate::shadows, workers::Port};
 use crate::{Agent, Outcome, Reason, Verdict, headers::policy_name};
 
 mod durations;
@@ -27,6 +27,7 @@ const FAILOVERS: &str = "weir_agent_failovers_total";
 const DECISION_AGE: &str = "weir_agent_decision_age_seconds";
 const COUNTERS: &str = "weir_agent_counters";
 const OVERFLOWED: &str = "weir_agent_overflowed_checks_total";
+const REFUSED: &str = "weir_agent_refused_connections_total";
 const BUILD_INFO: &str = "weir_build_info";
 
 const METADATA: Metadata<'static> =
@@ -83,6 +84,15 @@ impl Telemetry {
         true
     }
 
+    /// The counter of a port's connections that were closed because there were too many.
+    pub(crate) fn refused_connections(&self, port: Port) -> Counter {
+        let port = match port {
+            Port::Http => "http",
+            Port::Grpc => "grpc",
+        };
+        self.counter(REFUSED, &[("port", port)])
+    }
+
     /// The text for Prometheus, with the agent's state as of now.
     pub(crate) fn render(&self, agent: &Agent) -> String {
         self.observe(agent);
@@ -130,6 +140,7 @@ fn describe(recorder: &PrometheusRecorder) {
     counter(SHADOW, "Requests that a policy in shadow mode would have refused.");
     counter(DROPPED, "Usage of ended windows given up before the manager had it.");
     counter(OVERFLOWED, "Checks counted in a shared counter because the table was full.");
+    counter(REFUSED, "Connections closed because there were too many.");
     counter(FAILOVERS, "Changes of the manager whose decisions are followed.");
     gauge(UNSENT, "Counters that changed since they were last reported.");
     gauge(COUNTERS, "Counters in the table.");

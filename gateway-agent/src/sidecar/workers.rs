@@ -1,5 +1,6 @@
 //! Worker threads. Each has a runtime of its own and serves its connections alone, so that requests
-//! of one core meet no lock, queue or wake-up of another's; what they share is the table of counters.
+//! of one core meet no queue or wake-up of another's. What they share is the table of counters, and
+//! the metrics: a read lock and a few atomic additions for each check.
 //!
 //! One acceptor hands each new connection to the worker that has the fewest. Gateways open few
 //! connections and keep them: `SO_REUSEPORT`, which spreads them by chance, would leave cores idle,
@@ -17,10 +18,11 @@ use std::{
     time::Duration,
 };
 
+use metrics::Counter;
 use tokio::{
     net::TcpStream,
     runtime,
-    sync::{mpsc, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     task::JoinSet,
     time::timeout,
 };
@@ -31,6 +33,8 @@ use super::connection::Servers;
 pub(crate) const MAX_WORKERS: NonZeroUsize = NonZeroUsize::new(256).expect("it is not zero");
 /// Connections on their way to one worker; with more the acceptor waits.
 const QUEUE: usize = 256;
+/// Most open connections of one port; others are closed at once.
+const MAX_CONNECTIONS: usize = 4_096;
 
 /// Which of the sidecar's ports a connection came in by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +64,22 @@ pub(crate) struct Gone;
 #[derive(Debug)]
 pub(crate) struct Workers {
     workers: Vec<Worker>,
+    http: Room,
+    grpc: Room,
+}
+
+/// What a port has room for.
+#[derive(Debug)]
+struct Room {
+    permits: Arc<Semaphore>,
+    /// Counts connections that had none.
+    refused: Counter,
+}
+
+impl Room {
+    fn new(refused: Counter) -> Self {
+        Self { permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)), refused }
+    }
 }
 
 #[derive(Debug)]
@@ -76,39 +96,57 @@ struct Socket {
     open: Open,
 }
 
-/// Counts a connection as long as it lives.
-struct Open(Arc<AtomicUsize>);
+/// Counts a connection, at its worker and its port, as long as it lives.
+struct Open {
+    count: Arc<AtomicUsize>,
+    _permit: OwnedSemaphorePermit,
+}
 
 impl Open {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
+    fn new(count: &Arc<AtomicUsize>, permit: OwnedSemaphorePermit) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
-        Open(Arc::clone(count))
+        Open { count: Arc::clone(count), _permit: permit }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Workers {
-    /// Starts so many threads, each with what `servers` makes for it.
+    /// Starts so many threads, each with what `servers` makes for it. `refused` gives the counter of
+    /// a port's connections beyond [`MAX_CONNECTIONS`].
     ///
     /// # Errors
     /// The system gives no thread, or no runtime's resources.
-    pub(crate) fn start(count: usize, servers: impl Fn() -> Servers) -> io::Result<Workers> {
+    pub(crate) fn start(
+        count: usize,
+        servers: impl Fn() -> Servers,
+        refused: impl Fn(Port) -> Counter,
+    ) -> io::Result<Workers> {
         let workers = (0..count).map(|number| Worker::start(number, servers()));
-        Ok(Workers { workers: workers.collect::<io::Result<_>>()? })
+        let workers = workers.collect::<io::Result<_>>()?;
+        let room = |port| Room::new(refused(port));
+        Ok(Workers { workers, http: room(Port::Http), grpc: room(Port::Grpc) })
     }
 
-    /// Hands a connection to the worker that has the fewest.
+    /// Hands a connection to the worker that has the fewest; closes it if its port has too many.
     pub(crate) async fn hand(&self, port: Port, stream: TcpStream) -> Result<(), Gone> {
+        let room = match port {
+            Port::Http => &self.http,
+            Port::Grpc => &self.grpc,
+        };
+        let Ok(permit) = Arc::clone(&room.permits).try_acquire_owned() else {
+            room.refused.increment(1);
+            return Ok(());
+        };
         let fewest = self.workers.iter().min_by_key(|worker| worker.open.load(Ordering::Relaxed));
         let worker = fewest.ok_or(Gone)?;
         // A connection that broke meanwhile is nobody's loss.
         let Ok(stream) = stream.into_std() else { return Ok(()) };
-        let socket = Socket { port, stream, open: Open::new(&worker.open) };
+        let socket = Socket { port, stream, open: Open::new(&worker.open, permit) };
         worker.sockets.send(socket).await.map_err(|_| Gone)
     }
 

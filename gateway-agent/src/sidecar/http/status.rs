@@ -70,12 +70,14 @@ impl From<bool> for Link {
 
 pub(super) async fn status(State(gate): State<Gate>) -> Json<StatusBody> {
     let urls: Vec<String> = gate.agent.managers().iter().map(ToString::to_string).collect();
-    Json(body(gate.agent.status(), &urls))
+    Json(body(gate.agent.status(), gate.agent.ended(), &urls))
 }
 
 /// Why the agent is not ready; `None` when it is.
-pub(super) fn unready(status: &Status) -> Option<&'static str> {
-    if status.ready {
+pub(super) fn unready(status: &Status, ended: bool) -> Option<&'static str> {
+    if ended {
+        Some("The agent has ended and speaks with no traffic manager; the log tells why.")
+    } else if status.ready {
         None
     } else if status.active.is_none() {
         Some("No traffic manager has been reached yet: checks pass unlimited.")
@@ -86,8 +88,8 @@ pub(super) fn unready(status: &Status) -> Option<&'static str> {
     }
 }
 
-fn body(status: Status, urls: &[String]) -> StatusBody {
-    let not_ready_because = unready(&status);
+fn body(status: Status, ended: bool, urls: &[String]) -> StatusBody {
+    let not_ready_because = unready(&status, ended);
     let url = |index: usize| urls.get(index).cloned().unwrap_or_default();
     let active =
         status.active.map(|index| ActiveManager { url: url(index), name: status.active_name });
@@ -104,7 +106,7 @@ fn body(status: Status, urls: &[String]) -> StatusBody {
         incarnation: status.identity.life.incarnation,
         gateway_group: status.identity.gateway_group,
         version: status.identity.version,
-        ready: status.ready,
+        ready: not_ready_because.is_none(),
         not_ready_because,
         isolated: status.isolated,
         active_manager: active,

@@ -1,7 +1,7 @@
 //! One call: answered at once if it can be, and finished later if not.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
@@ -33,8 +33,8 @@ pub(super) struct Call {
 enum Rest {
     /// The message is not all there.
     Read { headers: HeaderMap, body: RecvStream, gathered: Gathered },
-    /// A descriptor waits for a manager.
-    Decide { message: Bytes, decided: Vec<Verdict> },
+    /// A descriptor waits for a manager. The body holds the message's part of the window.
+    Decide { message: Bytes, decided: Vec<Verdict>, body: RecvStream },
     /// Another service of the port.
     Other(Request<RecvStream>),
 }
@@ -67,34 +67,65 @@ impl Call {
                 }
             };
         let mut decided = Vec::new();
+        // Dropping the body gives the window back.
         match message.and_then(|message| Ok((service.decide(&message, &mut decided)?, message))) {
             Ok((true, _)) => send(&mut respond, Ok(&decided)),
             Ok((false, message)) => {
-                return Some(Call { respond, rest: Rest::Decide { message, decided } });
+                // A copy: the bytes that arrived are part of a larger buffer.
+                let message = Bytes::copy_from_slice(&message);
+                return Some(Call { respond, rest: Rest::Decide { message, decided, body } });
             }
             Err(status) => send(&mut respond, Err(&status)),
         }
         None
     }
 
-    /// Does the rest, with all the waiting that it takes.
-    pub(super) async fn finish(mut self, service: Arc<RateLimits>) {
-        let outcome = match self.rest {
-            Rest::Other(request) => return others::serve(&service, request, self.respond).await,
-            Rest::Decide { message, decided } => service.decide_later(message, decided).await,
-            Rest::Read { headers, mut body, mut gathered } => {
-                let read = poll_fn(|cx| {
-                    frame::poll_read(&headers, &mut body, &mut gathered, MAX_MESSAGE, cx)
-                });
-                match timeout(ARRIVAL, read).await {
-                    Ok(Ok(message)) => service.decide_later(message, Vec::new()).await,
-                    Ok(Err(status)) => Err(status),
-                    Err(_) => Err(Status::deadline_exceeded("the message did not arrive in time")),
-                }
+    /// Does the rest, with all the waiting that it takes. A call that the client gives up meanwhile
+    /// is given up here too: what is not decided yet is not counted.
+    pub(super) async fn finish(self, service: Arc<RateLimits>) {
+        let Call { mut respond, rest } = self;
+        let outcome = match rest {
+            Rest::Other(request) => return others::serve(&service, request, respond).await,
+            Rest::Decide { message, decided, body: _held } => {
+                let verdicts = service.decide_later(message, decided);
+                unless_cancelled(&mut respond, verdicts).await
+            }
+            Rest::Read { headers, body, gathered } => {
+                let verdicts = read_and_decide(&service, &headers, body, gathered);
+                unless_cancelled(&mut respond, verdicts).await
             }
         };
-        send(&mut self.respond, outcome.as_ref());
+        if let Some(outcome) = outcome {
+            send(&mut respond, outcome.as_ref());
+        }
     }
+}
+
+/// What `work` comes to; `None` once the client has cancelled the call, or is gone.
+async fn unless_cancelled<T>(
+    respond: &mut SendResponse<Bytes>,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    tokio::select! {
+        // A call that is cancelled already must not count.
+        biased;
+        _ = poll_fn(|cx| respond.poll_reset(cx)) => None,
+        done = work => Some(done),
+    }
+}
+
+/// Waits for the rest of the message, and for what it takes to decide.
+async fn read_and_decide(
+    service: &RateLimits,
+    headers: &HeaderMap,
+    mut body: RecvStream,
+    mut gathered: Gathered,
+) -> Result<Vec<Verdict>, Status> {
+    let read = poll_fn(|cx| frame::poll_read(headers, &mut body, &mut gathered, MAX_MESSAGE, cx));
+    let message = timeout(ARRIVAL, read)
+        .await
+        .map_err(|_| Status::deadline_exceeded("the message did not arrive in time"))??;
+    service.decide_later(message, Vec::new()).await
 }
 
 /// Sends an answer. A client that is gone is no error.
@@ -115,3 +146,6 @@ fn send_message(stream: &mut SendStream<Bytes>, message: Bytes) -> Result<(), h2
     stream.send_data(message, false)?;
     stream.send_trailers(frame::success())
 }
+
+#[cfg(test)]
+mod tests;

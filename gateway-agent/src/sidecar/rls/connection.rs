@@ -19,8 +19,8 @@ use h2::{
 };
 use http::Request;
 use tokio::{
-    net::TcpStream,
-    task::JoinSet,
+    io::{AsyncRead, AsyncWrite},
+    task::{JoinSet, coop::unconstrained},
     time::{MissedTickBehavior, interval, timeout},
 };
 
@@ -38,8 +38,9 @@ const MAX_HEADERS: u32 = 16 << 10;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 const STREAM_WINDOW: u32 = 512 << 10;
 /// Calls that a client opened and cancelled before they were looked at; with more it is taken for an
-/// attack ("rapid reset") and the connection is closed.
-const MAX_PENDING_RESETS: usize = 64;
+/// attack ("rapid reset") and the connection is closed. A gateway whose calls all time out while this
+/// thread is held up cancels no more than it may have open, and they take no more memory than those.
+const MAX_PENDING_RESETS: usize = MAX_STREAMS as usize;
 /// Streams that the server had to reset because of the client's errors, likewise.
 const MAX_ERROR_RESETS: usize = 256;
 
@@ -48,7 +49,7 @@ type Arrived = (Request<RecvStream>, SendResponse<Bytes>);
 /// Serves a connection until it ends, or until `stop` and the last answer after that.
 pub(crate) async fn serve(
     service: Arc<RateLimits>,
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     stop: impl Future<Output = ()>,
 ) {
     let mut builder = Builder::new();
@@ -71,9 +72,9 @@ pub(crate) async fn serve(
 }
 
 /// The calls of one connection.
-struct Calls {
+struct Calls<T> {
     service: Arc<RateLimits>,
-    connection: Connection<TcpStream, Bytes>,
+    connection: Connection<T, Bytes>,
     life: Option<PingPong>,
     /// Arrived, and not looked at.
     arrived: Vec<Arrived>,
@@ -81,14 +82,16 @@ struct Calls {
     waiting: JoinSet<()>,
 }
 
-impl Calls {
-    fn new(service: Arc<RateLimits>, mut connection: Connection<TcpStream, Bytes>) -> Self {
+impl<T: AsyncRead + AsyncWrite + Unpin> Calls<T> {
+    fn new(service: Arc<RateLimits>, mut connection: Connection<T, Bytes>) -> Self {
         let life = connection.ping_pong();
         Self { service, connection, life, arrived: Vec::new(), waiting: JoinSet::new() }
     }
 
     async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), h2::Error> {
-        let mut stop = pin!(stop);
+        // A socket that always has more uses up the turn's budget, with which everything else would
+        // look unready: these may go beyond it.
+        let mut stop = pin!(unconstrained(stop));
         let (mut stopping, mut asked) = (false, false);
         let mut ticks = interval(KEEPALIVE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -104,12 +107,12 @@ impl Calls {
                     }
                 }
                 () = poll_fn(|cx| poll_alive(life, cx)), if asked => asked = false,
-                Some(_) = waiting.join_next() => {}
+                Some(_) = unconstrained(waiting.join_next()) => {}
                 () = &mut stop, if !stopping => {
                     stopping = true;
                     connection.graceful_shutdown();
                 }
-                _ = ticks.tick() => {
+                _ = unconstrained(ticks.tick()) => {
                     let silent = asked;
                     asked = life.as_mut().is_some_and(|life| life.send_ping(h2::Ping::opaque()).is_ok());
                     if silent {
@@ -131,8 +134,8 @@ impl Calls {
 }
 
 /// Drives the connection until calls have arrived, and takes all that have; `false` at its end.
-fn poll_arrivals(
-    connection: &mut Connection<TcpStream, Bytes>,
+fn poll_arrivals<T: AsyncRead + AsyncWrite + Unpin>(
+    connection: &mut Connection<T, Bytes>,
     arrived: &mut Vec<Arrived>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<bool, h2::Error>> {
@@ -155,3 +158,6 @@ fn poll_alive(life: &mut Option<PingPong>, cx: &mut Context<'_>) -> Poll<()> {
         _ => Poll::Pending,
     }
 }
+
+#[cfg(test)]
+mod tests;

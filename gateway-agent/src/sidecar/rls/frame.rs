@@ -48,8 +48,9 @@ fn is_grpc(kind: &[u8]) -> bool {
     format.is_empty() || format.eq_ignore_ascii_case(b"+proto")
 }
 
-/// What has come of a call's message. It counts against the connection's window until the message is
-/// read or given up, so that a connection holds no more than that window of unfinished messages.
+/// What has come of a call's message. It counts against the connection's window until the body is
+/// dropped, which is when the call is decided or given up: a connection holds no more than that
+/// window of messages, whether they are unfinished or wait for a manager.
 #[derive(Debug, Default)]
 pub(super) struct Gathered(BytesMut);
 
@@ -58,20 +59,6 @@ pub(super) struct Gathered(BytesMut);
 /// # Errors
 /// It is no message, or too long; the client ended the call.
 pub(super) fn poll_read(
-    headers: &HeaderMap,
-    body: &mut RecvStream,
-    gathered: &mut Gathered,
-    limit: usize,
-    cx: &mut Context<'_>,
-) -> Poll<Result<Bytes, Status>> {
-    let message = ready!(poll_gather(headers, body, gathered, limit, cx));
-    let held = body.flow_control().used_capacity();
-    // A stream that has ended holds nothing.
-    let _ = body.flow_control().release_capacity(held);
-    Poll::Ready(message)
-}
-
-fn poll_gather(
     headers: &HeaderMap,
     body: &mut RecvStream,
     gathered: &mut Gathered,
@@ -135,7 +122,7 @@ pub(super) fn write(message: impl FnOnce(&mut BytesMut)) -> Bytes {
     let mut out = BytesMut::with_capacity(USUAL);
     out.put_bytes(0, PREFIX);
     message(&mut out);
-    // Answers are as long as questions, which are bounded.
+    // Questions are bounded, and what an answer says of a policy is too: far from 4 GB.
     let length = u32::try_from(out.len() - PREFIX).unwrap_or(u32::MAX);
     if let Some(place) = out.get_mut(1..PREFIX) {
         place.copy_from_slice(&length.to_be_bytes());

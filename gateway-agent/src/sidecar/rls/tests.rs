@@ -15,7 +15,7 @@ use weir_proto::wire::envoy::{
 
 use super::*;
 use crate::{
-    fake_manager::FakeManager,
+    fake_manager::{FakeManager, PATIENCE},
     sidecar::{server::start_workers, workers::Port},
 };
 
@@ -168,6 +168,16 @@ async fn a_value_that_a_client_stretches_is_still_limited() {
     }
 }
 
+#[tokio::test]
+async fn a_connection_takes_more_than_its_window_in_the_course_of_time() {
+    let (_manager, mut client) = started().await;
+    let ask = call("d", vec![descriptor(&[("application", &"x".repeat(200_000))])]);
+    for _ in 0..30 {
+        let asked = tokio::time::timeout(PATIENCE, client.should_rate_limit(ask.clone())).await;
+        asked.expect("room for the message").unwrap();
+    }
+}
+
 /// A connection below tonic, to send what no decent client does.
 async fn raw(manager: &FakeManager) -> h2::client::SendRequest<bytes::Bytes> {
     let agent = FakeManager::agent(&[manager]).await;
@@ -266,7 +276,7 @@ async fn a_worker_that_drains_answers_and_says_goodbye() {
     // The call is open before the worker is told, and ends afterwards.
     let health = post("/grpc.health.v1.Health/Check", &[GRPC]);
     assert_eq!(ask(&mut client, health, &[&[0; 5]]).await, (200, Some("0".to_owned())));
-    let drained = tokio::spawn(workers.drain(crate::fake_manager::PATIENCE));
+    let drained = tokio::spawn(workers.drain(PATIENCE));
     stream.send_data(bytes::Bytes::from_static(&[0; 5]), true).unwrap();
     let answer = response.await.unwrap();
     // An empty request has no domain.

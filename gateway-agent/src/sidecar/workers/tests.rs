@@ -47,6 +47,34 @@ async fn a_connection_goes_to_the_worker_that_has_the_fewest() {
 }
 
 #[tokio::test]
+async fn a_connection_beyond_the_ports_bound_is_closed_and_counted() {
+    let agent = Agent::connect(Config::new("gw", ["http://127.0.0.1:1"]).unwrap()).unwrap();
+    let gate = Gate::new(agent);
+    let workers = start_workers(NonZeroUsize::MIN, &gate).await.unwrap();
+    let others = u32::try_from(MAX_CONNECTIONS).unwrap() - 1;
+    let _others = workers.http.permits.try_acquire_many(others).unwrap();
+    let (last, server) = connection().await;
+    workers.hand(Port::Http, server).await.unwrap();
+
+    let (mut refused, server) = connection().await;
+    workers.hand(Port::Http, server).await.unwrap();
+    assert_eq!(refused.read(&mut [0]).await.unwrap(), 0, "it is closed");
+    let metrics = gate.telemetry.render(&gate.agent);
+    let line = r#"weir_agent_refused_connections_total{port="http"} 1"#;
+    assert!(metrics.contains(line), "{metrics}");
+    assert_eq!(open(&workers), [1]);
+
+    let (_other_port, server) = connection().await;
+    workers.hand(Port::Grpc, server).await.unwrap();
+    assert_eq!(open(&workers), [2]);
+    drop(last);
+    until("a closed connection makes room", || open(&workers) == [1]).await;
+    let (_again, server) = connection().await;
+    workers.hand(Port::Http, server).await.unwrap();
+    assert_eq!(open(&workers), [2]);
+}
+
+#[tokio::test]
 async fn idle_connections_do_not_hold_up_the_end() {
     let workers = workers(2).await;
     let mut clients = Vec::new();

@@ -34,7 +34,6 @@ pub const EPOCH_SECS: u64 = 1_800_000_000;
 const LOCAL: Duration = Duration::from_secs(1_000);
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "moved twice: into the queue and out of it")]
 enum Event {
     Deliver { connection: usize, up: bool, message: Box<Message> },
     AgentDue(usize, u64),

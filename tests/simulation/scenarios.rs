@@ -1,12 +1,15 @@
 //! The scenarios that users get, with the numbers that their files state, and the limiters that they
 //! are compared with.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
+use weir_proto::{policy::Policy, window::Algorithm};
 use weir_simulator::{
     Scenario,
     contest::Entrant,
+    plan::Fault,
     report::{Report, Row, simulate},
+    scenario::Incident,
 };
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/scenarios");
@@ -89,6 +92,67 @@ fn static_shares_hold_the_limit_and_waste_it() {
     assert!(fixed.under.expect("saturated windows").mean > 20.0, "{fixed:#?}");
     let wrong = row(&compared("idle-burst"), Entrant::Static).wrong.mean;
     assert!(wrong > 20.0, "{wrong} % of a burst below the limit was refused");
+}
+
+/// Windows are fixed, and no gateway joins, leaves, crashes or comes back.
+fn steady(scenario: &Scenario) -> bool {
+    let fixed = |policy: &Policy| {
+        policy.all_limits().all(|(_, limit)| limit.algorithm == Algorithm::FixedWindow)
+    };
+    let moves = |(_, incident): &(Duration, Incident)| {
+        use Fault::{KillAgent, StartAgent, StopAgent};
+        matches!(incident, Incident::Fault(StartAgent(_) | KillAgent(_) | StopAgent(_)))
+    };
+    scenario.policies.iter().all(fixed) && !scenario.incidents.iter().any(moves)
+}
+
+#[test]
+fn static_shares_cannot_exceed_the_limit_while_the_fleet_stays_the_same() {
+    let all = shipped().into_iter().filter(|(_, scenario)| steady(scenario));
+    let mut names = Vec::new();
+    for (name, scenario) in all {
+        let (report, _) = simulate(&scenario, 1..3, &[Entrant::Static], false);
+        assert!(report.rows.iter().all(|row| row.over_requests == 0), "{name}: {:#?}", report.rows);
+        names.push(name);
+    }
+    assert!(names.len() >= 20 && names.iter().any(|name| name == "clock-skew"), "{names:?}");
+}
+
+#[test]
+fn requests_at_agents_that_are_not_ready_are_nobodys() {
+    // The only manager is away for so long that a gateway begins without policies.
+    let text = r#"
+        title = "A gateway starts while the manager is away"
+        duration = "14s"
+        expect_over = 0
+        [agents]
+        count = 2
+        [managers]
+        count = 1
+        [[policies]]
+        name = "p"
+        level = "application"
+        key = ["application"]
+        limits = [{ requests = 100, window = "1s" }]
+        [[traffic]]
+        rate = "4x"
+        [[events]]
+        at = "5s"
+        event = "kill"
+        managers = 1
+        for = "4s"
+        [[events]]
+        at = "6s"
+        event = "crash"
+        agents = 2
+        for = "1s"
+    "#;
+    let scenario = Scenario::parse(text, |name| Err(name.to_owned())).expect("a scenario");
+    let (report, _) = simulate(&scenario, 1..3, &Entrant::COMPARED, false);
+    assert!(report.unready > 100, "{report:#?}");
+    let offered = |entrant| row(&report, entrant).offered;
+    let (flag, weir) = (offered(Entrant::Flag), offered(Entrant::Strict));
+    assert!((flag - weir).abs() < flag * 0.005, "{flag} {weir}");
 }
 
 #[test]

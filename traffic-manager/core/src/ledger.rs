@@ -29,11 +29,14 @@ mod cell;
 mod index;
 mod naming;
 mod report;
+mod room;
 mod store;
 use cell::Cell;
 pub use cell::CellIx;
 pub use naming::TOGETHER;
 pub use store::Ledger;
+#[cfg(test)]
+mod tests;
 
 /// Closed windows stay readable for this long, and late usage still lands in them.
 pub const GRACE: Duration = Duration::from_secs(5);

@@ -3,6 +3,7 @@
 mod credit;
 mod timers;
 mod trace;
+mod unnamed;
 mod usage;
 
 use std::{
@@ -48,7 +49,9 @@ pub struct Config {
     /// How long a manager that knows of no fleet waits for members of one to show up before it
     /// founds one. Agents reconnect within half of this. Default 1 s.
     pub fence: Duration,
-    /// Most live counters; reports about further ones are refused and counted. Default 4 million.
+    /// Most live counters. At most twice as many are known by name, with 256 bytes of keys for each
+    /// that may live (at least one key of any length) and 16 cells of 64 bytes for each (at least
+    /// 1 Mi). What is beyond is refused and counted. Default 1 million.
     pub max_counters: usize,
     /// Hard to guess, as the keys of counters are chosen by clients: seeds the hash of the ledger.
     pub seed: u64,
@@ -62,7 +65,7 @@ impl Config {
             version: String::new(),
             silent_hold: Duration::from_secs(30),
             fence: Duration::from_secs(1),
-            max_counters: 4_000_000,
+            max_counters: 1_000_000,
             seed: 0,
         }
     }
@@ -166,6 +169,9 @@ impl Manager {
         }
         if let Some(session) = self.feeds.overgrown() {
             self.close_session(session, "too many counters were named; subscribe again", now, out);
+        }
+        if let Some(session) = self.hoarder() {
+            self.close_session(session, "many counters were named; subscribe again", now, out);
         }
         self.finish(now, out);
     }

@@ -2,7 +2,7 @@
 //!
 //! The oldest sub-window counts fully until it has left, so that no window of the full length ever
 //! holds more than the limit; the price is at most 1/(SLOTS + 1) of sustained throughput
-//! (`algorithm.md` section 6 compares the alternatives).
+//! ("Rolling windows" in `ALGORITHM.md`).
 
 use std::{collections::VecDeque, time::Duration};
 

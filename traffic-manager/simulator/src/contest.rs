@@ -1,6 +1,12 @@
 //! The same requests and faults for every limiter, in one run.
 
-use std::{collections::BTreeMap, ops::ControlFlow, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use weir_proto::{
     matcher::{PolicySet, Scratch},
@@ -11,7 +17,7 @@ use weir_proto::{
 use crate::{
     demand::{Demand, Stream},
     judge::{self, Facts, Hit, Judge, Score, Step},
-    limiter::{Limiter, Query, Weir},
+    limiter::{Answered, Limiter, Query, Weir},
     outcome::Cost,
     rivals::{Flag, Fleet, Ratio, StaticShare},
     scenario::Scenario,
@@ -54,6 +60,10 @@ impl Entrant {
         }
     }
 
+    fn is_weir(self) -> bool {
+        matches!(self, Entrant::Weir | Entrant::Strict | Entrant::Balanced)
+    }
+
     fn limiter(self, scenario: &Scenario, facts: &Arc<[Facts]>, seed: u64) -> Box<dyn Limiter> {
         let facts = Arc::clone(facts);
         let weir = |accuracy| {
@@ -85,7 +95,8 @@ pub struct Run {
     pub measured: Duration,
     /// Longest time without a manager after one was lost.
     pub failover: Option<Duration>,
-    /// Requests after the warm-up at agents that said that they were not ready; they are not judged.
+    /// Requests after the warm-up at agents that said that they were not ready; nobody is judged by
+    /// them.
     pub unready: u64,
     /// By limit: every request of its busiest counter, if they were kept.
     pub tracks: Vec<Vec<Step>>,
@@ -94,8 +105,12 @@ pub struct Run {
 struct Side {
     entrant: Entrant,
     limiter: Box<dyn Limiter>,
+    /// Not judged yet.
+    answers: Vec<Answered>,
     judge: Judge,
     warm: Option<Cost>,
+    cost: Cost,
+    keep: bool,
     unready: u64,
 }
 
@@ -107,11 +122,15 @@ pub fn run(scenario: &Scenario, seed: u64, entrants: &[Entrant], keep: bool) -> 
     let side = |entrant: &Entrant| Side {
         entrant: *entrant,
         limiter: entrant.limiter(scenario, &facts, seed),
+        answers: Vec::new(),
         judge: Judge::new(Arc::clone(&facts), keep),
         warm: None,
+        cost: Cost::default(),
+        keep,
         unready: 0,
     };
     let mut sides: Vec<Side> = entrants.iter().map(side).collect();
+    let (mut asked, mut left_out) = (0, BTreeSet::new());
     let mut incidents = scenario.incidents.iter().peekable();
     for arrival in Demand::new(scenario, seed) {
         while let Some((at, incident)) = incidents.next_if(|(at, _)| *at <= arrival.at) {
@@ -121,10 +140,20 @@ pub fn run(scenario: &Scenario, seed: u64, entrants: &[Entrant], keep: bool) -> 
             }
         }
         let query = queries.of(&scenario.streams, arrival.stream, arrival.key);
+        asked += 1;
         for side in &mut sides {
             side.advance(arrival.at, scenario.warm_up);
-            side.limiter.ask(arrival.agent, &query);
-            side.hear();
+        }
+        // Weir's agents first: only they may be not ready, and then nobody else is asked.
+        let (weir, rivals): (Vec<_>, Vec<_>) = sides.iter_mut().partition(|s| s.entrant.is_weir());
+        for side in weir.into_iter().chain(rivals) {
+            if !left_out.contains(&asked) {
+                side.limiter.ask(arrival.agent, asked, &query);
+            }
+            side.listen(&mut left_out);
+        }
+        for side in &mut sides {
+            side.judge(&left_out);
         }
     }
     for (at, incident) in incidents {
@@ -133,7 +162,10 @@ pub fn run(scenario: &Scenario, seed: u64, entrants: &[Entrant], keep: bool) -> 
             side.limiter.incident(*incident);
         }
     }
-    sides.into_iter().map(|side| side.finish(scenario, seed, &facts, keep)).collect()
+    for side in &mut sides {
+        side.end(scenario, &mut left_out);
+    }
+    sides.into_iter().map(|side| side.finish(scenario, seed, &facts, &left_out)).collect()
 }
 
 impl Side {
@@ -145,29 +177,50 @@ impl Side {
         self.limiter.advance(to);
     }
 
-    fn hear(&mut self) {
+    /// Takes the answers, and notes the requests that found the agent not ready.
+    fn listen(&mut self, left_out: &mut BTreeSet<u64>) {
         for answered in self.limiter.answers() {
-            match answered.ruling {
-                Some(ruling) => {
-                    self.judge.count(&answered.query.hits, answered.at, answered.seen, ruling);
-                }
-                None => self.unready += u64::from(self.warm.is_some()),
+            if answered.ruling.is_none() {
+                left_out.insert(answered.id);
+                self.unready += u64::from(self.warm.is_some());
+            }
+            self.answers.push(answered);
+        }
+    }
+
+    /// Judges the answers, but for the requests that found some entrant's agent not ready.
+    fn judge(&mut self, left_out: &BTreeSet<u64>) {
+        for answered in self.answers.drain(..).filter(|a| !left_out.contains(&a.id)) {
+            if let Some(ruling) = answered.ruling {
+                self.judge.count(&answered.query.hits, answered.at, answered.seen, ruling);
             }
         }
     }
 
-    fn finish(mut self, scenario: &Scenario, seed: u64, facts: &[Facts], keep: bool) -> Run {
+    /// Lets the run end, and those who wait.
+    fn end(&mut self, scenario: &Scenario, left_out: &mut BTreeSet<u64>) {
+        self.advance(scenario.duration, scenario.warm_up);
+        self.cost = self.limiter.cost() - self.warm.unwrap_or_default();
+        self.limiter.advance(scenario.duration + AFTERMATH);
+        self.listen(left_out);
+    }
+
+    fn finish(
+        mut self,
+        scenario: &Scenario,
+        seed: u64,
+        facts: &[Facts],
+        left_out: &BTreeSet<u64>,
+    ) -> Run {
+        self.judge(left_out);
         let (from, to) = (scenario.warm_up, scenario.duration);
-        self.advance(to, from);
-        let cost = self.limiter.cost() - self.warm.unwrap_or_default();
-        self.limiter.advance(to + AFTERMATH);
-        self.hear();
+        let keep = self.keep;
         let tracks = (0..facts.len()).filter(|_| keep).map(|i| self.judge.track(i).to_vec());
         Run {
             entrant: self.entrant,
             seed,
             scores: self.judge.scores(from, to),
-            cost,
+            cost: self.cost,
             measured: to.saturating_sub(from),
             failover: self.limiter.failover(),
             unready: self.unready,

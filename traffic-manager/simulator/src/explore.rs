@@ -123,6 +123,13 @@ impl Left {
         self
     }
 
+    /// All but the steps, as one number.
+    fn budget(self) -> u64 {
+        let Left { steps: _, requests, holds, faults, repairs, ended, broken } = self;
+        let rest = [requests, holds, faults, repairs, u8::from(ended), u8::from(broken)];
+        rest.iter().fold(0, |sum, n| sum << 8 | u64::from(*n))
+    }
+
     fn allows(&self, fault: Action) -> bool {
         if self.faults == 0 {
             return false;
@@ -214,10 +221,7 @@ impl Search<'_> {
     }
 
     fn is_new(&mut self, world: &World, left: Left) -> bool {
-        let rest =
-            [left.requests, left.holds, left.faults, u8::from(left.ended), u8::from(left.broken)];
-        let budget = rest.iter().fold(0u64, |sum, n| sum << 8 | u64::from(*n));
-        let print = world.print() ^ budget.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let print = world.print() ^ left.budget().wrapping_mul(0x9e37_79b9_7f4a_7c15);
         match self.seen.get_mut(&print) {
             Some(most) if *most >= left.steps => false,
             Some(most) => {
@@ -259,5 +263,35 @@ impl Search<'_> {
             choices.extend(world.repairs().into_iter().filter(now));
         }
         choices
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_differ_by_whatever_may_still_happen() {
+        let none = Left {
+            steps: 9,
+            requests: 0,
+            holds: 0,
+            faults: 0,
+            repairs: 0,
+            ended: false,
+            broken: false,
+        };
+        let others = [
+            Left { requests: 1, ..none },
+            Left { holds: 1, ..none },
+            Left { faults: 1, ..none },
+            Left { repairs: 1, ..none },
+            Left { ended: true, ..none },
+            Left { broken: true, ..none },
+        ];
+        let budgets: std::collections::BTreeSet<u64> =
+            others.iter().chain([&none]).map(|left| left.budget()).collect();
+        assert_eq!(budgets.len(), others.len() + 1, "{budgets:?}");
+        assert_eq!(Left { steps: 1, ..none }.budget(), none.budget(), "steps are compared apart");
     }
 }

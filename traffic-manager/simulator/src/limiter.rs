@@ -26,6 +26,8 @@ pub struct Query {
 /// What became of a request.
 #[derive(Debug)]
 pub struct Answered {
+    /// The request's number.
+    pub id: u64,
     /// The request.
     pub query: Rc<Query>,
     /// True time.
@@ -42,8 +44,9 @@ pub trait Limiter {
     fn advance(&mut self, to: Duration);
     /// Something happens to the world.
     fn incident(&mut self, incident: Incident);
-    /// A request at an agent that lives.
-    fn ask(&mut self, agent: usize, query: &Rc<Query>);
+    /// A request at an agent that lives, with a number above 0 of its own. That the agent is not ready
+    /// to be asked is answered at once.
+    fn ask(&mut self, agent: usize, id: u64, query: &Rc<Query>);
     /// Takes the answers since the last call; those to requests that wait come later.
     fn answers(&mut self) -> Vec<Answered>;
     /// What crossed the network so far.
@@ -58,7 +61,6 @@ pub struct Weir {
     world: World,
     facts: Arc<[Facts]>,
     queries: BTreeMap<u64, Rc<Query>>,
-    asked: u64,
     losses: Vec<(Time, usize)>,
 }
 
@@ -69,13 +71,7 @@ impl Weir {
         plan.seed = seed;
         plan.weigh = true;
         plan.policies.clone_from(&scenario.policies);
-        Weir {
-            world: World::new(plan),
-            facts,
-            queries: BTreeMap::new(),
-            asked: 0,
-            losses: Vec::new(),
-        }
+        Weir { world: World::new(plan), facts, queries: BTreeMap::new(), losses: Vec::new() }
     }
 }
 
@@ -102,10 +98,9 @@ impl Limiter for Weir {
         self.world.strike(incident);
     }
 
-    fn ask(&mut self, agent: usize, query: &Rc<Query>) {
-        self.asked += 1;
-        self.queries.insert(self.asked, Rc::clone(query));
-        let ask = Ask { id: self.asked, attributes: Arc::clone(&query.attributes), key: 0 };
+    fn ask(&mut self, agent: usize, id: u64, query: &Rc<Query>) {
+        self.queries.insert(id, Rc::clone(query));
+        let ask = Ask { id, attributes: Arc::clone(&query.attributes), key: 0 };
         self.world.ask(agent, ask);
     }
 
@@ -125,7 +120,7 @@ impl Limiter for Weir {
             // An agent without policies is not ready, and a gateway sends it nothing.
             let ready = !(answer.unready && (query.denied || !query.hits.is_empty()));
             let ruling = ready.then_some(ruling);
-            known.push(Answered { query, at: answer.at, seen: answer.seen, ruling });
+            known.push(Answered { id: answer.id, query, at: answer.at, seen: answer.seen, ruling });
         }
         known
     }

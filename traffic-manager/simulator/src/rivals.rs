@@ -5,9 +5,9 @@
 //! to every manager; managers add up by window and send words to the agents that follow them; agents
 //! follow the first manager in the list that they can reach, leave it after 700 ms of silence and
 //! return 3 s after it is well, as Weir's do. What is in their favour: window names are those of the
-//! followed manager's clock without any error, agents need no time to connect, and a report counts
-//! in the window in which it was made. A [`Strategy`] says what agents and managers make of it.
-//! Sliding windows are counted as fixed ones.
+//! followed manager's clock without any error, and never fall; agents need no time to connect, and a
+//! report counts in the window in which it was made. A [`Strategy`] says what agents and managers make
+//! of it. Sliding windows are counted as fixed ones.
 
 mod flag;
 mod fleet;

@@ -101,6 +101,11 @@ impl Cells {
         Some(ix)
     }
 
+    /// Cells in use.
+    pub(super) fn len(&self) -> usize {
+        self.slab.len() - 1 - self.free.len()
+    }
+
     /// Its number may be given to another.
     pub(super) fn free(&mut self, ix: CellIx) {
         self.slab[ix.0 as usize] = Cell::new(0, u32::MAX);

@@ -24,7 +24,7 @@ struct Wanted<'a> {
 
 impl Ledger {
     /// The cells of `agent` for counters with these keys, each named once more. Keys that are not
-    /// known yet are checked.
+    /// known yet are checked; those for which there is no room get the cell of nobody.
     ///
     /// # Errors
     /// The first key that is not canonical: nothing after it was named.
@@ -49,12 +49,10 @@ impl Ledger {
             self.touch(batch);
             for Wanted { key, print, guess } in batch {
                 let place = match guess.filter(|place| self.is_key(*place, key)) {
-                    Some(place) => place,
+                    Some(place) => Some(place),
                     None => self.place_of(key, *print)?,
                 };
-                let cell = self.cell_of(place, agent);
-                self.cells.get_mut(cell).names += u32::from(cell != CellIx(0));
-                cells.push(cell);
+                cells.push(place.map_or(CellIx(0), |place| self.named_cell(place, agent)));
             }
         }
         Ok(())
@@ -87,12 +85,28 @@ impl Ledger {
         counter.is_some_and(|c| c.key.as_bytes() == key)
     }
 
-    /// The place of a key that the first guess did not find.
-    fn place_of(&mut self, key: &[u8], fingerprint: Fingerprint) -> Result<u32, KeyError> {
+    /// The agent's cell, with one name more.
+    fn named_cell(&mut self, place: u32, agent: AgentIx) -> CellIx {
+        let cell = self.cell_of(place, agent);
+        if cell == CellIx(0) {
+            self.vacate(place); // made in vain
+        } else {
+            self.cells.get_mut(cell).names += 1;
+        }
+        cell
+    }
+
+    /// The place of a key that the first guess did not find; `None` when there is no room for it.
+    fn place_of(&mut self, key: &[u8], fingerprint: Fingerprint) -> Result<Option<u32>, KeyError> {
         if let Some(place) = self.index.find(fingerprint, |place| self.is_key(place, key)) {
-            return Ok(place);
+            return Ok(Some(place));
         }
         let key = CounterKey::parse(key)?;
+        if !self.has_room_for(&key) {
+            self.refused += 1;
+            return Ok(None);
+        }
+        self.key_bytes += key.as_bytes().len();
         let counter = Some(Counter { key, limit: None, windows: Windows::default() });
         let index = match self.free.pop() {
             Some(index) => {
@@ -107,7 +121,7 @@ impl Ledger {
             }
         };
         self.index.insert(fingerprint, index);
-        Ok(index)
+        Ok(Some(index))
     }
 
     /// The agent's cell for the counter: the one of its newest window, made if there is none.
@@ -125,8 +139,13 @@ impl Ledger {
         }
     }
 
+    /// A new cell, or the cell of nobody when there is no room.
     pub(super) fn add_cell(&mut self, place: u32, agent: AgentIx) -> CellIx {
-        let Some(ix) = self.cells.add(agent, place) else { return CellIx(0) };
+        let room = self.has_room_for_cell();
+        let Some(ix) = room.then(|| self.cells.add(agent, place)).flatten() else {
+            self.refused += 1;
+            return CellIx(0);
+        };
         self.cells.get_mut(ix).next = self.places[place as usize].cells;
         self.places[place as usize].cells = ix;
         ix
@@ -175,6 +194,7 @@ impl Ledger {
         if let Some(counter) = place.counter.take() {
             let fingerprint = self.index.fingerprint(counter.key.as_bytes());
             self.index.remove(fingerprint, index);
+            self.key_bytes -= counter.key.as_bytes().len();
             self.free.push(index);
         }
     }

@@ -25,7 +25,7 @@ impl Place {
     }
 }
 
-/// All counters; bounded.
+/// All counters; bounded: `room` says how.
 #[derive(Debug, Clone)]
 pub struct Ledger {
     pub(super) places: Vec<Place>,
@@ -34,12 +34,14 @@ pub struct Ledger {
     pub(super) cells: Cells,
     pub(super) live: usize,
     pub(super) max: usize,
-    /// Counters that were not kept because the ledger was full.
+    /// Of all places.
+    pub(super) key_bytes: usize,
+    /// Times that a counter was not named or not counted because the ledger was full.
     pub refused: u64,
 }
 
 impl Ledger {
-    /// An empty ledger for at most `max` counters. The `seed` should be hard to guess.
+    /// An empty ledger that counts at most `max` counters, and knows at most twice as many. The `seed` should be hard to guess.
     pub fn new(max: usize, seed: u64) -> Self {
         Ledger {
             places: Vec::new(),
@@ -48,6 +50,7 @@ impl Ledger {
             cells: Cells::new(),
             live: 0,
             max,
+            key_bytes: 0,
             refused: 0,
         }
     }

@@ -3,15 +3,15 @@
 use weir_proto::{
     decision::{Attach, CreditEntry, CreditFrame},
     time::{Time, WindowStart},
-    usage::UsageEntry,
+    usage::{KeyDef, KeyId, UsageEntry},
 };
 
-use super::{Manager, usage::names::Names};
+use super::{Manager, unnamed::Unnamed, usage::names::Names};
 use crate::{
     feed::Verdict,
     fleet::{AgentIx, Attached},
     grants,
-    ledger::{CounterIx, Word},
+    ledger::{CellIx, CounterIx, Word},
     message::{Output, StreamId},
 };
 
@@ -24,8 +24,11 @@ pub(super) struct Session {
     agent: AgentIx,
     seq: u64,
     names: Names,
+    unnamed: Unnamed,
     /// What it holds is still arriving.
     listing: bool,
+    /// Names of what it held.
+    listed: usize,
     /// Windows begun later were nobody's when it attached: what it holds of them is its own share.
     pledged_before: Time,
     /// It followed another manager meanwhile, which may have passed on what it held.
@@ -55,7 +58,7 @@ impl Manager {
             out.push(Output::CloseSession(session, "the first frame must attach".to_owned()));
             return;
         };
-        if frame.seq != state.seq + 1 || !self.define(state.agent, &mut state.names, &frame.keys) {
+        if frame.seq != state.seq + 1 || !self.define(&mut state, &frame.keys) {
             let text = format!("frame {} came after {}; subscribe again", frame.seq, state.seq);
             self.credit.insert(session, state);
             self.totals.refused_frames += 1;
@@ -67,7 +70,9 @@ impl Manager {
             self.take_entry(session, &mut state, entry, &frame, now);
         }
         if frame.holdings_complete {
-            state.listing = false;
+            if std::mem::take(&mut state.listing) {
+                state.listed = state.names.len();
+            }
             self.fleet.ready(state.agent, now);
         }
         if frame.promised_view > 0 {
@@ -76,6 +81,7 @@ impl Manager {
                 self.announce(&announcement, now);
             }
         }
+        state.unnamed.trim();
         self.feeds.processed(session, frame.seq);
         self.credit.insert(session, state);
         if frame.leaving {
@@ -114,8 +120,16 @@ impl Manager {
             }
         }
         let Some(agent) = self.fleet.session_agent(session) else { return false };
-        let names = Names::default();
-        let opened = Session { agent, seq: 0, names, listing: true, pledged_before, strayed };
+        let opened = Session {
+            agent,
+            seq: 0,
+            names: Names::default(),
+            unnamed: Unnamed::default(),
+            listing: true,
+            listed: 0,
+            pledged_before,
+            strayed,
+        };
         self.credit.insert(session, opened);
         self.feeds.open(session);
         let hello = self.hello();
@@ -148,7 +162,7 @@ impl Manager {
         frame: &CreditFrame,
         now: Time,
     ) {
-        let Some(ix) = self.named(&state.names, entry.key, now) else {
+        let Some(ix) = self.named(state, entry.key, now) else {
             return self.turn_away(session, state, entry);
         };
         let usage = UsageEntry {
@@ -165,10 +179,50 @@ impl Manager {
         self.dirty.insert((ix, name));
     }
 
+    /// Takes in names. False when there are too many.
+    fn define(&mut self, state: &mut Session, defs: &[KeyDef]) -> bool {
+        let new = defs.iter().map(|def| (def.id, &def.key)).collect();
+        let Ok(complete) = self.learn(state.agent, &mut state.names, &new) else { return false };
+        for def in defs {
+            state.unnamed.remove(def.id);
+        }
+        let nobody = |def: &&KeyDef| state.names.cell(def.id) == CellIx::default();
+        for def in defs.iter().filter(|_| !complete).filter(nobody) {
+            state.unnamed.put(def.id, def.key.clone());
+        }
+        !state.names.too_many()
+    }
+
+    /// The counter that the agent calls `id`; `None` for unknown ids and when the ledger is full.
+    fn named(&mut self, state: &mut Session, id: KeyId, now: Time) -> Option<CounterIx> {
+        if let Some(key) = state.unnamed.get(id).filter(|key| self.ledger.has_room_for(key)) {
+            let new = std::iter::once((id, key)).collect();
+            if self.learn(state.agent, &mut state.names, &new) == Ok(true) {
+                state.unnamed.remove(id);
+            }
+        }
+        self.counter_at(state.names.cell(id), now)
+    }
+
+    /// When the ledger is nearly full: the session with the most names beyond what its agent held when
+    /// it attached. Sessions forget no name; an agent that subscribes anew names what it holds now.
+    pub(super) fn hoarder(&self) -> Option<StreamId> {
+        if !self.ledger.crowded() {
+            return None;
+        }
+        let settled = self.credit.iter().filter(|(_, session)| !session.listing);
+        let later = settled.map(|(id, s)| (s.names.len().saturating_sub(s.listed), *id));
+        let (names, session) = later.max()?;
+        // Sessions below this have less than an eighth of the ledger between them.
+        let enough = names.saturating_mul(8 * self.credit.len()) > self.ledger.most_known();
+        enough.then_some(session)
+    }
+
     /// There is no room for the counter: the agent must not wait for an answer that cannot come.
     fn turn_away(&mut self, session: StreamId, state: &Session, entry: &CreditEntry) {
         let cell = state.names.cell(entry.key);
-        let Some(key) = self.ledger.key(cell).filter(|_| entry.want > 0) else { return };
+        let key = self.ledger.key(cell).or_else(|| state.unnamed.get(entry.key));
+        let Some(key) = key.filter(|_| entry.want > 0) else { return };
         let verdict = Verdict {
             window: entry.window,
             ceiling: entry.ceiling,

@@ -3,7 +3,7 @@
 use weir_proto::{
     key::KeyError,
     time::{Time, WindowStart},
-    usage::{AgentIdentity, KeyDef, KeyId, Names as NewNames, UsageEntry, UsageFrame},
+    usage::{AgentIdentity, Names as NewNames, UsageEntry, UsageFrame},
 };
 
 use self::names::Names;
@@ -23,6 +23,8 @@ pub(super) struct UsageStream {
     names: Names,
     /// The agent's whole state has come: what is new from now on happened now.
     live: bool,
+    /// There was no room for a counter that it named.
+    refused: bool,
 }
 
 impl Manager {
@@ -46,8 +48,11 @@ impl Manager {
         let named = self.learn(state.agent, &mut state.names, &frame.names);
         let fault = match named {
             Err(error) => Some(format!("names[].key {error}")),
-            Ok(()) if state.names.too_many() => Some("too many keys named; reconnect".to_owned()),
-            Ok(()) => None,
+            Ok(_) if state.names.too_many() => Some("too many keys named; reconnect".to_owned()),
+            Ok(complete) => {
+                state.refused |= !complete;
+                None
+            }
         };
         if let Some(reason) = fault {
             self.usage.insert(stream, state);
@@ -62,8 +67,15 @@ impl Manager {
         if frame.status.is_some() {
             record.status = frame.status;
         }
+        let retry = state.refused && self.ledger.roomy();
         self.usage.insert(stream, state);
         out.push(Output::Ack(stream, frame.seq));
+        if retry {
+            // The agent names everything again, and tells all that it counted.
+            self.on_usage_closed(stream, now);
+            let reason = "there is room again for counters that were refused; reconnect";
+            out.push(Output::CloseUsage(stream, reason.to_owned()));
+        }
     }
 
     /// Opens the stream with its first frame; the same frame again changes nothing.
@@ -87,23 +99,24 @@ impl Manager {
         }
     }
 
-    /// Takes names in. The keys are checked where they are new.
-    fn learn(&mut self, agent: AgentIx, names: &mut Names, new: &NewNames) -> Result<(), KeyError> {
+    /// Takes names in. The keys are checked where they are new. False when some found no room.
+    pub(super) fn learn(
+        &mut self,
+        agent: AgentIx,
+        names: &mut Names,
+        new: &NewNames,
+    ) -> Result<bool, KeyError> {
         if new.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
+        let mut complete = true;
         let mut cells = Vec::with_capacity(new.len());
         let result = self.ledger.name(agent, new.iter().map(|(_, key)| key), &mut cells);
         for ((id, _), cell) in new.iter().zip(cells) {
+            complete &= cell != CellIx::default();
             self.ledger.unname(names.put(id, cell));
         }
-        result
-    }
-
-    /// As [`Manager::learn`], for names that were checked. False when there are too many.
-    pub(super) fn define(&mut self, agent: AgentIx, names: &mut Names, defs: &[KeyDef]) -> bool {
-        let new = defs.iter().map(|def| (def.id, &def.key)).collect();
-        self.learn(agent, names, &new).is_ok() && !names.too_many()
+        result.map(|()| complete)
     }
 
     /// The stream has ended.
@@ -142,7 +155,7 @@ impl Manager {
         let record = self.fleet.agent_mut(agent);
         record.identity = identity.clone();
         record.usage = Some(stream);
-        let opened = UsageStream { agent, names: Names::default(), live: false };
+        let opened = UsageStream { agent, names: Names::default(), live: false, refused: false };
         self.usage.insert(stream, opened);
     }
 
@@ -164,13 +177,8 @@ impl Manager {
         }
     }
 
-    /// The counter that the peer calls `id`; `None` for unknown ids and when the ledger is full.
-    pub(super) fn named(&mut self, names: &Names, id: KeyId, now: Time) -> Option<CounterIx> {
-        self.counter_at(names.cell(id), now)
-    }
-
     /// The cell's counter, which is counted from now on; `None` when the ledger is full.
-    fn counter_at(&mut self, cell: CellIx, now: Time) -> Option<CounterIx> {
+    pub(super) fn counter_at(&mut self, cell: CellIx, now: Time) -> Option<CounterIx> {
         if let Some(ix) = self.ledger.counter_of(cell) {
             return Some(ix);
         }

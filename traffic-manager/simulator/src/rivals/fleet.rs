@@ -1,6 +1,8 @@
 //! The event loop of a rival.
 
 mod faults;
+#[cfg(test)]
+mod tests;
 
 use std::{cmp::Reverse, collections::BinaryHeap, rc::Rc, sync::Arc, time::Duration};
 
@@ -228,6 +230,14 @@ impl<S: Strategy> Fleet<S> {
             self.agents[*agent].alive && self.agents[*agent].follows(now) == Some(manager)
         });
         let listeners: Vec<usize> = listeners.collect();
+        // Whoever begins to follow may have missed words at a cut, or heard another manager since.
+        let began = listeners.iter().filter(|agent| !node.listeners.contains(agent));
+        for agent in began {
+            for counter in node.counters.values_mut() {
+                counter.said.remove(agent);
+            }
+        }
+        node.listeners.clone_from(&listeners);
         let mut words: Vec<Vec<(usize, Word)>> = vec![Vec::new(); listeners.len()];
         for (ix, counter) in &mut node.counters {
             if some.is_some_and(|some| !some.contains(ix)) {
@@ -257,7 +267,7 @@ impl<S: Strategy> Fleet<S> {
         let before = self.agents.iter().take(agent).filter(|agent| agent.alive).count() as u64;
         let local = self.agents[agent].counters.entry(hit.counter).or_default();
         local.limit = hit.limit;
-        if local.window != window {
+        if window > local.window {
             *local = Local { window, used: 0, ..*local };
         }
         let (limit, used, word) = (facts.amount, local.used, local.word);
@@ -308,8 +318,9 @@ impl<S: Strategy> Limiter for Fleet<S> {
         self.look();
     }
 
-    fn ask(&mut self, agent: usize, query: &Rc<Query>) {
-        let clock = self.clock(self.agents[agent].last);
+    fn ask(&mut self, agent: usize, id: u64, query: &Rc<Query>) {
+        let clock = self.clock(self.agents[agent].last).max(self.agents[agent].clock);
+        self.agents[agent].clock = clock;
         let mut refused = None;
         let mut sights = Vec::with_capacity(query.hits.len());
         for hit in &query.hits {
@@ -344,7 +355,7 @@ impl<S: Strategy> Limiter for Fleet<S> {
             Ruling::Refused(refused)
         };
         let query = Rc::clone(query);
-        self.answers.push(Answered { query, at: self.now, seen: clock, ruling: Some(ruling) });
+        self.answers.push(Answered { id, query, at: self.now, seen: clock, ruling: Some(ruling) });
     }
 
     fn answers(&mut self) -> Vec<Answered> {

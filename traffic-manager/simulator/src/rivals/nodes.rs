@@ -40,6 +40,8 @@ pub(super) struct Agent {
     pub(super) sight: Vec<(bool, Time)>,
     /// The manager that it followed last, for the clock.
     pub(super) last: usize,
+    /// Manager time as it sees it: it never falls.
+    pub(super) clock: Time,
 }
 
 impl Agent {
@@ -84,5 +86,7 @@ pub(super) struct Manager {
     pub(super) life: u64,
     pub(super) skew_ms: i64,
     pub(super) counters: BTreeMap<usize, Central>,
+    /// Agents that followed it when it last spoke.
+    pub(super) listeners: Vec<usize>,
     pub(super) held: Vec<(usize, Vec<Entry>)>,
 }

@@ -67,6 +67,11 @@ impl Names {
         cell
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
     /// Whether the peer has named more than is kept.
     pub(crate) fn too_many(&self) -> bool {
         self.count > MAX_NAMES

@@ -26,6 +26,8 @@ CPU time of the server per request, and requests per second, one core each for s
   --only NAME,NAME    weir, throttlecrab, redis-incr, redis-lua (all that are there)
   --throttlecrab FILE the program, instead of installing it below the target folder
   --no-build          take the programs of Weir as they are, beside this one
+  --manager FILE      take this traffic-manager, and build nothing
+  --agent FILE        take this gateway-agent, and build nothing
 ";
 
 /// What the command line asks for.
@@ -36,6 +38,8 @@ struct Options {
     only: Vec<String>,
     throttlecrab: Option<PathBuf>,
     build: bool,
+    manager: Option<PathBuf>,
+    agent: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -56,6 +60,8 @@ fn options() -> anyhow::Result<Option<Options>> {
         only: Vec::new(),
         throttlecrab: None,
         build: true,
+        manager: None,
+        agent: None,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
@@ -80,6 +86,8 @@ fn options() -> anyhow::Result<Option<Options>> {
                 options.shapes = value.split(',').map(Shape::parse).collect::<Result<_, _>>()?;
             }
             "--only" => options.only = value.split(',').map(str::to_owned).collect(),
+            "--manager" => options.manager = Some(value.into()),
+            "--agent" => options.agent = Some(value.into()),
             "--throttlecrab" => options.throttlecrab = Some(value.into()),
             _ => bail!("unknown option {name}; see --help"),
         }
@@ -114,7 +122,11 @@ fn start(options: &Options) -> anyhow::Result<Vec<Peer>> {
     let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|n| n == name);
     let mut peers = Vec::new();
     if wanted("weir") {
-        peers.push(Peer::weir(options.build)?);
+        let given = options.manager.is_some() || options.agent.is_some();
+        let folder = rig::weir(options.build && !given)?;
+        let program = |given: &Option<PathBuf>, name| given.clone().unwrap_or(folder.join(name));
+        let manager = program(&options.manager, "traffic-manager");
+        peers.push(Peer::weir(&manager, &program(&options.agent, "gateway-agent"))?);
     }
     if wanted("throttlecrab") {
         peers.push(Peer::throttlecrab(options.throttlecrab.as_deref())?);

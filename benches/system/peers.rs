@@ -76,21 +76,20 @@ impl Peer {
     }
 
     /// An agent with a manager, which runs beside the load.
-    pub(crate) fn weir(build: bool) -> anyhow::Result<Peer> {
-        let programs = rig::weir(build)?;
+    pub(crate) fn weir(manager: &Path, agent: &Path) -> anyhow::Result<Peer> {
         let folder = tempfile::tempdir()?;
         let policies = folder.path().join("policies.yaml");
         std::fs::write(&policies, POLICIES)?;
         let listen = || anyhow::Ok((rig::free_port()?, rig::free_port()?));
         let (grpc, http) = listen()?;
-        let mut command = Command::new(programs.join("traffic-manager"));
+        let mut command = Command::new(manager);
         command.args(["serve", "--id", "tm-1", "--policies-file"]).arg(&policies);
         command.args(addresses(grpc, http));
         let manager = Server::start(Core::Load, &mut command, grpc)?;
         let url = format!("http://127.0.0.1:{grpc}");
 
         let (grpc, http) = listen()?;
-        let mut command = Command::new(programs.join("gateway-agent"));
+        let mut command = Command::new(agent);
         command.args(["run", "--id", "gw-1", "--managers", &url, "--log", "warn"]);
         command.args(addresses(grpc, http));
         let server = Server::start(Core::Server, &mut command, grpc)?;

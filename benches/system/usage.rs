@@ -7,6 +7,7 @@
 
 use std::{
     error::Error,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -40,8 +41,14 @@ policies:
     limits: [ { requests: 200000000000000, window: 1h } ]
 ";
 
+const HELP: &str = "\
+What a manager pays for each entry, and an agent for each further manager.
+
+  --manager FILE    the traffic-manager to measure, instead of building it
+";
+
 fn main() -> ExitCode {
-    match run() {
+    match manager().and_then(|program| program.map_or(Ok(()), |program| run(&program))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("system-usage: {error}");
@@ -50,12 +57,26 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<(), Failure> {
+/// The manager's program; `None` when only help was asked for.
+fn manager() -> Result<Option<PathBuf>, Failure> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => process::build().map(Some),
+        ["--manager", file] => Ok(Some(file.into())),
+        ["-h" | "--help"] => {
+            print!("{HELP}");
+            Ok(None)
+        }
+        _ => Err(format!("unknown options {}; see --help", arguments.join(" ")).into()),
+    }
+}
+
+fn run(program: &Path) -> Result<(), Failure> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     println!("load average: {}", process::load());
     for (counters, per_frame) in [(100_000, 100), (100_000, 1_000), (1_000_000, 1_000)] {
-        let manager = Manager::start("tm-1", POLICIES)?;
+        let manager = Manager::start(program, "tm-1", POLICIES)?;
         let flood = runtime.block_on(flood::run(&manager, counters, per_frame))?;
         println!(
             "manager, {counters} counters, frames of {per_frame}: {:.1} M entries/s, {:.0} ns CPU per \
@@ -68,7 +89,7 @@ fn run() -> Result<(), Failure> {
     }
     let mut before = None;
     for managers in 1..=3 {
-        let watched = runtime.block_on(watch(managers))?;
+        let watched = runtime.block_on(watch(program, managers))?;
         let further = before
             .map_or(String::new(), |b: f64| format!(", {:+.0} for this one", watched.agent - b));
         println!(
@@ -96,10 +117,10 @@ struct Watched {
 }
 
 /// A real agent of so many real managers, with all counters in use.
-async fn watch(managers: usize) -> Result<Watched, Failure> {
+async fn watch(program: &Path, managers: usize) -> Result<Watched, Failure> {
     let mut nodes = Vec::new();
     for n in 1..=managers {
-        nodes.push(Manager::start(&format!("tm-{n}"), POLICIES)?);
+        nodes.push(Manager::start(program, &format!("tm-{n}"), POLICIES)?);
     }
     let counting = Counting::start(nodes[0].grpc)?;
     // The first manager is reached through a relay that counts; its cost is the relay's own thread's.

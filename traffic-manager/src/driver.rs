@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tonic::Status;
 use traffic_manager_core::{Config as CoreConfig, Input, Manager, Output, StreamId};
 use weir_proto::{
@@ -38,6 +38,9 @@ mod links;
 /// Commands that wait. Senders wait when it is full, which stops them reading from their streams:
 /// the peers' flow control does the rest.
 const COMMANDS: usize = 4_096;
+/// Bytes of memory that the frames among them take: when they are used up, senders wait as well. Beside
+/// this each stream holds one frame at most, the one that it waits with.
+const FRAME_BYTES: u32 = 64 << 20;
 /// Commands handled between two looks at the deadlines.
 const BATCH: usize = 256;
 /// Longest sleep, so that a correction of the clock or a missed deadline cannot last.
@@ -53,8 +56,8 @@ pub(crate) enum Command {
     OpenUsage(StreamId, UsageLink),
     /// A decision session begins.
     OpenSession(StreamId, SessionLink),
-    /// A frame for the core.
-    Frame(Input),
+    /// A frame for the core, and its part of [`FRAME_BYTES`].
+    Frame(Input, OwnedSemaphorePermit),
     /// A usage stream ended; the peer is answered with this.
     CloseUsage(StreamId, End),
     /// A session ended; the peer is answered with this.
@@ -160,7 +163,7 @@ impl Task {
         match command {
             Command::OpenUsage(stream, link) => self.links.open_usage(stream, link),
             Command::OpenSession(stream, link) => self.links.open_session(stream, link),
-            Command::Frame(input) => self.manager.handle(input, now, outputs),
+            Command::Frame(input, _room) => self.manager.handle(input, now, outputs),
             Command::CloseUsage(stream, end) => {
                 self.links.end_usage(stream, end);
                 self.manager.handle(Input::UsageClosed(stream), now, outputs);

@@ -3,12 +3,23 @@
 use tokio::sync::watch;
 use tonic::{Code, Status, Streaming};
 use traffic_manager_core::Input;
-use weir_proto::convert::WireError;
+use weir_proto::{
+    convert::WireError,
+    decision::{CreditEntry, CreditFrame},
+    id::AgentLife,
+    share::View,
+    time::Time,
+    usage::{KeyDef, KeyId, UsageEntry, UsageFrame},
+};
 
 use crate::driver::{Command, Driver, End};
 
 /// Largest frame. Agents cut their state into frames far below this.
 pub(crate) const MAX_FRAME: usize = 4 << 20;
+
+/// Bytes of an agent's life in a view, and of a key or name beside its text.
+const LIFE: usize = size_of::<(AgentLife, Time)>() + HEADER;
+const HEADER: usize = 2 * size_of::<usize>();
 
 /// What differs between the planes.
 pub(crate) struct Plane<D> {
@@ -20,15 +31,42 @@ pub(crate) struct Plane<D> {
     pub(crate) malformed: metrics::Counter,
 }
 
+/// What a frame takes while it waits.
+pub(crate) trait Memory {
+    /// Bytes that were allocated beside those of the message, about: a few names are left out.
+    fn bytes(&self) -> usize;
+}
+
+impl Memory for UsageFrame {
+    fn bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<UsageEntry>()
+            + self.forgotten.capacity() * size_of::<KeyId>()
+            + self.names.len() * size_of::<(KeyId, u32, u32)>()
+    }
+}
+
+impl Memory for CreditFrame {
+    fn bytes(&self) -> usize {
+        let view = |view: &View| (view.members.len() + view.lost.len()) * LIFE;
+        let attached = self
+            .attach
+            .as_ref()
+            .map_or(0, |attach| view(&attach.view) + attach.promised.as_ref().map_or(0, view));
+        self.entries.capacity() * size_of::<CreditEntry>()
+            + self.keys.capacity() * (size_of::<KeyDef>() + HEADER)
+            + attached
+    }
+}
+
 /// Reads until the peer, the network or the driver ends the stream. While the driver's queue is
 /// full nothing is read, so that the peer feels the pressure.
-pub(crate) async fn read<W, D>(
+pub(crate) async fn read<W: prost::Message, D>(
     mut inbound: Streaming<W>,
     mut ended: watch::Receiver<Option<End>>,
     driver: Driver,
     plane: Plane<D>,
 ) where
-    D: TryFrom<W, Error = WireError>,
+    D: TryFrom<W, Error = WireError> + Memory,
 {
     let end = loop {
         let frame = tokio::select! {
@@ -38,15 +76,20 @@ pub(crate) async fn read<W, D>(
             frame = inbound.message() => frame,
         };
         let frame = match frame {
-            Ok(Some(frame)) => D::try_from(frame).map_err(|error| error.to_string()),
+            Ok(Some(message)) => {
+                // Names stay in the message's memory, and other text is about as long as there.
+                let text = message.encoded_len();
+                let frame = D::try_from(message).map_err(|error| error.to_string());
+                frame.map(|frame| (text + frame.bytes(), frame))
+            }
             Ok(None) => break End::regular(),
             Err(status) if is_unreadable(&status) => Err(status.message().to_owned()),
             // The connection is gone: nobody reads the answer.
             Err(_) => break End::regular(),
         };
         match frame {
-            Ok(frame) => {
-                if driver.send(Command::Frame((plane.input)(frame))).await.is_err() {
+            Ok((bytes, frame)) => {
+                if driver.send_frame((plane.input)(frame), bytes).await.is_err() {
                     return;
                 }
             }

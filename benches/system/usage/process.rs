@@ -23,9 +23,8 @@ pub(crate) struct Manager {
 }
 
 impl Manager {
-    /// Starts one, built for release, with these policies.
-    pub(crate) fn start(id: &str, policies: &str) -> Result<Self, Failure> {
-        let program = program()?;
+    /// Starts one with these policies.
+    pub(crate) fn start(program: &Path, id: &str, policies: &str) -> Result<Self, Failure> {
         let (grpc, http) = (free_port()?, free_port()?);
         let name = format!("weir-bench-{}-{id}.yaml", std::process::id());
         let file = std::env::temp_dir().join(name);
@@ -92,11 +91,14 @@ impl Drop for Manager {
 }
 
 /// The manager's program beside this one, built if it is missing or older.
-fn program() -> Result<PathBuf, Failure> {
-    let program = std::env::current_exe()?.with_file_name("traffic-manager");
-    let status = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--release", "-p", "traffic-manager"])
+pub(crate) fn build() -> Result<PathBuf, Failure> {
+    // Both programs in one call, as `system-rls` does: another choice of packages is another choice of
+    // their libraries' features, and a build from the beginning.
+    let status = Command::new("cargo")
+        .args(["build", "--release", "-p", "traffic-manager", "-p", "gateway-agent"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()?;
+    let program = std::env::current_exe()?.with_file_name("traffic-manager");
     if status.success() && program.exists() {
         return Ok(program);
     }

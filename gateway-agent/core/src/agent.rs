@@ -6,6 +6,7 @@ mod reporting;
 mod status;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -33,6 +34,7 @@ use crate::{
     usage::{Link, Outbox},
 };
 pub use status::{ManagerStatus, Status};
+use waiting::Waiting;
 
 /// Pledges, and a sign of life to the manager, at each multiple of this in manager time.
 const BEAT: Duration = Duration::from_millis(100);
@@ -63,7 +65,8 @@ pub struct Config {
     /// Where keys lie in the table follows from it, and nothing else. A shell gives a random one, so that
     /// no client can choose keys that collide. Default 0.
     pub seed: u64,
-    /// Usage is reported this often: the most that a crashed agent loses. Default 100 ms.
+    /// Usage is reported this often. What does not matter unless the agent crashes waits for up to ten
+    /// times as long: at most 1/16 of its share of a limit. Default 100 ms.
     pub flush: Duration,
 }
 
@@ -105,6 +108,7 @@ pub struct Agent {
     stamp: u64,
     /// By slot: the keys of the counters that it has spoken of.
     keys: Vec<Option<CounterKey>>,
+    waiting: Waiting,
     swept: u32,
     retired: VecDeque<(Time, KeyId)>,
     policies: BTreeMap<String, Arc<Policy>>,
@@ -133,6 +137,7 @@ impl Agent {
             outbox: Outbox::default(),
             stamp: 0,
             keys: Vec::new(),
+            waiting: Waiting::default(),
             swept: 0,
             retired: VecDeque::new(),
             policies: BTreeMap::new(),
@@ -308,7 +313,7 @@ impl Agent {
             pledged_until: self.standing.pledged_until,
             former_manager: self.former.clone(),
         };
-        self.collect(now);
+        self.collect(now, true);
         let holdings = self.holdings(now);
         let mut parts = holdings.chunks(crate::usage::FRAME_ENTRIES);
         let first = parts.next().unwrap_or_default().to_vec();

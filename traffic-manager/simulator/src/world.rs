@@ -36,7 +36,7 @@ const LOCAL: Duration = Duration::from_secs(1_000);
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "moved twice: into the queue and out of it")]
 enum Event {
-    Deliver { connection: usize, up: bool, message: Message },
+    Deliver { connection: usize, up: bool, message: Box<Message> },
     AgentDue(usize, u64),
     ManagerDue(usize, u64),
     Poke(usize, u64),
@@ -225,7 +225,7 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Deliver { connection, up, message } => self.deliver(connection, up, message),
+            Event::Deliver { connection, up, message } => self.deliver(connection, up, *message),
             Event::AgentDue(i, life) => self.agent_due(i, life),
             Event::ManagerDue(i, life) => self.manager_due(i, life),
             Event::Poke(i, life) => {

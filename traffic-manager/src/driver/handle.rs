@@ -11,6 +11,8 @@ pub(crate) struct Stopped;
 #[derive(Clone)]
 pub(crate) struct Driver {
     commands: mpsc::Sender<Command>,
+    /// In bytes; see [`FRAME_BYTES`].
+    room: Arc<Semaphore>,
     streams: Arc<AtomicU64>,
     life: ManagerLife,
     started: Time,
@@ -18,7 +20,8 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(super) fn new(commands: mpsc::Sender<Command>, life: ManagerLife, started: Time) -> Self {
-        Driver { commands, streams: Arc::new(AtomicU64::new(1)), life, started }
+        let room = Arc::new(Semaphore::new(FRAME_BYTES as usize));
+        Driver { commands, room, streams: Arc::new(AtomicU64::new(1)), life, started }
     }
 
     /// A number for a new stream; never given twice.
@@ -51,6 +54,22 @@ impl Driver {
         self.commands.send(command).await.map_err(|_| Stopped)
     }
 
+    /// Hands in a frame that takes so many bytes of memory; waits while the queue is full of commands or
+    /// of bytes. Frames get in in the order in which they came, large or small.
+    pub(crate) async fn send_frame(&self, input: Input, bytes: usize) -> Result<(), Stopped> {
+        let bytes = bytes.saturating_add(size_of::<Command>());
+        // A frame that is larger than all room has the room for itself.
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(FRAME_BYTES);
+        let room = Arc::clone(&self.room).acquire_many_owned(bytes).await.map_err(|_| Stopped)?;
+        self.send(Command::Frame(input, room)).await
+    }
+
+    /// Bytes that frames may still take.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        self.room.available_permits()
+    }
+
     /// Runs `job` where the core is and returns what it returns.
     pub(crate) async fn with<R, F>(&self, job: F) -> Result<R, Stopped>
     where
@@ -64,5 +83,81 @@ impl Driver {
         })))
         .await?;
         result.await.map_err(|_| Stopped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use weir_proto::{id::ManagerId, usage::UsageFrame};
+
+    use super::*;
+
+    fn driver() -> (Driver, mpsc::Receiver<Command>) {
+        let (commands, queue) = mpsc::channel(COMMANDS);
+        let life = ManagerLife { id: ManagerId::new("tm-1").unwrap(), incarnation: 1 };
+        (Driver::new(commands, life, Time::ZERO), queue)
+    }
+
+    fn frame(seq: u64) -> Input {
+        Input::Usage(StreamId(1), UsageFrame { seq, ..UsageFrame::default() })
+    }
+
+    fn seq(command: Option<Command>) -> Option<u64> {
+        match command {
+            Some(Command::Frame(Input::Usage(_, frame), _)) => Some(frame.seq),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn large_frames_wait_for_room_and_get_in_in_order() {
+        let (driver, mut queue) = driver();
+        let bytes = 4 << 20;
+        let mut sent = 0;
+        while driver.send_frame(frame(sent), bytes).now_or_never().is_some() {
+            sent += 1;
+        }
+        assert_eq!(sent, 15, "so many of 4 MiB and a header each fit into 64 MiB");
+        let mut large = Box::pin(driver.send_frame(frame(sent), bytes));
+        let mut small = Box::pin(driver.send_frame(frame(sent + 1), 1));
+        assert!(large.as_mut().now_or_never().is_none());
+        assert!(small.as_mut().now_or_never().is_none(), "it does not overtake");
+        assert_eq!(seq(queue.try_recv().ok()), Some(0), "and leaves room");
+        assert_eq!(large.now_or_never(), Some(Ok(())));
+        assert_eq!(small.now_or_never(), Some(Ok(())));
+        let rest: Vec<u64> = std::iter::from_fn(|| seq(queue.try_recv().ok())).collect();
+        assert_eq!(rest, (1..=sent + 1).collect::<Vec<_>>(), "nothing is dropped");
+    }
+
+    #[test]
+    fn many_small_frames_fill_the_queue_before_the_room() {
+        let (driver, _queue) = driver();
+        let mut sent = 0;
+        while driver.send_frame(frame(sent), 1_000).now_or_never().is_some() {
+            sent += 1;
+        }
+        assert_eq!(sent, COMMANDS as u64);
+        let free = driver.room();
+        assert!(free > FRAME_BYTES as usize / 2, "the one that waits gave its room back: {free}");
+    }
+
+    #[test]
+    fn a_frame_beyond_all_room_gets_in_alone() {
+        let (driver, mut queue) = driver();
+        assert_eq!(driver.send_frame(frame(0), usize::MAX).now_or_never(), Some(Ok(())));
+        assert_eq!(driver.send_frame(frame(1), 1).now_or_never(), None);
+        assert_eq!(seq(queue.try_recv().ok()), Some(0));
+        assert_eq!(driver.send_frame(frame(1), 1).now_or_never(), Some(Ok(())));
+    }
+
+    #[test]
+    fn whoever_waits_hears_of_the_end() {
+        let (driver, queue) = driver();
+        assert_eq!(driver.send_frame(frame(0), usize::MAX).now_or_never(), Some(Ok(())));
+        let mut waits = Box::pin(driver.send_frame(frame(1), 1));
+        assert_eq!(waits.as_mut().now_or_never(), None);
+        drop(queue);
+        assert_eq!(waits.now_or_never(), Some(Err(Stopped)));
     }
 }

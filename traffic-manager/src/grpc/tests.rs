@@ -1,13 +1,19 @@
 //! The planes over real sockets: what a peer meets that misbehaves, and what one meets that does
 //! not.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Streaming, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
-use weir_proto::wire::weir::v1::{
-    AgentIdentity, Attach, CreditFrame, UsageAck, UsageFrame, View,
-    decisions_client::DecisionsClient, usage_client::UsageClient,
+use weir_proto::{
+    key::CounterKey,
+    usage::NameWriter,
+    wire::weir::v1::{
+        AgentIdentity, Attach, CreditFrame, UsageAck, UsageFrame, View,
+        decisions_client::DecisionsClient, usage_client::UsageClient,
+    },
 };
 
 use super::*;
@@ -20,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 struct Served {
     channel: Channel,
+    driver: Driver,
     stopper: Stopper,
     server: tokio::task::JoinHandle<anyhow::Result<()>>,
 }
@@ -34,9 +41,9 @@ async fn start() -> Served {
     let refused = telemetry.refused_grpc.clone();
     let listener = Listener::bind(anywhere, "listen.grpc", refused).await.unwrap();
     let address = listener.address().unwrap();
-    let server = tokio::spawn(serve(listener, driver, telemetry, stop));
+    let server = tokio::spawn(serve(listener, driver.clone(), telemetry, stop));
     let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
-    Served { channel: endpoint.connect().await.unwrap(), stopper, server }
+    Served { channel: endpoint.connect().await.unwrap(), driver, stopper, server }
 }
 
 fn identity(id: &str) -> AgentIdentity {
@@ -101,6 +108,45 @@ async fn a_huge_frame_is_refused() {
     let entries = vec![0; MAX_FRAME].into();
     frames.send(UsageFrame { entries, ..usage(1) }).await.unwrap();
     assert_eq!(end(&mut acks).await, Some(Code::InvalidArgument));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_waits_while_the_manager_is_busy_and_arrives_whole() {
+    const FRAMES: u64 = 150;
+    let served = start().await;
+    let (go_on, blocked) = std::sync::mpsc::sync_channel::<()>(1);
+    let driver = served.driver.clone();
+    let busy = tokio::spawn(async move { driver.with(move |_, _, _| blocked.recv()).await });
+    let (frames, mut acks) = report(&served).await;
+    let sent = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&sent);
+    let flood = tokio::spawn(async move {
+        let mut names = NameWriter::default();
+        let key = CounterKey::new("p", "l", &[&"x".repeat(16_000)]).unwrap();
+        (0..66).for_each(|_| names.push(1, &key));
+        let names = names.finish();
+        for seq in 1..=FRAMES {
+            frames.send(UsageFrame { names: names.clone(), ..usage(seq) }).await.unwrap();
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        frames
+    });
+    let full = async {
+        while served.driver.room() > 1 << 20 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE * 12, full).await.expect("frames of 1 MiB fill the room");
+    let sent = sent.load(Ordering::Relaxed);
+    assert!(sent < 80, "{sent} frames of {FRAMES}: the sender is held back");
+    go_on.send(()).unwrap();
+    busy.await.unwrap().unwrap().unwrap();
+    let mut newest = 0;
+    while newest < FRAMES {
+        newest = timeout(PATIENCE * 12, acks.message()).await.unwrap().unwrap().unwrap().seq;
+    }
+    drop(flood.await.unwrap());
+    assert_eq!(end(&mut acks).await, None, "nothing was refused");
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ impl Agent {
             outbox: self.outbox.clone(),
             stamp: self.stamp,
             keys: self.keys.clone(),
+            waiting: self.waiting.clone(),
             swept: self.swept,
             retired: self.retired.clone(),
             policies: self.policies.clone(),
@@ -86,7 +87,7 @@ impl Agent {
             (self.beat_at, self.flush_at),
             self.ask_at,
             self.asked_at,
-            self.retired,
+            (&self.retired, &self.waiting),
             self.table.newest.load(Ordering::Relaxed),
         )?;
         self.table.trace(into)

@@ -9,7 +9,10 @@ use weir_proto::{
     usage::{AgentStatus, KeyId, UsageEntry},
 };
 
-use super::{Agent, BEAT, COLLECT, SKEW, SWEEP};
+use super::{
+    Agent, BEAT, COLLECT, SKEW, SWEEP,
+    waiting::{Judge, longest},
+};
 use crate::{
     counter::{Amounts, Counter},
     credit,
@@ -153,7 +156,11 @@ impl Agent {
         let time = self.manager_time(now);
         let end = self.table.slots().min(self.swept.saturating_add(SWEEP));
         for slot in self.swept..end {
+            if self.waiting.has(slot) {
+                continue;
+            }
             let Some(id) = self.table.retire(slot, time - SKEW, now) else { continue };
+            self.waiting.forget(slot);
             if let Some(key) = self.keys.get_mut(slot as usize) {
                 *key = None;
             }
@@ -175,20 +182,41 @@ impl Agent {
 
     /// Collects what changed into a batch and lets every link take it.
     pub(super) fn flush(&mut self, now: Time, out: &mut Vec<Output>) {
-        self.collect(now);
+        // Without a manager to follow, what is used is used on nobody's books.
+        let followed = self.session.as_ref().is_some_and(|session| session.ready);
+        self.collect(now, !followed || self.standing.isolated);
         self.pump(now, out);
     }
 
-    /// Puts what changed since the last batch into the outbox.
-    pub(super) fn collect(&mut self, now: Time) {
+    /// Puts into the outbox what changed since the last batch and may not wait, or all.
+    pub(super) fn collect(&mut self, now: Time, all: bool) {
         let stamp = &mut self.stamp;
         let mut stamp = || {
             *stamp += 1;
             *stamp
         };
+        let longest = longest(self.config.flush);
+        let due = self.waiting.take(now, all);
+        let waited = due.len();
+        let mut slots = due;
+        slots.sort_unstable();
         for slot in self.table.take_dirty() {
+            if slots[..waited].binary_search(&slot).is_err() {
+                slots.push(slot);
+            }
+        }
+        let snapshot = self.table.snapshot();
+        let time = self.standing.manager_time(now);
+        let mut judge = Judge::new(&self.standing, &snapshot.policies, longest, time);
+        for (i, slot) in slots.into_iter().enumerate() {
             let Some(mut counter) = self.table.at(slot) else { continue };
             counter.dirty = false;
+            let waited = i < waited;
+            if !all && !waited && judge.may_wait(&self.waiting, slot, &counter) {
+                self.waiting.wait(slot, now + longest);
+                continue;
+            }
+            self.waiting.tell(slot, counter.amounts());
             let key = Self::key_of(&mut self.keys, slot, &counter);
             let id = counter.id;
             let mut full = false;
@@ -205,6 +233,11 @@ impl Agent {
         self.outbox.seal(stamp);
         let stale = self.manager_time(now) - STALE;
         self.outbox.forget(stale);
+    }
+
+    /// Counters of which something was not reported yet.
+    pub(super) fn unsent(&self) -> u64 {
+        (self.table.dirty_len() + self.waiting.len()) as u64
     }
 
     /// Sends on every usage link what it can take.
@@ -269,7 +302,7 @@ impl Agent {
             fleet: self.standing.history.current().fleet,
             policies_revision: self.revision,
             decision_revision: self.session.as_ref().map_or(0, |s| s.applied),
-            unsent: self.table.dirty_len() as u64,
+            unsent: self.unsent(),
             dropped: self.outbox.dropped,
             checks,
             failovers: self.receiver.failovers,
@@ -287,7 +320,8 @@ impl Agent {
                 counter.freeze();
             }
         }
-        self.flush(now, out);
+        self.collect(now, true);
+        self.pump(now, out);
         let entries = self.entries(&all, false, now);
         let mut parts: Vec<Vec<_>> =
             entries.chunks(crate::usage::FRAME_ENTRIES).map(<[_]>::to_vec).collect();

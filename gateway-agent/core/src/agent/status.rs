@@ -88,7 +88,7 @@ impl Agent {
             policies_revision: self.revision,
             policies: self.policies.len(),
             decision_age: self.receiver.heard().map(|at| now.since(at)),
-            unsent: self.table.dirty_len() as u64,
+            unsent: self.unsent(),
             counters: self.table.len(),
             failovers: self.receiver.failovers,
             overflowed: self.table.overflowed.load(Ordering::Relaxed),

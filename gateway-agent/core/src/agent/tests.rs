@@ -15,6 +15,9 @@ use crate::{Outcome, Reason};
 
 const POLICY: &str = r#"{"name": "p", "level": "application", "key": ["application"],
     "limits": [{"requests": 3, "window": "1m"}]}"#;
+/// The whole fleet is this agent: a sixteenth of its share is 10.
+const WIDE: &str = r#"{"name": "p", "level": "application", "key": ["application"],
+    "limits": [{"requests": 160, "window": "1m"}]}"#;
 
 fn life() -> AgentLife {
     AgentLife { id: AgentId::new("gw-1").expect("a name"), incarnation: 1 }
@@ -31,6 +34,13 @@ fn manager(ms: u64) -> Time {
 
 /// An agent that follows a manager and is the whole fleet.
 fn member(on_disconnect: OnDisconnect) -> (Agent, Arc<Checker>, ConnectionId) {
+    member_with(POLICY, on_disconnect)
+}
+
+fn member_with(
+    policy: &'static str,
+    on_disconnect: OnDisconnect,
+) -> (Agent, Arc<Checker>, ConnectionId) {
     let identity =
         AgentIdentity { life: life(), gateway_group: String::new(), version: String::new() };
     let config = Config { on_disconnect, ..Config::new(identity, 1) };
@@ -52,7 +62,7 @@ fn member(on_disconnect: OnDisconnect) -> (Agent, Arc<Checker>, ConnectionId) {
         policies: Some(PolicyUpdate {
             revision: 1,
             full: true,
-            put: vec![POLICY.into()],
+            put: vec![policy.into()],
             deleted: Vec::new(),
             last: true,
         }),
@@ -68,6 +78,15 @@ fn member(on_disconnect: OnDisconnect) -> (Agent, Arc<Checker>, ConnectionId) {
 fn admitted(checker: &Checker, from_ms: u64, n: u64) -> u64 {
     let request = Request::new().application("a");
     (0..n).filter(|i| checker.check(&request, 1, local(from_ms + i)).allowed()).count() as u64
+}
+
+/// Amounts of the usage entries, in order.
+fn used(out: &[Output]) -> Vec<u64> {
+    let frames = out.iter().filter_map(|o| match o {
+        Output::Usage(0, _, report) => UsageFrame::try_from(report.clone()).ok(),
+        _ => None,
+    });
+    frames.flat_map(|frame| frame.entries.into_iter().map(|e| e.used)).collect()
 }
 
 #[test]
@@ -105,15 +124,7 @@ fn usage_of_every_window_reaches_a_link_that_opens_late() {
     agent.on_deadline(local(50_200), &mut out);
     out.clear();
     agent.handle(Input::UsageOpened(0, ConnectionId(77)), local(50_300), &mut out);
-    let used: Vec<u64> = out
-        .iter()
-        .filter_map(|o| match o {
-            Output::Usage(0, _, report) => UsageFrame::try_from(report.clone()).ok(),
-            _ => None,
-        })
-        .flat_map(|frame| frame.entries.into_iter().map(|e| e.used))
-        .collect();
-    assert_eq!(used, [2, 1], "the window that ended, and the present one");
+    assert_eq!(used(&out), [2, 1], "the window that ended, and the present one");
 }
 
 #[test]
@@ -133,4 +144,97 @@ fn after_goodbye_nothing_is_admitted() {
     assert!(out.iter().any(|o| matches!(o, Output::Credit(_, frame) if frame.leaving)));
     assert_eq!(admitted(&checker, 20, 5), 0);
     assert_eq!(agent.next_deadline(), None);
+}
+
+const NOTHING: [u64; 0] = [];
+
+/// An agent whose usage link is open and up to date, with the wide policy.
+fn reporting() -> (Agent, Arc<Checker>, ConnectionId) {
+    let (mut agent, checker, session) = member_with(WIDE, OnDisconnect::Local);
+    agent.handle(Input::UsageOpened(0, ConnectionId(77)), local(5), &mut Vec::new());
+    (agent, checker, session)
+}
+
+/// What is reported in a step of time, acknowledged at once.
+fn reported(agent: &mut Agent, ms: u64) -> Vec<u64> {
+    let mut out = Vec::new();
+    agent.on_deadline(local(ms), &mut out);
+    let seqs = out.iter().filter_map(|o| match o {
+        Output::Usage(0, _, report) => Some(report.seq),
+        _ => None,
+    });
+    let life = ManagerLife { id: ManagerId::new("tm-1").expect("a name"), incarnation: 1 };
+    for seq in seqs.collect::<Vec<_>>() {
+        let connection = ConnectionId(77);
+        let ack = Input::UsageAck { manager: 0, connection, seq, life: life.clone() };
+        agent.handle(ack, local(ms), &mut out);
+    }
+    used(&out)
+}
+
+#[test]
+fn little_use_is_reported_within_a_second_and_much_at_once() {
+    let (mut agent, checker, session) = reporting();
+    admitted(&checker, 10, 9);
+    assert_eq!(reported(&mut agent, 150), NOTHING);
+    assert_eq!(agent.status(local(150)).unsent, 1);
+    admitted(&checker, 160, 1);
+    assert_eq!(reported(&mut agent, 300), [10], "a sixteenth of the share");
+    assert_eq!(agent.status(local(300)).unsent, 0);
+    admitted(&checker, 310, 9);
+    assert_eq!(reported(&mut agent, 450), NOTHING);
+    admitted(&checker, 460, 1);
+    assert_eq!(reported(&mut agent, 600), [20], "again");
+    admitted(&checker, 610, 5);
+    let told = (7..30).map(|n| {
+        let manager_time = manager(n * 100);
+        let beat = DecisionFrame { revision: n - 5, manager_time, ..DecisionFrame::default() };
+        agent.handle(Input::Decision(session, beat), local(n * 100), &mut Vec::new());
+        (n, reported(&mut agent, n * 100 + 50))
+    });
+    let told: Vec<(u64, Vec<u64>)> = told.collect();
+    let told: Vec<_> = told.iter().filter(|(_, used)| !used.is_empty()).collect();
+    let [(when, amounts)] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!(amounts, &[25]);
+    assert!((15..=18).contains(when), "about a second later, not at {when}00 ms");
+}
+
+#[test]
+fn what_a_window_that_ends_holds_does_not_wait() {
+    let (mut agent, checker, _) = reporting();
+    // The minute ends at 50 s.
+    admitted(&checker, 49_200, 1);
+    assert_eq!(reported(&mut agent, 49_300), [1]);
+}
+
+#[test]
+fn use_does_not_wait_where_credit_is_at_stake_or_something_is_refused() {
+    let (mut agent, checker, _) = reporting();
+    admitted(&checker, 10, 5);
+    assert!(!checker.check(&Request::new().application("a"), 1_000, local(20)).allowed());
+    assert_eq!(reported(&mut agent, 150), [5]);
+    admitted(&checker, 160, 1);
+    assert_eq!(reported(&mut agent, 300), [6], "and from then on");
+}
+
+#[test]
+fn nothing_waits_for_a_manager_that_is_lost_or_for_a_goodbye() {
+    let (mut agent, checker, session) = reporting();
+    admitted(&checker, 10, 5);
+    assert_eq!(reported(&mut agent, 150), NOTHING);
+    let mut out = Vec::new();
+    let mut leaving = agent.fork(Arc::new(|| ())).0;
+    leaving.handle(Input::Leave, local(160), &mut out);
+    assert_eq!(used(&out), [5], "before the goodbye");
+    agent.handle(Input::SessionClosed(session, "reset".to_owned()), local(160), &mut Vec::new());
+    assert_eq!(reported(&mut agent, 300), [5], "with the next batch");
+}
+
+#[test]
+fn a_counter_does_not_leave_while_its_use_waits() {
+    let (mut agent, checker, _) = reporting();
+    admitted(&checker, 10, 5);
+    // The owner slept from the middle of the window until after its end.
+    assert_eq!(reported(&mut agent, 150), NOTHING);
+    assert_eq!(reported(&mut agent, 60_000), [5]);
 }

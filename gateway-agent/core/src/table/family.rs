@@ -31,6 +31,11 @@ pub struct Family {
 }
 
 impl Family {
+    /// Tells it from every other family of the table.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// The bytes with which the keys begin.
     pub fn prefix(&self) -> &[u8] {
         &self.prefix

@@ -13,7 +13,7 @@ use crate::message::StreamId;
 /// Agents say something every 100 ms; keep-alive takes longer than this to notice a dead link.
 const ABRUPT: Duration = Duration::from_millis(500);
 /// For so long, at most, a crashed agent's ceilings stay reserved in windows that go on. It may have
-/// used of them what it had not sent yet: at most one flush interval.
+/// used of them what it had not sent yet: that of one flush interval, and 1/16 of its share at most.
 pub const CRASH_HOLD: Duration = Duration::from_secs(5);
 /// By how much managers' clocks may differ: an agent may have seen a window begin before this one did.
 pub const SKEW: Duration = Duration::from_secs(1);
@@ -102,6 +102,11 @@ impl AgentRecord {
     /// Whether it was ever part of a fleet, by its own word: it may have used what nobody here granted.
     pub fn has_belonged(&self) -> bool {
         self.status.as_ref().is_some_and(|s| s.view_number > 0 || s.fleet > 0)
+    }
+
+    /// Manager time as it told it last in a session here: what it held then is known.
+    pub(super) fn heard_until(&self) -> Time {
+        self.pledged.last().map_or(Time::ZERO, |(_, to)| *to)
     }
 
     /// Whether its share of windows begun at `start` was handed to this manager.

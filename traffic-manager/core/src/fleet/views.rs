@@ -152,7 +152,8 @@ impl Fleet {
                 record.history.push(from, view.share(&record.identity.life));
                 if proposal.complete {
                     record.strayed = false;
-                    record.known_at = now;
+                    // Not until now: where this manager stood still, the agent may be alone by now.
+                    record.known_at = record.heard_until();
                 }
             }
         }

@@ -154,7 +154,8 @@ impl World {
     /// Does what is due at a manager, and notes when more will be.
     pub(super) fn manager_due(&mut self, i: usize, life: u64) {
         let node = &mut self.managers[i];
-        if node.life != life || node.frozen {
+        // One that was put off comes too early, or twice.
+        if node.life != life || node.frozen || node.due > self.now {
             return;
         }
         let time = node.time(self.now);
@@ -183,7 +184,7 @@ impl World {
     pub(super) fn agent_due(&mut self, i: usize, life: u64) {
         let local = self.local(i);
         let node = &mut self.agents[i];
-        if node.life != life {
+        if node.life != life || node.due > self.now {
             return;
         }
         node.due = Time::MAX;
@@ -287,6 +288,7 @@ impl World {
         for (connection, message) in std::mem::take(&mut self.managers[i].held) {
             self.deliver(connection, true, message);
         }
+        self.managers[i].due = self.now;
         let life = self.managers[i].life;
         self.schedule(self.now, Event::ManagerDue(i, life));
     }

@@ -122,7 +122,7 @@ impl World {
         if self.plan.weigh {
             self.outcome.cost.add(&message);
         }
-        self.schedule(at, Event::Deliver { connection, up, message });
+        self.schedule(at, Event::Deliver { connection, up, message: Box::new(message) });
     }
 
     pub(super) fn deliver(&mut self, connection: usize, up: bool, message: Message) {
@@ -131,7 +131,7 @@ impl World {
         if self.network.is_cut_for(agent, manager, c.kind) {
             // Sent again until it passes or the connection is given up.
             if c.agent_open || c.manager_open {
-                let event = Event::Deliver { connection, up, message };
+                let event = Event::Deliver { connection, up, message: Box::new(message) };
                 self.schedule(self.now + Duration::from_millis(50), event);
             }
             return;

@@ -37,7 +37,7 @@ fn sliding_windows_can_be_drawn() {
 #[test]
 fn a_curve_rises_within_a_window_and_falls_with_it() {
     let text = "duration = '4s'\n[[policies]]\nname = 'p'\nlevel = 'api'\nlimits = [{ requests = 5, \
-                window = '1s' }]\n[agents]\ncount = 1\n[[traffic]]\nrate = 1\n";
+                window = '1s' }]\n[agents]\ncount = 1\n[[traffic]]\nrate = '1/s'\n";
     let scenario = Scenario::parse(text, |_| Err(String::new())).unwrap();
     let step = |ms: u64, admitted| crate::judge::Step {
         at: Duration::from_millis(ms),

@@ -100,6 +100,8 @@ pub struct Run {
     pub unready: u64,
     /// By limit: every request of its busiest counter, if they were kept.
     pub tracks: Vec<Vec<Step>>,
+    /// By limit: whose counter that is, where there are several; otherwise empty.
+    pub drawn: Vec<String>,
 }
 
 struct Side {
@@ -110,7 +112,6 @@ struct Side {
     judge: Judge,
     warm: Option<Cost>,
     cost: Cost,
-    keep: bool,
     unready: u64,
 }
 
@@ -126,7 +127,6 @@ pub fn run(scenario: &Scenario, seed: u64, entrants: &[Entrant], keep: bool) -> 
         judge: Judge::new(Arc::clone(&facts), keep),
         warm: None,
         cost: Cost::default(),
-        keep,
         unready: 0,
     };
     let mut sides: Vec<Side> = entrants.iter().map(side).collect();
@@ -165,7 +165,9 @@ pub fn run(scenario: &Scenario, seed: u64, entrants: &[Entrant], keep: bool) -> 
     for side in &mut sides {
         side.end(scenario, &mut left_out);
     }
-    sides.into_iter().map(|side| side.finish(scenario, seed, &facts, &left_out)).collect()
+    let names = keep.then_some(queries.names);
+    let finish = |side: Side| side.finish(scenario, seed, &facts, (&left_out, names.as_deref()));
+    sides.into_iter().map(finish).collect()
 }
 
 impl Side {
@@ -210,12 +212,17 @@ impl Side {
         scenario: &Scenario,
         seed: u64,
         facts: &[Facts],
-        left_out: &BTreeSet<u64>,
+        (left_out, names): (&BTreeSet<u64>, Option<&[String]>),
     ) -> Run {
         self.judge(left_out);
         let (from, to) = (scenario.warm_up, scenario.duration);
-        let keep = self.keep;
-        let tracks = (0..facts.len()).filter(|_| keep).map(|i| self.judge.track(i).to_vec());
+        let (mut tracks, mut drawn) = (Vec::new(), Vec::new());
+        for limit in (0..facts.len()).filter(|_| names.is_some()) {
+            let (counter, track, used) = self.judge.busiest(limit).unwrap_or_default();
+            let name = names.and_then(|names| names.get(counter)).filter(|_| used > 1);
+            tracks.push(track.to_vec());
+            drawn.push(name.map_or(String::new(), |name| format!("{name}, busiest of {used}")));
+        }
         Run {
             entrant: self.entrant,
             seed,
@@ -224,7 +231,8 @@ impl Side {
             measured: to.saturating_sub(from),
             failover: self.limiter.failover(),
             unready: self.unready,
-            tracks: tracks.collect(),
+            tracks,
+            drawn,
         }
     }
 }
@@ -236,13 +244,15 @@ struct Queries<'a> {
     scratch: Scratch,
     known: BTreeMap<(usize, u64), Rc<Query>>,
     counters: BTreeMap<Vec<u8>, usize>,
+    /// Of the first request of each counter.
+    names: Vec<String>,
 }
 
 impl<'a> Queries<'a> {
     fn new(scenario: &Scenario, facts: &'a [Facts]) -> Self {
         let set = PolicySet::compile(1, scenario.policies.iter().cloned().map(Arc::new));
         let (scratch, known, counters) = (Scratch::default(), BTreeMap::new(), BTreeMap::new());
-        Queries { set, facts, scratch, known, counters }
+        Queries { set, facts, scratch, known, counters, names: Vec::new() }
     }
 
     fn of(&mut self, streams: &[Stream], stream: usize, key: u64) -> Rc<Query> {
@@ -263,7 +273,9 @@ impl<'a> Queries<'a> {
             let _ = request.set(name, value.as_str());
         }
         let (mut hits, mut denied, mut bytes) = (Vec::new(), false, Vec::new());
-        let (facts, counters) = (self.facts, &mut self.counters);
+        let (facts, counters, names) = (self.facts, &mut self.counters, &mut self.names);
+        let name = attributes.iter().map(|(name, value)| format!("{name} = {value}"));
+        let name = name.collect::<Vec<_>>().join(", ");
         self.set.resolve(&request, &mut self.scratch, |hit| {
             let policy = &hit.policy.policy;
             if policy.level == Level::Deny && policy.mode == Mode::Enforce {
@@ -276,6 +288,9 @@ impl<'a> Queries<'a> {
                 hit.key_into(limit, &mut bytes);
                 let next = counters.len();
                 let counter = *counters.entry(bytes.clone()).or_insert(next);
+                if counter == names.len() {
+                    names.push(name.clone());
+                }
                 hits.push(Hit { limit: place, counter });
             }
             ControlFlow::Continue(())

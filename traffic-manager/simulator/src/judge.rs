@@ -209,10 +209,13 @@ impl Judge {
         cell.map_or(0, |cell| cell.exact) < facts.amount
     }
 
-    /// The requests of the counter of this limit that had most, in order.
-    pub fn track(&self, limit: usize) -> &[Step] {
-        let own = self.counters.iter().filter(|counter| counter.limit == limit);
-        own.map(|counter| counter.track.as_slice()).max_by_key(|track| track.len()).unwrap_or(&[])
+    /// The counter of this limit that had most requests, these in order, and how many counters the
+    /// limit has.
+    pub fn busiest(&self, limit: usize) -> Option<(usize, &[Step], usize)> {
+        let own = || self.counters.iter().enumerate().filter(|(_, c)| c.limit == limit);
+        let used = own().filter(|(_, counter)| !counter.cells.is_empty()).count();
+        let (counter, most) = own().max_by_key(|(_, counter)| counter.track.len())?;
+        Some((counter, &most.track, used))
     }
 }
 

@@ -35,7 +35,8 @@ pub fn svg(scenario: &Scenario, facts: &[Facts], runs: &[Run]) -> String {
         for run in runs {
             if let Some(track) = run.tracks.get(limit) {
                 let columns = WIDTH - LEFT - RIGHT;
-                let curve = Curve::new(track, facts, scenario.duration, columns);
+                let curve =
+                    Curve::new(track, facts, (scenario.warm_up, scenario.duration), columns);
                 panels.push(Panel { scenario, facts, run, limit, curve, top: 0.0, scale: 1.0 });
             }
         }
@@ -44,7 +45,7 @@ pub fn svg(scenario: &Scenario, facts: &[Facts], runs: &[Run]) -> String {
     let mut top = TOP;
     for (limit, facts) in facts.iter().enumerate() {
         let own = || panels.iter().filter(|panel| panel.limit == limit);
-        let peak = own().map(|panel| panel.curve.peak().1).fold(0.0, f64::max);
+        let peak = own().map(|panel| panel.curve.peak.1).fold(0.0, f64::max);
         let amount = amount(facts);
         let scale = (peak * 1.08).clamp(amount * 1.25, amount * HIGHEST);
         for panel in panels.iter_mut().filter(|panel| panel.limit == limit) {
@@ -73,7 +74,7 @@ fn amount(facts: &Facts) -> f64 {
 
 fn head(scenario: &Scenario, runs: &[Run], canvas: &mut Canvas) {
     let title = if scenario.title.is_empty() { "Simulation" } else { &scenario.title };
-    canvas.text(Point(LEFT, 22.0), "title", title);
+    canvas.text(Point(LEFT, 22.0), "title", &shortened(title, 96));
     let seed = runs.first().map_or(scenario.seed, |run| run.seed);
     let mut x = LEFT;
     let items = [
@@ -88,6 +89,14 @@ fn head(scenario: &Scenario, runs: &[Run], canvas: &mut Canvas) {
         x += 40.0 + 6.2 * text.len() as f64;
     }
     canvas.end(Point(WIDTH - RIGHT, 43.0), "small", &format!("seed {seed}"));
+}
+
+/// As much as a line holds.
+fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(most - 1).chain(['…']).collect(),
+    }
 }
 
 /// What happens, what is at one time together.
@@ -110,7 +119,7 @@ fn legend(marks: &[(Duration, String)], top: f64, canvas: &mut Canvas) {
         let y = top + 18.0 * i as f64;
         canvas.badge(Point(LEFT + 8.0, y), &(i + 1).to_string());
         let line = format!("{:.2} s   {text}", at.as_secs_f64());
-        canvas.text(Point(LEFT + 24.0, y + 4.0), "small", &line);
+        canvas.text(Point(LEFT + 24.0, y + 4.0), "small", &shortened(&line, 140));
     }
 }
 
@@ -187,7 +196,7 @@ impl Panel<'_> {
 
     /// How much the fullest window held, when it was too much.
     fn peak(&self, canvas: &mut Canvas) {
-        let (column, value) = self.curve.peak();
+        let (column, value) = self.curve.peak;
         if value <= amount(self.facts) {
             return;
         }
@@ -202,8 +211,11 @@ impl Panel<'_> {
 
     fn heading(&self, canvas: &mut Canvas) {
         let score = &self.run.scores[self.limit];
-        let text = format!("{} · {}", self.run.entrant.name(), self.facts.name);
-        canvas.text(Point(LEFT, self.top - 8.0), "heading", &text);
+        let mut text = format!("{} · {}", self.run.entrant.name(), self.facts.name);
+        if let Some(drawn) = self.run.drawn.get(self.limit).filter(|drawn| !drawn.is_empty()) {
+            text = format!("{text} · {drawn}");
+        }
+        canvas.text(Point(LEFT, self.top - 8.0), "heading", &shortened(&text, 88));
         let text = format!(
             "over {:.1} %   under {:.1} %   wrong {:.1} %",
             score.over, score.under, score.wrong

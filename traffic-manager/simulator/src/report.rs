@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     contest::{self, Entrant, Run},
     judge::{self, Facts, Score},
-    scenario::Scenario,
+    scenario::{Scenario, units::human},
 };
 
 /// Mean and worst over runs.
@@ -92,7 +92,9 @@ pub struct Report {
     pub traffic: Vec<Traffic>,
     /// Requests at agents that were not ready, over all runs of Weir.
     pub unready: u64,
-    /// Demands that were not met.
+    /// Limits that were not judged, and why.
+    pub unjudged: Vec<String>,
+    /// Demands that were not met, and runs that judged nothing.
     pub failures: Vec<Failure>,
 }
 
@@ -124,15 +126,23 @@ pub fn simulate(
         rows: Vec::new(),
         traffic: Vec::new(),
         unready: all.iter().map(|run| run.unready).sum(),
+        unjudged: Vec::new(),
         failures: Vec::new(),
     };
     for entrant in entrants {
         let own: Vec<&Run> = all.iter().filter(|run| run.entrant == *entrant).collect();
+        let mut unjudged_limits = Vec::new();
         for (i, facts) in facts.iter().enumerate() {
             report.rows.push(row(*entrant, facts, i, &own));
+            unjudged_limits.extend(unjudged(scenario, facts, i, &own));
             for run in &own {
                 report.failures.extend(failures(scenario, facts, &run.scores[i], run));
             }
+        }
+        report.unjudged.extend(unjudged_limits.iter().map(|limit| limit.message.clone()));
+        // One limit of several may be longer than the run; to judge nothing at all is no success.
+        if unjudged_limits.len() == facts.len() {
+            report.failures.append(&mut unjudged_limits);
         }
         report.traffic.push(traffic(*entrant, &own));
     }
@@ -196,6 +206,28 @@ fn spread(values: impl Iterator<Item = f64>) -> Option<Spread> {
         count += 1;
     }
     (count > 0).then(|| Spread { mean: sum / count as f64, worst })
+}
+
+/// Why Weir was not judged by this limit in any run; `None` = it was.
+fn unjudged(scenario: &Scenario, facts: &Facts, limit: usize, runs: &[&Run]) -> Option<Failure> {
+    let first =
+        runs.first().filter(|run| matches!(run.entrant, Entrant::Weir | Entrant::Strict))?;
+    let scores = || runs.iter().map(|run| &run.scores[limit]);
+    if scores().any(|score| score.windows > 0) {
+        return None;
+    }
+    let name = &facts.name;
+    let (expectation, message) = if scores().any(|score| score.met > 0) {
+        let least = human(scenario.warm_up + 2 * facts.window.duration());
+        let why = format!("duration must exceed warm_up + two windows, {least}");
+        ("duration", format!("no window of {name} was judged: {why}"))
+    } else if runs.iter().any(|run| run.unready > 0) {
+        ("traffic", format!("no request of {name} was answered: its agents were not ready"))
+    } else {
+        let why = "check key and attributes of the traffic against the policy";
+        ("traffic", format!("no request met {name}: {why}"))
+    };
+    Some(Failure { expectation, policy: name.clone(), seed: first.seed, message })
 }
 
 /// What the scenario demanded of this run in vain. Only Weir is held to it, where a policy is

@@ -69,6 +69,8 @@ pub struct Scenario {
 /// One field that was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
+    /// The policies file that it is in; `None` = the scenario itself.
+    pub file: Option<String>,
     /// As in the file: `traffic[0].rate`.
     pub field: String,
     /// What is wrong and what to do, phrased to follow the name of the field.
@@ -88,6 +90,9 @@ pub enum ScenarioError {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "{file}: ")?;
+        }
         write!(f, "{} {}", self.field, self.message)
     }
 }

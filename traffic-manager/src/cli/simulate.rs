@@ -1,7 +1,8 @@
 //! `simulate`: scenarios on a virtual clock, without any server.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -10,13 +11,14 @@ use weir_simulator::{
     Scenario,
     contest::{Entrant, Run},
     judge, plot,
-    report::{self, Report, Row, Spread, Traffic},
+    report::{self, Failure as Failed, Report, Row, Spread, Traffic},
+    scenario::ScenarioError,
 };
 
 use super::{Failure, Output, output::OutputFormat, table::Table};
 
 /// Longest scenario or policy file, in bytes.
-const MAX_BYTES: u64 = 16 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 /// Most seeds of one command.
 const MAX_RUNS: u64 = 10_000;
 
@@ -49,6 +51,7 @@ pub(super) struct Simulate {
 
 /// Runs every scenario; refused when one of them did not come up to its expectations.
 pub(super) fn obey(options: &Simulate, out: &mut dyn io::Write) -> Result<(), Failure> {
+    let out: &mut dyn io::Write = &mut Patient(out);
     if options.plot.is_some() && options.scenarios.len() > 1 {
         let message = "--plot draws one scenario; name only one";
         return Err(Failure::Unreachable(message.to_owned()));
@@ -60,20 +63,16 @@ pub(super) fn obey(options: &Simulate, out: &mut dyn io::Write) -> Result<(), Fa
     let mut reports = Vec::new();
     for (place, (file, scenario)) in scenarios.iter().enumerate() {
         let seed = options.seed.unwrap_or(scenario.seed);
-        let seeds = seed..seed.saturating_add(options.runs);
+        let end = seed.checked_add(options.runs).ok_or_else(|| too_high(seed, options.runs))?;
+        let seeds = seed..end;
         let (report, runs) = report::simulate(scenario, seeds, entrants, options.plot.is_some());
         if let Some(picture) = &options.plot {
-            draw(picture, scenario, &runs)?;
+            draw(picture, &titled(scenario, file), &runs)?;
         }
         failures.extend(report.failures.iter().map(|failure| {
-            format!(
-                "{}: {}: policy {}, seed {}: {}",
-                file.display(),
-                failure.expectation,
-                failure.policy,
-                failure.seed,
-                failure.message
-            )
+            let Failed { expectation, policy, seed, message } = failure;
+            let file = file.display();
+            format!("{file}: {expectation}: policy {policy}, seed {seed}: {message}")
         }));
         if options.output == OutputFormat::Table && !options.markdown {
             if place > 0 {
@@ -93,23 +92,63 @@ pub(super) fn obey(options: &Simulate, out: &mut dyn io::Write) -> Result<(), Fa
     if failures.is_empty() { Ok(()) } else { Err(Failure::Refused(failures.join("\n"))) }
 }
 
-fn text_of(file: &Path) -> Result<String, String> {
-    let length = fs::metadata(file).map_err(|error| format!("cannot be read: {error}"))?.len();
-    if length > MAX_BYTES {
-        return Err(format!("has {length} bytes; at most {MAX_BYTES} are read"));
+/// Output whose reader may leave early, as `head` does: the runs go on, and so does the verdict.
+struct Patient<'a>(&'a mut dyn io::Write);
+
+impl io::Write for Patient<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(bytes.len()),
+            result => result,
+        }
     }
-    fs::read_to_string(file).map_err(|error| format!("cannot be read: {error}"))
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self.0.flush() {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => result,
+        }
+    }
+}
+
+fn too_high(seed: u64, runs: u64) -> Failure {
+    let most = u64::MAX - runs;
+    Failure::Unreachable(format!("--seed {seed} is too high for --runs {runs}; at most {most}"))
+}
+
+/// Devices and pipes tell no length: what is read is bounded, not what is told.
+fn text_of(file: &Path) -> Result<String, String> {
+    let unreadable = |error: io::Error| format!("cannot be read: {error}");
+    let mut bytes = Vec::new();
+    let mut source = fs::File::open(file).map_err(unreadable)?.take(MAX_BYTES + 1);
+    source.read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err("is longer than 1 MiB, the most that is read".to_owned());
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to() + 1;
+        format!("is not text: byte {at} is not UTF-8")
+    })
 }
 
 fn load(file: &Path) -> Result<Scenario, Failure> {
     let refuse = |message: String| Failure::Refused(format!("{}: {message}", file.display()));
     let text = text_of(file).map_err(refuse)?;
-    let beside = |name: &str| text_of(&file.parent().unwrap_or(Path::new("")).join(name));
-    Scenario::parse(&text, beside).map_err(|error| {
-        let lines = error.to_string();
-        let lines: Vec<String> =
-            lines.lines().map(|line| format!("{}: {line}", file.display())).collect();
-        Failure::Refused(lines.join("\n"))
+    let beside = |name: &str| file.parent().unwrap_or(Path::new("")).join(name);
+    Scenario::parse(&text, |name| text_of(&beside(name))).map_err(|error| {
+        let told: Vec<String> = match error {
+            ScenarioError::Malformed(text) => {
+                text.lines().map(|line| format!("{}: {line}", file.display())).collect()
+            }
+            ScenarioError::Invalid(refusals) => refusals
+                .into_iter()
+                .map(|refusal| {
+                    let source = refusal.file.as_ref().map_or(file.to_owned(), |name| beside(name));
+                    format!("{}: {} {}", source.display(), refusal.field, refusal.message)
+                })
+                .collect(),
+        };
+        Failure::Refused(told.join("\n"))
     })
 }
 
@@ -123,6 +162,15 @@ fn draw(picture: &Path, scenario: &Scenario, runs: &[Run]) -> Result<(), Failure
 /// The scenario's name: that of its file.
 fn name(file: &Path) -> String {
     file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Pictures of scenarios without a title are headed by the file's name.
+fn titled(scenario: &Scenario, file: &Path) -> Scenario {
+    let mut scenario = scenario.clone();
+    if scenario.title.is_empty() {
+        scenario.title = name(file);
+    }
+    scenario
 }
 
 fn named(file: &Path, report: &Report) -> Value {
@@ -159,6 +207,9 @@ fn show(file: &Path, report: &Report, out: &mut dyn io::Write) -> Result<(), Fai
     table.print(out)?;
     if report.unready > 0 {
         writeln!(out, "\n{} requests met an agent that was not ready", report.unready)?;
+    }
+    for unjudged in &report.unjudged {
+        writeln!(out, "\n{unjudged}")?;
     }
     for row in &report.rows {
         if let Some(seed) = row.over_seed.filter(|_| row.limiter.starts_with("weir")) {

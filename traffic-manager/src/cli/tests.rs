@@ -82,6 +82,57 @@ fn simulate_is_zero_when_the_limit_holds_and_one_when_it_does_not_come_up_to_the
 }
 
 #[test]
+fn simulate_is_not_green_on_nothing_and_bounds_what_it_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("down.toml");
+    let path = file.to_str().unwrap();
+    for (text, told) in [
+        (
+            SCENARIO.replace("window = '1s'", "window = '1m'"),
+            "no window of p was judged: duration must exceed warm_up + two windows, 2m2s",
+        ),
+        (
+            SCENARIO.replace("level = 'api'", "level = 'api'\nkey = ['api']"),
+            "no request met p: check key and attributes",
+        ),
+        (SCENARIO.replace("level = 'api'", "level = 'api'\nmode = 'shadow'"), ""),
+        (format!("{SCENARIO}{}", "#".repeat(1 << 20)), ""),
+        (String::new(), ""),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let (code, out) = run_with(&["simulate", path]);
+        assert!(is(code, 1) && out.contains(told), "{told} is not in: {out}");
+    }
+    std::fs::write(&file, SCENARIO).unwrap();
+    let last = u64::MAX.to_string();
+    assert!(is(run_with(&["simulate", path, "--runs", "2", "--seed", &last]).0, 2));
+    assert!(is(run_with(&["simulate", "/dev/zero"]).0, 1));
+}
+
+/// A reader who has left.
+struct Gone;
+
+impl std::io::Write for Gone {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn simulate_is_quiet_when_nobody_reads_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("down.toml");
+    std::fs::write(&file, SCENARIO).unwrap();
+    let arguments = ["traffic-manager", "simulate", file.to_str().unwrap()];
+    let code = run(arguments.into_iter().map(std::ffi::OsString::from), &mut Gone);
+    assert!(is(code, 0));
+}
+
+#[test]
 fn simulate_compares_draws_and_speaks_json() {
     let folder = tempfile::tempdir().unwrap();
     let (file, picture) = (folder.path().join("down.toml"), folder.path().join("down.svg"));
@@ -100,7 +151,8 @@ fn simulate_compares_draws_and_speaks_json() {
     assert!(
         json[0]["rows"][0]["policy"] == "q" && json[0]["traffic"][0]["usage_bytes"].is_number()
     );
-    assert!(std::fs::read_to_string(&picture).unwrap().starts_with("<svg"));
+    let picture = std::fs::read_to_string(&picture).unwrap();
+    assert!(picture.starts_with("<svg") && picture.contains(">down<"), "{picture}");
     let two = [&["simulate", path, path, "--plot", svg][..]].concat();
     assert!(is(run_with(&two).0, 2), "one picture for two scenarios");
 }

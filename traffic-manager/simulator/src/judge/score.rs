@@ -21,6 +21,10 @@ pub struct Reaction {
 /// How one limiter held one limit, over all counters of the limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Score {
+    /// Whole windows that were judged.
+    pub windows: u64,
+    /// Requests of the whole run, with those that were not judged.
+    pub met: u64,
     /// Requests.
     pub offered: u64,
     /// Admitted.
@@ -67,6 +71,7 @@ impl Judge {
         let mut sums = Sums::default();
         for counter in self.counters.iter().filter(|counter| counter.limit == limit) {
             for (label, cell) in &counter.cells {
+                sums.score.met += cell.offered;
                 let begin = Duration::from_secs(label.saturating_sub(EPOCH_SECS));
                 if begin >= from {
                     sums.add(cell, facts, begin + facts.window.duration() <= to);
@@ -101,6 +106,7 @@ impl Sums {
         if !whole {
             return;
         }
+        score.windows += 1;
         if cell.exact_refused > 0 {
             score.saturated += 1;
             self.missing += cell.exact.saturating_sub(cell.admitted);

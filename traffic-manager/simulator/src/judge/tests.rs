@@ -43,6 +43,7 @@ fn a_window_that_does_not_end_is_not_short_of_anything() {
     burst(&mut judge, 1_000, 20, 1);
     let score = judge.scores(SECOND, SECOND + SECOND / 2)[0];
     assert_eq!((score.under, score.saturated, score.wrong), (0.0, 0, 0.0));
+    assert_eq!((score.windows, score.met), (0, 20));
 }
 
 #[test]

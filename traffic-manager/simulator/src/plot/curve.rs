@@ -26,6 +26,8 @@ pub(super) struct Column {
 #[derive(Debug)]
 pub(super) struct Curve {
     pub(super) columns: Vec<Column>,
+    /// The column with most admissions in a judged window, and how many.
+    pub(super) peak: (usize, f64),
 }
 
 impl Column {
@@ -88,13 +90,19 @@ impl Running<'_> {
 }
 
 impl Curve {
-    /// The requests of one counter over so long, in so many columns.
+    /// The requests of one counter over so long, in so many columns. Windows that begin before
+    /// `warm_up` have no peak.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "a picture has few columns"
     )]
-    pub(super) fn new(track: &[Step], facts: &Facts, length: Duration, columns: f64) -> Self {
+    pub(super) fn new(
+        track: &[Step],
+        facts: &Facts,
+        (warm_up, length): (Duration, Duration),
+        columns: f64,
+    ) -> Self {
         let count = columns.max(1.0) as usize;
         let width = length.as_secs_f64() / columns.max(1.0);
         let mut running = Running {
@@ -105,27 +113,25 @@ impl Curve {
             span: Column::default(),
         };
         let mut steps = track.iter().peekable();
-        let mut all = Vec::with_capacity(count);
+        let (mut all, mut peak) = (Vec::with_capacity(count), (0, 0.0));
         for i in 0..count {
             let end = Duration::from_secs_f64(width * (i + 1) as f64);
             let mut column = Column::default();
             while let Some(step) = steps.next_if(|step| step.at < end) {
-                column.raise(&running.add(step));
+                let now = running.add(step);
+                column.raise(&now);
+                let begin = if facts.sliding {
+                    step.at.saturating_sub(facts.window.duration())
+                } else {
+                    step.window
+                };
+                if begin >= warm_up && now.admitted > peak.1 {
+                    peak = (i, now.admitted);
+                }
             }
             column.raise(&running.at(end));
             all.push(column);
         }
-        Curve { columns: all }
-    }
-
-    /// The column with most admissions, and how many.
-    pub(super) fn peak(&self) -> (usize, f64) {
-        let mut best = (0, 0.0);
-        for (i, column) in self.columns.iter().enumerate() {
-            if column.admitted > best.1 {
-                best = (i, column.admitted);
-            }
-        }
-        best
+        Curve { columns: all, peak }
     }
 }

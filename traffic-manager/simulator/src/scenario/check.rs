@@ -1,6 +1,7 @@
 //! From what people wrote to what a run needs.
 
 mod events;
+mod order;
 mod traffic;
 
 use std::time::Duration;
@@ -10,9 +11,12 @@ use weir_proto::policy::{Limit, Policy, parse_document};
 use super::{
     Expectations, Refusal, Scenario, ScenarioError,
     file::{self, File},
-    units::Span,
+    units::{Number, Span, Whole, human},
 };
-use crate::plan::{Line, Plan};
+use crate::{
+    judge::facts,
+    plan::{Line, Plan},
+};
 
 const MAX_MANAGERS: u64 = 10;
 const MAX_AGENTS: u64 = 1_000;
@@ -31,7 +35,7 @@ pub(super) struct Faults(Vec<Refusal>);
 
 impl Faults {
     pub(super) fn refuse(&mut self, field: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Refusal { field: field.into(), message: message.into() });
+        self.0.push(Refusal { file: None, field: field.into(), message: message.into() });
     }
 
     /// The value, or a fault of this field.
@@ -50,7 +54,9 @@ pub(super) fn check(
     let warm_up = file.warm_up.map_or(WARM_UP, |Span(span)| span);
     if duration <= warm_up {
         let message = format!(
-            "= {duration:?} leaves nothing to judge: make it longer than warm_up {warm_up:?}"
+            "= {} leaves nothing to judge: make it longer than warm_up {}",
+            human(duration),
+            human(warm_up)
         );
         faults.refuse("duration", message);
     }
@@ -58,22 +64,12 @@ pub(super) fn check(
     let mut plan = plan(&file, duration, &mut faults);
     let (incidents, marks) = events::events(&file, &mut plan, &mut faults);
     let streams = traffic::streams(&file, &plan, &policies, &mut faults);
-    let expect =
-        Expectations { over: file.expect_over, under: file.expect_under, wrong: file.expect_wrong };
-    for (field, value) in [
-        ("expect_over", expect.over),
-        ("expect_under", expect.under),
-        ("expect_wrong", expect.wrong),
-    ] {
-        if value.is_some_and(|percent| !(percent >= 0.0 && percent.is_finite())) {
-            faults.refuse(field, "is no number of per cent; write 0 or more");
-        }
-    }
+    let expect = expectations(&file, &mut faults);
     plan.policies.clone_from(&policies);
     if !faults.0.is_empty() {
         return Err(ScenarioError::Invalid(faults.0));
     }
-    let seed = file.seed.unwrap_or(1);
+    let seed = file.seed.map_or(1, |Whole(seed)| seed);
     let title = file.title;
     Ok(Scenario {
         title,
@@ -87,6 +83,23 @@ pub(super) fn check(
         incidents,
         marks,
     })
+}
+
+fn expectations(file: &File, faults: &mut Faults) -> Expectations {
+    let mut read = |field, value: Option<Number>, most: f64| {
+        let Number(percent) = value?;
+        if !(percent >= 0.0 && percent.is_finite()) {
+            faults.refuse(field, "is no number of per cent; write 0 or more");
+        } else if percent > most {
+            faults.refuse(field, format!("= {percent} can never fail; write at most {most}"));
+        }
+        Some(percent)
+    };
+    Expectations {
+        over: read("expect_over", file.expect_over, f64::MAX),
+        under: read("expect_under", file.expect_under, 100.0),
+        wrong: read("expect_wrong", file.expect_wrong, 100.0),
+    }
 }
 
 fn policies(
@@ -116,8 +129,13 @@ fn policies(
     };
     match parse_document(&text) {
         Ok(policies) => {
-            if policies.iter().all(|policy| policy.all_limits().next().is_none()) {
-                faults.refuse("policies", "have no limit; a simulation needs at least one");
+            if facts(&policies).is_empty() {
+                let message = "have no limit that refuses (mode: enforce, on_limit: reject); \
+                               a simulation needs at least one";
+                faults.refuse(
+                    if file.policies.is_some() { "policies" } else { "policies_file" },
+                    message,
+                );
             }
             policies
         }
@@ -128,7 +146,10 @@ fn policies(
                 } else {
                     format!("= {} ", error.value)
                 };
-                faults.refuse(error.field, format!("{at}{}", error.message));
+                let field =
+                    if error.field.is_empty() { "the document".to_owned() } else { error.field };
+                let message = format!("{at}{}", error.message);
+                faults.0.push(Refusal { file: file.policies_file.clone(), field, message });
             }
             Vec::new()
         }
@@ -137,11 +158,11 @@ fn policies(
 
 /// Managers, agents, network and clocks.
 fn plan(file: &File, duration: Duration, faults: &mut Faults) -> Plan {
-    let managers = file.managers.count.unwrap_or(2);
+    let managers = file.managers.count.map_or(2, |Whole(count)| count);
     if !(1..=MAX_MANAGERS).contains(&managers) {
         faults.refuse("managers.count", format!("= {managers} is not in 1 to {MAX_MANAGERS}"));
     }
-    let agents = file.agents.count;
+    let Whole(agents) = file.agents.count;
     if !(1..=MAX_AGENTS).contains(&agents) {
         faults.refuse("agents.count", format!("= {agents} is not in 1 to {MAX_AGENTS}"));
     }
@@ -169,11 +190,15 @@ fn line(field: &str, own: &file::Line, all: &file::Network, faults: &mut Faults)
     let jitter = own.jitter.or(all.jitter).map_or(Duration::ZERO, |Span(span)| span);
     let loss = own.loss.or(all.loss).map_or(0.0, |part| part.0);
     if delay > MAX_DELAY {
-        let message = format!("= {delay:?} is longer than {MAX_DELAY:?}; for outages write events");
+        let message = format!(
+            "= {} is longer than {}; for outages write events",
+            human(delay),
+            human(MAX_DELAY)
+        );
         faults.refuse(format!("{field}.delay"), message);
     }
     if jitter > delay {
-        let message = format!("= {jitter:?} is more than the delay, {delay:?}");
+        let message = format!("= {} is more than the delay, {}", human(jitter), human(delay));
         faults.refuse(format!("{field}.jitter"), message);
     }
     if loss > MAX_LOSS {

@@ -1,10 +1,10 @@
 //! What people write. Unknown fields are refused, with the names of those that there are.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::Deserialize;
 
-use super::units::{Amount, Offset, Part, Rate, Span};
+use super::units::{Amount, Number, Offset, Part, Rate, Span, Whole};
 
 /// A scenario file.
 #[derive(Debug, Clone, Deserialize)]
@@ -14,17 +14,17 @@ pub struct File {
     #[serde(default)]
     pub title: String,
     /// Seed of the first run [default: 1]; `--seed` overrides it.
-    pub seed: Option<u64>,
+    pub seed: Option<Whole>,
     /// How long the run takes, in virtual time.
     pub duration: Span,
     /// Windows that begin before this are not judged [default: 3s].
     pub warm_up: Option<Span>,
     /// Fail when the fullest window exceeds the limit by more than so many per cent.
-    pub expect_over: Option<f64>,
+    pub expect_over: Option<Number>,
     /// Fail when on average more per cent of the limit is missing where it was wanted.
-    pub expect_under: Option<f64>,
+    pub expect_under: Option<Number>,
     /// Fail when more per cent of the requests is refused where there was room for all.
-    pub expect_wrong: Option<f64>,
+    pub expect_wrong: Option<Number>,
     /// A policy document (YAML or JSON) beside the scenario, in the place of `policies`.
     pub policies_file: Option<String>,
     /// Policies as in a policy document.
@@ -53,7 +53,7 @@ pub struct File {
 #[serde(deny_unknown_fields, default)]
 pub struct Managers {
     /// How many, all started at 0 [default: 2].
-    pub count: Option<u64>,
+    pub count: Option<Whole>,
     /// How long the share of a silent agent stays reserved [default: 30s].
     pub silent_hold: Option<Span>,
     /// How long a manager that knows of no fleet waits before it founds one [default: 1s].
@@ -65,7 +65,7 @@ pub struct Managers {
 #[serde(deny_unknown_fields)]
 pub struct Agents {
     /// How many are there from the start. Events of kind `join` may add more.
-    pub count: u64,
+    pub count: Whole,
 }
 
 /// `[network]`: every link between an agent and a manager.
@@ -143,7 +143,7 @@ pub struct Traffic {
     /// How requests follow each other [default: poisson].
     #[serde(default)]
     pub shape: Shape,
-    /// Requests per second in all, like `2x` (of the limit) or `500/s`.
+    /// Requests per second in all, like `2x` (of the limit), `500/s` or `90/m`.
     pub rate: Option<Rate>,
     /// `ramp`: the rate at the end.
     pub to_rate: Option<Rate>,
@@ -167,15 +167,15 @@ pub struct Traffic {
     #[serde(default)]
     pub spread: Spread,
     /// `zipf`: the exponent [default: 1.2].
-    pub zipf: Option<f64>,
+    pub zipf: Option<Number>,
     /// `moving`: how long at each agent.
     pub move_every: Option<Span>,
     /// Only at these agents: 3, [1, 2], "1-10" or "30%" [default: all].
     pub agents: Option<Select>,
     /// How many different values the attribute `key` has [default: 1].
-    pub keys: Option<u64>,
+    pub keys: Option<Whole>,
     /// Exponent with which few of the keys get most requests; without it each gets as many.
-    pub keys_zipf: Option<f64>,
+    pub keys_zipf: Option<Number>,
     /// Attribute that tells keys apart [default: application].
     pub key: Option<String>,
     /// Further attributes of each request.
@@ -184,8 +184,7 @@ pub struct Traffic {
 }
 
 /// Some of the nodes, counted from 1: 3, [1, 2], "1-10", "30%" or "all".
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Select {
     /// One.
     One(u64),
@@ -248,4 +247,42 @@ pub struct Event {
     /// Undone after this time (`kill`, `hang`, `cut`, `leave`, `crash`).
     #[serde(rename = "for")]
     pub lasts: Option<Span>,
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Shape::Poisson => "poisson",
+            Shape::Steady => "steady",
+            Shape::Burst => "burst",
+            Shape::OnOff => "on-off",
+            Shape::Ramp => "ramp",
+        })
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Spread::Even => "even",
+            Spread::Zipf => "zipf",
+            Spread::Moving => "moving",
+        })
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Kill => "kill",
+            Kind::Start => "start",
+            Kind::Hang => "hang",
+            Kind::Resume => "resume",
+            Kind::Cut => "cut",
+            Kind::Heal => "heal",
+            Kind::Join => "join",
+            Kind::Leave => "leave",
+            Kind::Crash => "crash",
+        })
+    }
 }

@@ -1,6 +1,54 @@
 //! Some of the nodes.
 
-use super::file::Select;
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, de};
+
+use super::{file::Select, units::Whole};
+
+struct Reader;
+
+impl<'de> de::Visitor<'de> for Reader {
+    type Value = Select;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number from 1, a list like [1, 2], \"1-3\", \"30%\" or \"all\"")
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Select, E> {
+        let wrong = || E::invalid_value(de::Unexpected::Signed(value), &self);
+        u64::try_from(value).map(Select::One).map_err(|_| wrong())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Select, E> {
+        Ok(Select::One(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Select, E> {
+        Ok(Select::Text(value.to_owned()))
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Select, A::Error> {
+        let mut places = Vec::new();
+        while let Some(Whole(place)) = list.next_element()? {
+            places.push(place);
+        }
+        Ok(Select::List(places))
+    }
+}
+
+impl<'de> Deserialize<'de> for Select {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Reader)
+    }
+}
+
+impl Select {
+    /// It names its nodes one by one; otherwise it is a part, or all.
+    pub(super) fn names(&self) -> bool {
+        !matches!(self, Select::Text(text) if text.trim() == "all" || text.ends_with('%'))
+    }
+}
 
 /// Places (from 0) of the selected among `count` nodes, in order.
 ///

@@ -16,6 +16,10 @@ const TRAFFIC: &str = "[[traffic]]\nrate = '2x'\n";
 fn parse(text: &str) -> Result<Scenario, ScenarioError> {
     Scenario::parse(text, |name| match name {
         "good.yaml" => Ok("name: q\nlevel: api\nlimits: [{requests: 5, window: 1m}]\n".to_owned()),
+        "wrong.yaml" => {
+            Ok("name: q\nlevel: api\nlimits: [{requests: 5, window: 1ms}]\n".to_owned())
+        }
+        "broken.yaml" => Ok("name: [\n".to_owned()),
         name => Err(format!("{name} is not there")),
     })
 }
@@ -80,6 +84,49 @@ fn policies_may_be_in_a_file_of_their_own() {
     assert_eq!(scenario.policies[0].name.as_str(), "q");
     let missing = error(&format!("{text}{TRAFFIC}").replace("good", "bad"));
     assert_eq!(missing, "policies_file = \"bad.yaml\": bad.yaml is not there");
+    for (file, named) in
+        [("wrong", "wrong.yaml: limits[0].window = "), ("broken", "broken.yaml: the document ")]
+    {
+        let wrong = error(&format!("{text}{TRAFFIC}").replace("good", file));
+        assert!(wrong.starts_with(named), "{named} does not begin: {wrong}");
+    }
+}
+
+#[test]
+fn missing_fields_are_named() {
+    for (text, named) in [
+        ("", "missing field `duration`"),
+        ("duration = '5s'", "missing field `agents`"),
+        ("duration = '5s'\n[agents]\n", "missing field `count`"),
+        ("duration = '5s'\n[agents]\ncount = 1\n[[events]]\nevent = 'cut'\n", "missing field `at`"),
+    ] {
+        let error = error(text);
+        assert!(error.contains(named), "{named} is not in: {error}");
+    }
+}
+
+#[test]
+fn policies_that_refuse_nothing_are_refused() {
+    let zero = |rate: &str| text("", rate).replace("requests = 100", "requests = 0");
+    for (text, named) in [
+        (
+            text("", TRAFFIC).replace("[agents]", "mode = 'shadow'\n[agents]"),
+            "no limit that refuses",
+        ),
+        (
+            text("", TRAFFIC).replace("[agents]", "on_limit = 'allow'\n[agents]"),
+            "no limit that refuses",
+        ),
+        (zero(TRAFFIC), "traffic[0].rate = \"2x\" is a multiple of the policy's limit, which is 0"),
+        (
+            zero("[[traffic]]\nshape = 'burst'\nrequests = '2x'\n"),
+            "traffic[0].requests = \"2x\" is a multiple of the policy's limit, which is 0",
+        ),
+    ] {
+        let error = error(&text);
+        assert!(error.contains(named), "{named} is not in: {error}");
+    }
+    assert!(parse(&zero("[[traffic]]\nrate = '5/s'\n")).is_ok());
 }
 
 #[test]
@@ -88,36 +135,47 @@ fn bad_input_names_the_field_and_what_is_allowed() {
         ("sed = 3", TRAFFIC, ["unknown field `sed`", "`seed`"]),
         ("warm_up = '20s'", TRAFFIC, ["duration = 10s", "longer than warm_up"]),
         ("warm_up = 3", TRAFFIC, ["warm_up = 3", "3 has no unit"]),
-        ("seed = -1", TRAFFIC, ["seed = -1", "expected u64"]),
+        ("seed = -1", TRAFFIC, ["seed = -1", "whole number from 0"]),
         ("expect_over = -1", TRAFFIC, ["expect_over", "0 or more"]),
         ("policies_file = 'x'", TRAFFIC, ["policies_file", "exclude each other"]),
+        ("warm_up = '3600s'", TRAFFIC, ["duration = 10s", "warm_up 1h"]),
+        ("seed = 1.5", TRAFFIC, ["1.5 is not a whole number", "seed = 1.5"]),
+        ("expect_over = '1%'", TRAFFIC, ["expect_over", "not a number"]),
+        ("expect_wrong = 101", TRAFFIC, ["expect_wrong = 101", "never fail"]),
+        ("expect_under = true", TRAFFIC, ["boolean `true`", "expected a number"]),
         ("", "", ["traffic is missing", "[[traffic]]"]),
-        ("", "[[traffic]]\n", ["traffic[0].rate is missing", "Poisson"]),
+        ("", "[[traffic]]\n", ["traffic[0].rate is missing", "(poisson)"]),
         ("", "[[traffic]]\nrate = 'fast'\n", ["\"fast\" is not a rate", "2x"]),
         ("", "[[traffic]]\nrate = 0\n", ["traffic[0].rate", "is 0"]),
         ("", "[[traffic]]\nrate = '2x'\nof = 'nobody'\n", ["traffic[0].of", "nobody"]),
         ("", "[[traffic]]\nrate = '2x'\non = '1s'\n", ["traffic[0].on", "no meaning"]),
-        ("", "[[traffic]]\nrate = 1\nshape = 'wave'\n", ["`wave`", "`on-off`"]),
+        ("", "[[traffic]]\nrate = '1/s'\nshape = 'wave'\n", ["`wave`", "`on-off`"]),
         (
             "",
-            "[[traffic]]\nrate = 1\nagents = 5\n",
+            "[[traffic]]\nrate = '1/s'\nagents = 5\n",
             ["traffic[0].agents names agent 5", "there are 4"],
         ),
-        ("", "[[traffic]]\nrate = 1\nagents = 'most'\n", ["\"most\" is not known", "1-4"]),
-        ("", "[[traffic]]\nrate = 1\nspread = 'moving'\n", ["traffic[0].move_every", "80ms"]),
-        ("", "[[traffic]]\nrate = 1\nkeys = 0\n", ["traffic[0].keys = 0", "1 to"]),
+        ("", "[[traffic]]\nrate = '1/s'\nagents = 'most'\n", ["\"most\" is not known", "1-4"]),
+        ("", "[[traffic]]\nrate = '1/s'\nspread = 'moving'\n", ["traffic[0].move_every", "80ms"]),
+        ("", "[[traffic]]\nrate = '1/s'\nkeys = 0\n", ["traffic[0].keys = 0", "1 to"]),
         (
             "",
-            "[[traffic]]\nrate = 1\nkey = 'colour'\n",
+            "[[traffic]]\nrate = '1/s'\nkey = 'colour'\n",
             ["traffic[0].key = \"colour\"", "attribute"],
         ),
         (
             "",
-            "[[traffic]]\nrate = 1\nattributes = { application = 'a' }\n",
+            "[[traffic]]\nrate = '1/s'\nattributes = { application = 'a' }\n",
             ["traffic[0].attributes.application", "varies"],
         ),
-        ("", "[[traffic]]\nrate = 1\nfrom = '11s'\n", ["traffic[0].from", "before the end"]),
+        ("", "[[traffic]]\nrate = '1/s'\nfrom = '11s'\n", ["traffic[0].from", "before the end"]),
         ("", "[[traffic]]\nrate = '9000000/s'\n", ["traffic makes about", "20000000"]),
+        ("", "[[traffic]]\nrate = 10\n", ["10 is not a rate with a unit", "\"500/s\""]),
+        ("", "[[traffic]]\nrate = '2x'\nkeys_zipf = 1\n", ["traffic[0].keys_zipf", "set keys"]),
+        ("", "[[traffic]]\nshape = 'on-off'\n", ["traffic[0].on is missing", "(on-off)"]),
+        ("", "[[traffic]]\nrate = '2x'\nagents = -1\n", ["integer `-1`", "a number from 1"]),
+        ("", "[[traffic]]\nrate = '2x'\nagents = [-1]\n", ["-1 is not", "whole number"]),
+        ("", "[[traffic]]\nrate = '2x'\nkeys = 'many'\n", ["\"many\"", "whole number from 0"]),
         (
             "",
             "[[traffic]]\nshape = 'burst'\nrequests = 9\nwithin = '1s'\nevery = '1ms'\n",
@@ -150,6 +208,27 @@ fn bad_worlds_are_refused() {
             ["events[0].agents", "no meaning"],
         ),
         ("[[events]]\nat = '1s'\nevent = 'heal'\nfor = '1s'\n", ["events[0].for", "no meaning"]),
+        (
+            "[[events]]\nat = '1s'\nevent = 'cut'\nfor = '0s'\n",
+            ["events[0].for = 0s", "leave the event out"],
+        ),
+        (
+            "[[events]]\nat = '1s'\nevent = 'join'\nagents = [4, 5]\n",
+            ["events[0].agents names agent 4", "there already at 1s"],
+        ),
+        (
+            "[[events]]\nat = '2s'\nevent = 'kill'\nmanagers = 1\n[[events]]\nat = '1s'\n\
+             event = 'kill'\nmanagers = 'all'\n",
+            ["events[0].managers names manager 1", "is dead at 2s"],
+        ),
+        (
+            "[[events]]\nat = '1s'\nevent = 'start'\nmanagers = 2\n",
+            ["events[0].managers names manager 2", "which runs"],
+        ),
+        (
+            "[[events]]\nat = '1s'\nevent = 'kill'\nmanagers = -1\n",
+            ["integer `-1`", "expected a number from 1"],
+        ),
         ("[[events]]\nat = '11s'\nevent = 'cut'\n", ["events[0].at", "after the end"]),
         (
             "[[events]]\nat = '1s'\nevent = 'join'\nplane = 'decisions'\nagents = 5\n",
@@ -180,6 +259,7 @@ fn durations_are_read_or_refused() {
         ("1s5ms", 1_005_000),
     ] {
         assert_eq!(units::span(text), Ok(Duration::from_micros(micros)), "{text}");
+        assert_eq!(units::human(Duration::from_micros(micros)), text);
     }
     for text in ["", "5", "s", "-1s", "1.5s", "1 s", "25h", "1d", "99999999999999999999s", "１s"] {
         assert!(units::span(text).unwrap_err().contains("duration"), "{text}");

@@ -15,10 +15,18 @@ pub struct Offset {
     pub ms: i64,
 }
 
+/// A whole number from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Whole(pub u64);
+
+/// A number.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Number(pub f64);
+
 /// Requests per second, absolute or in multiples of a limit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rate {
-    /// `500/s`, `90/m`, or a bare number per second.
+    /// `500/s`, `90/m`, or 0.
     PerSecond(f64),
     /// `2x`: this many times the limit's own rate.
     OfLimit(f64),
@@ -65,17 +73,56 @@ pub fn span(text: &str) -> Result<Duration, String> {
     if span > LONGEST { Err(malformed()) } else { Ok(span) }
 }
 
+/// A duration as people write it: `1m30s`, `500us`.
+pub fn human(span: Duration) -> String {
+    let mut rest = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+    let mut text = String::new();
+    for (unit, factor) in UNITS.iter().rev() {
+        if rest >= *factor {
+            text.push_str(&format!("{}{unit}", rest / factor));
+            rest %= factor;
+        }
+    }
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
 fn number(text: &str) -> Option<f64> {
     text.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0)
 }
 
 /// Either of two ways to write a value.
-#[derive(Deserialize)]
-#[serde(untagged)]
 enum Written {
     Integer(i64),
     Number(f64),
     Text(String),
+}
+
+/// Takes numbers and text, and says of everything else what is wanted.
+struct Reader<'a>(&'a str);
+
+impl de::Visitor<'_> for Reader<'_> {
+    type Value = Written;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Written, E> {
+        Ok(Written::Integer(value))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Written, E> {
+        let wrong = || E::invalid_value(de::Unexpected::Unsigned(value), &self);
+        i64::try_from(value).map(Written::Integer).map_err(|_| wrong())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Written, E> {
+        Ok(Written::Number(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Written, E> {
+        Ok(Written::Text(value.to_owned()))
+    }
 }
 
 impl Written {
@@ -104,14 +151,29 @@ fn read<'de, D: Deserializer<'de>, T>(
     parse: impl FnOnce(&Written) -> Option<T>,
     wanted: &str,
 ) -> Result<T, D::Error> {
-    let written = Written::deserialize(from)
-        .map_err(|_| de::Error::custom(format!("is neither text nor a number; {wanted}")))?;
+    let written = from.deserialize_any(Reader(wanted))?;
     parse(&written).ok_or_else(|| de::Error::custom(format!("{written} is not {wanted}")))
+}
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let parse = |written: &Written| match written {
+            Written::Integer(n) => u64::try_from(*n).ok().map(Whole),
+            Written::Number(_) | Written::Text(_) => None,
+        };
+        read(from, parse, "a whole number from 0")
+    }
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        read(from, |written| written.number().map(Number), "a number")
+    }
 }
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let written = Written::deserialize(from).map_err(|_| de::Error::custom("is not text"))?;
+        let written = from.deserialize_any(Reader("a duration, like \"100ms\" or \"5s\""))?;
         let Written::Text(text) = written else {
             let message = format!("{written} has no unit; write a duration like 100ms or 5s");
             return Err(de::Error::custom(message));
@@ -151,9 +213,13 @@ impl<'de> Deserialize<'de> for Rate {
                 };
                 number(count).map(|count| Rate::PerSecond(count / seconds))
             }
-            plain => plain.number().filter(|n| *n >= 0.0).map(Rate::PerSecond),
+            plain => plain.number().filter(|n| *n == 0.0).map(Rate::PerSecond),
         };
-        read(from, parse, "a rate, like \"2x\" (twice the limit), \"500/s\" or \"90/m\"")
+        read(
+            from,
+            parse,
+            "a rate with a unit, like \"2x\" (twice the limit), \"500/s\" or \"90/m\"",
+        )
     }
 }
 

@@ -7,9 +7,10 @@ use super::{
         Incident,
         file::{Event, File, Kind, Plane, Select},
         select::{highest, select},
-        units::Span,
+        units::{Span, human},
     },
     Faults, MAX_AGENTS,
+    order::order,
 };
 use crate::plan::{Fault, Plan};
 
@@ -36,6 +37,7 @@ pub(super) fn events(file: &File, plan: &mut Plan, faults: &mut Faults) -> (Time
         let place = Place { field: format!("events[{i}]"), plan };
         place.event(event, &mut timeline, &mut marks, faults);
     }
+    order(file, plan, faults);
     timeline.sort_by_key(|(at, _)| *at);
     marks.sort_by_key(|(at, _)| *at);
     (timeline, marks)
@@ -60,7 +62,7 @@ impl Place<'_> {
     ) {
         let Span(at) = event.at;
         if at > self.plan.length {
-            faults.refuse(self.at("at"), format!("= {at:?} is after the end of the run"));
+            faults.refuse(self.at("at"), format!("= {} is after the end of the run", human(at)));
         }
         let (managers, agents) = match event.event {
             Kind::Cut | Kind::Heal => {
@@ -85,22 +87,18 @@ impl Place<'_> {
         };
         add(at, event.event);
         let Some(Span(lasts)) = event.lasts else { return };
-        let undo = match event.event {
-            Kind::Kill => Kind::Start,
-            Kind::Hang => Kind::Resume,
-            Kind::Cut => Kind::Heal,
-            Kind::Leave | Kind::Crash => Kind::Join,
-            Kind::Start | Kind::Resume | Kind::Heal | Kind::Join => {
-                faults.refuse(self.at("for"), "has no meaning for this event; leave it out");
-                return;
-            }
-        };
-        add(at + lasts, undo);
+        if lasts.is_zero() {
+            faults.refuse(self.at("for"), "= 0s undoes it at once; leave the event out");
+        }
+        match undo(event.event) {
+            Some(kind) => add(at + lasts, kind),
+            None => faults.refuse(self.at("for"), "has no meaning for this event; leave it out"),
+        }
     }
 
     fn without(&self, name: &str, given: Option<&Select>, kind: Kind, faults: &mut Faults) {
         if given.is_some() {
-            let message = format!("has no meaning for this event ({kind:?}); leave it out");
+            let message = format!("has no meaning for this event ({kind}); leave it out");
             faults.refuse(self.at(name), message);
         }
     }
@@ -133,6 +131,17 @@ impl Place<'_> {
                 Vec::new()
             }
         }
+    }
+}
+
+/// What ends an event that lasts.
+pub(super) fn undo(kind: Kind) -> Option<Kind> {
+    match kind {
+        Kind::Kill => Some(Kind::Start),
+        Kind::Hang => Some(Kind::Resume),
+        Kind::Cut => Some(Kind::Heal),
+        Kind::Leave | Kind::Crash => Some(Kind::Join),
+        Kind::Start | Kind::Resume | Kind::Heal | Kind::Join => None,
     }
 }
 

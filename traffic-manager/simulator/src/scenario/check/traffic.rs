@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use weir_proto::{policy::Policy, request::Request};
+use weir_proto::{
+    policy::{Limit, Policy},
+    request::Request,
+};
 
 use super::{
     super::{
         file::{self, File},
         select::select,
-        units::{Amount, Rate, Span},
+        units::{Amount, Number, Rate, Span, Whole, human},
     },
     Faults, limit_of,
 };
@@ -21,7 +24,7 @@ use crate::{
 const MAX_REQUESTS: f64 = 20_000_000.0;
 const MAX_KEYS: u64 = 1_000_000;
 const MAX_STREAMS: usize = 100;
-const ZIPF: f64 = 1.2;
+const ZIPF: Number = Number(1.2);
 const WITHIN: Span = Span(Duration::from_millis(100));
 
 pub(super) fn streams(
@@ -70,7 +73,10 @@ impl Place<'_> {
         let end = self.plan.length;
         let to = traffic.to.map_or(end, |Span(span)| span).min(end);
         if from >= to {
-            faults.refuse(self.at("from"), format!("= {from:?} is not before the end, {to:?}"));
+            faults.refuse(
+                self.at("from"),
+                format!("= {} is not before the end, {}", human(from), human(to)),
+            );
         }
         let shape = self.shape(traffic, faults);
         let spread = self.spread(traffic, faults);
@@ -78,11 +84,15 @@ impl Place<'_> {
         let all = file::Select::Text("all".to_owned());
         let chosen = select(traffic.agents.as_ref().unwrap_or(&all), total, "agent");
         let agents = faults.keep(&self.at("agents"), chosen);
-        let keys = traffic.keys.unwrap_or(1);
+        let Whole(keys) = traffic.keys.unwrap_or(Whole(1));
         if !(1..=MAX_KEYS).contains(&keys) {
             faults.refuse(self.at("keys"), format!("= {keys} is not in 1 to {MAX_KEYS}"));
         }
-        if traffic.keys_zipf.is_some_and(|zipf| !exponent(zipf)) {
+        let keys_zipf = traffic.keys_zipf.map(|Number(zipf)| zipf);
+        if keys_zipf.is_some() && keys == 1 {
+            faults.refuse(self.at("keys_zipf"), "needs more than one key; set keys, like 50");
+        }
+        if keys_zipf.is_some_and(|zipf| !exponent(zipf)) {
             faults.refuse(self.at("keys_zipf"), "is no exponent; write a number from 0 to 10");
         }
         let key = traffic.key.clone().unwrap_or_else(|| "application".to_owned());
@@ -94,7 +104,7 @@ impl Place<'_> {
             spread: spread?,
             agents: agents?,
             keys,
-            keys_zipf: traffic.keys_zipf,
+            keys_zipf,
             key,
             attributes: traffic.attributes.clone().into_iter().collect(),
         })
@@ -136,21 +146,14 @@ impl Place<'_> {
         ] {
             let optional = name == "within" || name == "every";
             if given && !fits {
-                let message = format!("has no meaning for this shape ({shape:?}); leave it out");
+                let message = format!("has no meaning for this shape ({shape}); leave it out");
                 faults.refuse(self.at(name), message);
             } else if fits && !given && !optional {
-                faults.refuse(self.at(name), format!("is missing for this shape ({shape:?})"));
+                faults.refuse(self.at(name), format!("is missing for this shape ({shape})"));
             }
         }
-        let per_second = |rate: Option<Rate>| match rate? {
-            Rate::PerSecond(rate) => Some(rate),
-            #[expect(clippy::cast_precision_loss, reason = "limits are small here")]
-            Rate::OfLimit(factor) => {
-                let limit = of.as_ref().ok()?;
-                Some(factor * limit.amount as f64 / limit.window.duration().as_secs_f64())
-            }
-        };
-        let rate = per_second(traffic.rate);
+        let limit = of.ok();
+        let rate = self.per_second("rate", traffic.rate, limit, faults);
         let positive = |name: &str, rate: Option<f64>, faults: &mut Faults| {
             if rate.is_some_and(|rate| rate <= 0.0) {
                 faults.refuse(self.at(name), "is 0; leave the stream out, or give it a rate");
@@ -171,7 +174,8 @@ impl Place<'_> {
                 Some(Shape::OnOff { rate, on, off })
             }
             file::Shape::Ramp => {
-                let (from, to) = (rate?, per_second(traffic.to_rate)?);
+                let (from, to) =
+                    (rate?, self.per_second("to_rate", traffic.to_rate, limit, faults)?);
                 if from + to <= 0.0 {
                     faults.refuse(self.at("to_rate"), "is 0, as is rate: it would never send");
                     return None;
@@ -182,13 +186,50 @@ impl Place<'_> {
         }
     }
 
+    /// Multiples of a limit of 0 are a fault of their own.
+    #[expect(clippy::cast_precision_loss, reason = "limits are small here")]
+    fn multiple(
+        &self,
+        name: &str,
+        factor: f64,
+        limit: Option<&Limit>,
+        faults: &mut Faults,
+    ) -> Option<f64> {
+        let limit = limit?;
+        if limit.amount == 0 {
+            let example = if name == "requests" { "500" } else { "\"500/s\"" };
+            let message = format!(
+                "= \"{factor}x\" is a multiple of the policy's limit, which is 0; write an \
+                 absolute value, like {example}"
+            );
+            faults.refuse(self.at(name), message);
+            return None;
+        }
+        Some(factor * limit.amount as f64)
+    }
+
+    fn per_second(
+        &self,
+        name: &str,
+        rate: Option<Rate>,
+        limit: Option<&Limit>,
+        faults: &mut Faults,
+    ) -> Option<f64> {
+        match rate? {
+            Rate::PerSecond(rate) => Some(rate),
+            Rate::OfLimit(factor) => {
+                let amount = self.multiple(name, factor, limit, faults)?;
+                Some(amount / limit?.window.duration().as_secs_f64())
+            }
+        }
+    }
+
     fn burst(&self, traffic: &file::Traffic, faults: &mut Faults) -> Option<Shape> {
         let requests = match traffic.requests? {
             Amount::Requests(count) => count,
-            #[expect(clippy::cast_precision_loss, reason = "limits are small here")]
             Amount::OfLimit(factor) => {
-                let limit = limit_of(self.policies, traffic.of.as_deref()).ok()?;
-                factor * limit.amount as f64
+                let limit = limit_of(self.policies, traffic.of.as_deref()).ok();
+                self.multiple("requests", factor, limit, faults)?
             }
         };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded")]
@@ -214,14 +255,14 @@ impl Place<'_> {
             ("move_every", traffic.move_every.is_some(), spread == file::Spread::Moving),
         ] {
             if given && !fits {
-                let message = format!("has no meaning for this spread ({spread:?}); leave it out");
+                let message = format!("has no meaning for this spread ({spread}); leave it out");
                 faults.refuse(self.at(name), message);
             }
         }
         match spread {
             file::Spread::Even => Some(Spread::Even),
             file::Spread::Zipf => {
-                let zipf = traffic.zipf.unwrap_or(ZIPF);
+                let Number(zipf) = traffic.zipf.unwrap_or(ZIPF);
                 if !exponent(zipf) {
                     faults.refuse(self.at("zipf"), "is no exponent; write a number from 0 to 10");
                 }

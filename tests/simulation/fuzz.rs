@@ -116,6 +116,8 @@ fn the_bound_holds_where_it_once_broke() {
         (55_057, FIXED),
         // An agent left and came back to a manager that did not know it had belonged to a fleet.
         (71_249, FIXED),
+        // A manager that had stood still took old words for what its agents held by then.
+        (188_102, FIXED),
         // Alone, agents spent what they held while others paced themselves at their shares.
         (1_926, sliding),
         // A counter was opened anew before the manager, told late, thought that it was idle.

@@ -164,7 +164,7 @@ impl Panel<'_> {
             canvas.line(&[Point(x, self.top), Point(x, bottom)], "mark");
             canvas.badge(Point(x, self.top + 9.0), &(i + 1).to_string());
         }
-        self.peak(canvas);
+        self.peak(marks, canvas);
         self.heading(canvas);
     }
 
@@ -195,18 +195,17 @@ impl Panel<'_> {
     }
 
     /// How much the fullest window held, when it was too much.
-    fn peak(&self, canvas: &mut Canvas) {
+    fn peak(&self, marks: &[(Duration, String)], canvas: &mut Canvas) {
         let (column, value) = self.curve.peak;
         if value <= amount(self.facts) {
             return;
         }
         let step = (WIDTH - LEFT - RIGHT) / self.curve.columns.len().max(1) as f64;
         let x = (LEFT + (column as f64 + 0.5) * step).clamp(LEFT + 20.0, WIDTH - RIGHT - 20.0);
-        canvas.middle(
-            Point(x, (self.y(value) - 4.0).max(self.top + 12.0)),
-            "peak",
-            &format!("{value}"),
-        );
+        // Badges of events are at the top; the label goes below them.
+        let badge = marks.iter().any(|(at, _)| (self.x(*at) - x).abs() < 32.0);
+        let top = self.top + if badge { 28.0 } else { 12.0 };
+        canvas.middle(Point(x, (self.y(value) - 4.0).max(top)), "peak", &format!("{value}"));
     }
 
     fn heading(&self, canvas: &mut Canvas) {

@@ -118,6 +118,8 @@ fn the_bound_holds_where_it_once_broke() {
         (71_249, FIXED),
         // A manager that had stood still took old words for what its agents held by then.
         (188_102, FIXED),
+        // A manager that had lost all of its fleet governed on, while another had founded a new one.
+        (576_367, FIXED),
         // Alone, agents spent what they held while others paced themselves at their shares.
         (1_926, sliding),
         // A counter was opened anew before the manager, told late, thought that it was idle.

@@ -130,17 +130,10 @@ thread_local! {
     static LOCAL: Cell<Option<Box<Local>>> = const { Cell::new(None) };
 }
 
-/// A request may be looked at more than once: it is offered with the first look, and counts as
-/// refused with the last.
+/// A request may be looked at more than once; it counts as refused with the last look.
 #[derive(Debug, Clone, Copy)]
 struct Look {
-    first: bool,
     last: bool,
-}
-
-impl Look {
-    const ONLY: Look = Look { first: true, last: true };
-    const FIRST: Look = Look { first: true, last: false };
 }
 
 /// Answers checks from local memory; shared by all request threads.
@@ -162,19 +155,19 @@ impl Checker {
     /// Checks and counts a request of this cost at local time `now`; a refusal is final.
     #[inline]
     pub fn check(&self, request: &Request<'_>, cost: u64, now: Time) -> Verdict {
-        self.run(request, cost, now, Look::ONLY)
+        self.run(request, cost, now, Look { last: true })
     }
 
     /// As [`Checker::check`], but may answer [`Outcome::Pending`], and counts no refusal. Look again
     /// until it is decided, then for the last time.
     #[inline]
     pub fn try_check(&self, request: &Request<'_>, cost: u64, now: Time) -> Verdict {
-        self.run(request, cost, now, Look::FIRST)
+        self.run(request, cost, now, Look { last: false })
     }
 
     /// Another look at a request that [`Checker::try_check`] has seen. The `last` one is final.
     pub fn look_again(&self, request: &Request<'_>, cost: u64, now: Time, last: bool) -> Verdict {
-        self.run(request, cost, now, Look { first: false, last })
+        self.run(request, cost, now, Look { last })
     }
 
     #[inline(always)]

@@ -57,8 +57,6 @@ pub struct Ask<'a> {
     pub now: Time,
     /// Admit in any case, but count (`on_limit: allow`).
     pub force: bool,
-    /// It was not asked before.
-    pub first: bool,
     /// A refusal is final: count it.
     pub last: bool,
 }
@@ -278,10 +276,9 @@ impl Counter {
             self.cap(ask);
         }
         let ceiling = self.ceiling(limit, ask.family, standing);
-        if ask.first {
-            let offered = u32::try_from(ask.cost).unwrap_or(u32::MAX);
-            self.offered = self.offered.saturating_add(offered);
-        }
+        // A request that waits is offered anew with each look: the longer it waits, the more is asked for.
+        let offered = u32::try_from(ask.cost).unwrap_or(u32::MAX);
+        self.offered = self.offered.saturating_add(offered);
         let disconnected = standing.isolated && how == OnDisconnect::Closed;
         let open = standing.isolated && how == OnDisconnect::Open;
         let within = self.used.saturating_add(ask.cost) <= ceiling;

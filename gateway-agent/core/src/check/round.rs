@@ -150,7 +150,6 @@ impl<'a> Round<'a> {
                 cost: self.cost,
                 now: self.now,
                 force,
-                first: self.look.first && !force,
                 last: self.look.last && !force && policy.on_limit != OnLimit::Allow,
             });
             if answer.again {

@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use weir_proto::{id::AgentLife, share::View, time::Time};
 
-use super::{Fleet, SKEW};
+use super::{AgentRecord, Fleet, SKEW};
 use crate::message::StreamId;
 
 /// Joins and departures within this time lead to one view.
@@ -268,7 +268,8 @@ impl Fleet {
     /// An attached member of the newest view is the witness: any other manager would have needed it.
     /// Without one this manager may only found a fleet, after it gave others time to show up.
     fn free_to_propose(&mut self, missing: usize, witness: bool, now: Time) -> bool {
-        let governing = self.incumbent && missing == 0 && self.knows_the_lost();
+        let governing =
+            self.incumbent && missing == 0 && self.knows_the_lost() && self.heard_lately(now);
         let founding = !witness && !governing;
         if self.newer_view_elsewhere(founding, now) {
             return false;
@@ -279,6 +280,14 @@ impl Fleet {
             return missing == 0 && since.max(self.started) + self.config.fence <= now;
         }
         missing == 0 || self.incumbent
+    }
+
+    /// Whether a member of the view lived so lately that nobody can have founded another fleet since.
+    fn heard_lately(&self, now: Time) -> bool {
+        let fence = self.config.fence;
+        let heard = |record: &AgentRecord| record.last_heard + fence > now;
+        let members = self.view.members.iter().filter_map(|life| self.by_life.get(life));
+        members.into_iter().any(|ix| heard(&self.agents[*ix as usize]))
     }
 
     /// Whether every lost member of the view was followed here until its end, so that its ceilings

@@ -20,7 +20,7 @@ const WITNESS: Duration = Duration::from_secs(2);
 ///   everybody can reach it when it starts, and cuts that begin soon after heal at once.
 /// - An agent's use is not lost together with everybody who knew it: it ends only while some manager
 ///   hears it, from a second before until 300 ms after. Ends that break this are left out.
-/// - Where managers start empty, not all agents end at once: somebody who was there for two seconds
+/// - Where managers start empty, or cannot hear everybody, not all agents end at once: somebody who was there for two seconds
 ///   before an end lives for two more, to say that there is a fleet. Other ends are left out.
 ///
 /// Plans that keep the assumptions stay as they are.
@@ -74,11 +74,12 @@ fn lonely_ends(plan: &Plan) -> Vec<usize> {
         Fault::KillAgent(agent) | Fault::StopAgent(agent) => Some((i, *agent, *at)),
         _ => None,
     });
-    let restarts = plan.faults.iter().any(|(_, f)| matches!(f, Fault::StartManager(_)));
+    let blind = |fault: &Fault| matches!(fault, Fault::StartManager(_) | Fault::Cut(..));
+    let may_found = plan.faults.iter().any(|(_, fault)| blind(fault));
     let all = plan.agents + plan.spare_agents;
     let heard = |agent, at| (0..plan.managers).any(|m| hears(plan, m, agent, at));
     let witnessed = |agent, at| (0..all).any(|other| other != agent && lives(plan, other, at));
-    ends.filter(|(_, agent, at)| !heard(*agent, *at) || restarts && !witnessed(*agent, *at))
+    ends.filter(|(_, agent, at)| !heard(*agent, *at) || may_found && !witnessed(*agent, *at))
         .map(|(i, _, _)| i)
         .collect()
 }

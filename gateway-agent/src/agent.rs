@@ -115,7 +115,7 @@ impl Agent {
         match verdict.outcome {
             Outcome::Allowed => Some(verdict),
             // The last look is the one that counts the refusal.
-            Outcome::Refused(_) => Some(self.look_again(request, hits, true)),
+            Outcome::Refused(_) => Some(self.check_n(request, hits)),
             Outcome::Pending { .. } => None,
         }
     }
@@ -134,7 +134,7 @@ impl Agent {
             }
         }
         // The last look is the one that counts the refusal.
-        self.look_again(request, hits, true)
+        self.check_n(request, hits)
     }
 
     /// Looks again at every wake-up until the request is decided, for `patience` at most. `None`
@@ -146,7 +146,7 @@ impl Agent {
             // Listen first and look afterwards: a wake-up between the two is not missed.
             let mut woken = std::pin::pin!(self.inner.wake.notified());
             woken.as_mut().enable();
-            let verdict = self.look_again(request, hits, false);
+            let verdict = self.try_check(request, hits);
             match verdict.outcome {
                 Outcome::Allowed => return Some(verdict),
                 Outcome::Refused(_) => return None,
@@ -157,10 +157,6 @@ impl Agent {
 
     fn try_check(&self, request: &Request<'_>, hits: u64) -> Verdict {
         self.inner.checker.try_check(request, hits, self.inner.clock.recent())
-    }
-
-    fn look_again(&self, request: &Request<'_>, hits: u64, last: bool) -> Verdict {
-        self.inner.checker.look_again(request, hits, self.inner.clock.recent(), last)
     }
 
     /// What the agent knows of itself, at most a few milliseconds old. Once it has

@@ -130,12 +130,6 @@ thread_local! {
     static LOCAL: Cell<Option<Box<Local>>> = const { Cell::new(None) };
 }
 
-/// A request may be looked at more than once; it counts as refused with the last look.
-#[derive(Debug, Clone, Copy)]
-struct Look {
-    last: bool,
-}
-
 /// Answers checks from local memory; shared by all request threads.
 #[derive(Debug, Clone)]
 pub struct Checker {
@@ -155,23 +149,18 @@ impl Checker {
     /// Checks and counts a request of this cost at local time `now`; a refusal is final.
     #[inline]
     pub fn check(&self, request: &Request<'_>, cost: u64, now: Time) -> Verdict {
-        self.run(request, cost, now, Look { last: true })
+        self.run(request, cost, now, true)
     }
 
-    /// As [`Checker::check`], but may answer [`Outcome::Pending`], and counts no refusal. Look again
-    /// until it is decided, then for the last time.
+    /// As [`Checker::check`], but may answer [`Outcome::Pending`], and counts no refusal. Repeat
+    /// until it is decided, then settle for `check`.
     #[inline]
     pub fn try_check(&self, request: &Request<'_>, cost: u64, now: Time) -> Verdict {
-        self.run(request, cost, now, Look { last: false })
-    }
-
-    /// Another look at a request that [`Checker::try_check`] has seen. The `last` one is final.
-    pub fn look_again(&self, request: &Request<'_>, cost: u64, now: Time, last: bool) -> Verdict {
-        self.run(request, cost, now, Look { last })
+        self.run(request, cost, now, false)
     }
 
     #[inline(always)]
-    fn run(&self, request: &Request<'_>, cost: u64, now: Time, look: Look) -> Verdict {
+    fn run(&self, request: &Request<'_>, cost: u64, now: Time, last: bool) -> Verdict {
         let mut verdict = Verdict {
             outcome: Outcome::Allowed,
             limit: None,
@@ -179,13 +168,13 @@ impl Checker {
             shadow: Vec::new(),
             over_quota: false,
         };
-        self.fill(request, (cost, now, look), &mut verdict);
+        self.fill(request, (cost, now, last), &mut verdict);
         verdict
     }
 
     /// Decides about a request; `verdict` allows it so far.
     #[inline(never)]
-    fn fill(&self, request: &Request<'_>, ask: (u64, Time, Look), verdict: &mut Verdict) {
+    fn fill(&self, request: &Request<'_>, ask: (u64, Time, bool), verdict: &mut Verdict) {
         let mut local = LOCAL.try_with(Cell::take).ok().flatten().unwrap_or_default();
         let Local { seen, scratch, charged } = &mut *local;
         let seen = match seen {

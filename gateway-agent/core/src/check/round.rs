@@ -9,7 +9,7 @@ use weir_proto::{
     usage::KeyId,
 };
 
-use super::{LimitStatus, Look, Outcome, PolicyRef, Reason, Seen, Verdict, policy_ref::Policies};
+use super::{LimitStatus, Outcome, PolicyRef, Reason, Seen, Verdict, policy_ref::Policies};
 use crate::{
     counter::{Answer, Ask},
     standing::{Counted, Snapshot},
@@ -33,7 +33,7 @@ pub(super) struct Round<'a> {
     policies: &'a Arc<Policies>,
     cost: u64,
     now: Time,
-    look: Look,
+    last: bool,
     charged: &'a mut Vec<Charge>,
     /// Filled where the caller wants it: moving it would cost as much as finding the counter.
     verdict: &'a mut Verdict,
@@ -44,11 +44,11 @@ impl<'a> Round<'a> {
     pub(super) fn new(
         (table, seen): (&'a Table, &'a Seen),
         charged: &'a mut Vec<Charge>,
-        (cost, now, look): (u64, Time, Look),
+        (cost, now, last): (u64, Time, bool),
         verdict: &'a mut Verdict,
     ) -> Self {
         let Seen { snapshot, policies } = seen;
-        Round { table, snapshot, newer: None, policies, cost, now, look, charged, verdict }
+        Round { table, snapshot, newer: None, policies, cost, now, last, charged, verdict }
     }
 
     fn policy(&self, slot: u32) -> PolicyRef {
@@ -116,7 +116,7 @@ impl<'a> Round<'a> {
         }
         self.verdict.outcome = if answer.disconnected {
             Outcome::Refused(Reason::Disconnected)
-        } else if answer.uncertain && !policy.max_wait.is_zero() && !self.look.last {
+        } else if answer.uncertain && !policy.max_wait.is_zero() && !self.last {
             Outcome::Pending { wait: policy.max_wait }
         } else {
             Outcome::Refused(Reason::Limit)
@@ -150,7 +150,7 @@ impl<'a> Round<'a> {
                 cost: self.cost,
                 now: self.now,
                 force,
-                last: self.look.last && !force && policy.on_limit != OnLimit::Allow,
+                last: self.last && !force && policy.on_limit != OnLimit::Allow,
             });
             if answer.again {
                 // The owner began to list what it holds after this thread had looked.
@@ -214,7 +214,7 @@ impl<'a> Round<'a> {
 
     #[inline(always)]
     pub(super) fn finish(&mut self) {
-        if self.look.last || self.verdict.outcome == Outcome::Allowed {
+        if self.last || self.verdict.outcome == Outcome::Allowed {
             self.table.checks.add();
         }
         if self.verdict.outcome != Outcome::Allowed {

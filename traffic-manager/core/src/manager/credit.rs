@@ -172,7 +172,7 @@ impl Manager {
             rejected: entry.rejected,
         };
         let word = if state.listing { Word::Replayed } else { Word::Asked };
-        let Some(name) = self.merge(ix, state.agent, &usage, frame.stamp, word, now) else {
+        let Some(name) = self.ledger.merge(ix, state.agent, &usage, frame.stamp, word, now) else {
             return;
         };
         self.take_ceiling(ix, name, session, state, entry, frame.applied, now);

@@ -2,7 +2,7 @@
 
 use weir_proto::{
     key::KeyError,
-    time::{Time, WindowStart},
+    time::Time,
     usage::{AgentIdentity, Names as NewNames, UsageEntry, UsageFrame},
 };
 
@@ -145,7 +145,7 @@ impl Manager {
                     && let Some(ix) = self.counter_at(*cell, now)
                 {
                     let word = if state.live { Word::Reported } else { Word::Replayed };
-                    self.merge(ix, state.agent, entry, stamp, word, now);
+                    self.ledger.merge(ix, state.agent, entry, stamp, word, now);
                 }
             }
         }
@@ -187,18 +187,5 @@ impl Manager {
         let ix = self.ledger.open(cell, limit)?;
         self.timers.set(now + crate::ledger::GRACE, Timer::Expire(ix));
         Some(ix)
-    }
-
-    /// Takes in amounts: the newest stamp wins. Returns the window's name in the ledger.
-    pub(super) fn merge(
-        &mut self,
-        ix: CounterIx,
-        agent: AgentIx,
-        entry: &UsageEntry,
-        stamp: u64,
-        word: Word,
-        now: Time,
-    ) -> Option<WindowStart> {
-        self.ledger.merge(ix, agent, entry, stamp, word, now)
     }
 }

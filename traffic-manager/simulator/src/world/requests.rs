@@ -90,12 +90,10 @@ impl World {
             let _ = request.set(name, value.as_str());
         }
         let over = waiter.is_some_and(|w| w.until <= self.now);
-        let verdict = match waiter {
-            Some(_) => checker.look_again(&request, 1, local, over),
-            None if self.policies.iter().all(|policy| policy.max_wait.is_zero()) => {
-                checker.check(&request, 1, local)
-            }
-            None => checker.try_check(&request, 1, local),
+        let verdict = if over || self.policies.iter().all(|policy| policy.max_wait.is_zero()) {
+            checker.check(&request, 1, local)
+        } else {
+            checker.try_check(&request, 1, local)
         };
         self.tally(agent, &ask, waiter.is_none(), &verdict);
         if let agent_core::Outcome::Pending { wait } = verdict.outcome {

@@ -18,21 +18,25 @@ pub enum Algorithm {
     FixedWindow,
     /// The limit holds over every span as long as the window.
     SlidingWindow,
+    /// A bucket that fills at a steady rate, the amount per window, and never beyond its burst.
+    TokenBucket,
 }
 
 impl Algorithm {
     /// Every algorithm that this version runs.
-    pub const ALL: [Algorithm; 2] = [Algorithm::FixedWindow, Algorithm::SlidingWindow];
+    pub const ALL: [Algorithm; 3] =
+        [Algorithm::FixedWindow, Algorithm::SlidingWindow, Algorithm::TokenBucket];
 
-    /// The name in policies: `fixed_window`, `sliding_window`.
+    /// The name in policies: `fixed_window`, `sliding_window`, `token_bucket`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Algorithm::FixedWindow => "fixed_window",
             Algorithm::SlidingWindow => "sliding_window",
+            Algorithm::TokenBucket => "token_bucket",
         }
     }
 
-    /// The algorithm of that name; `None` for an unknown or not yet supported one.
+    /// The algorithm of that name.
     pub fn parse(name: &str) -> Option<Algorithm> {
         Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name)
     }

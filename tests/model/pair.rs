@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use gateway_agent_core as agent;
 use traffic_manager_core as manager;
 use weir_proto::{
+    amount::{Amounts, Changes, Unit},
     id::{AgentId, AgentLife, ManagerId, ManagerLife},
     policy::Policy,
     request::Request,
@@ -68,6 +69,45 @@ impl Pair {
         let verdict = self.checker.check(request, cost, self.now - BEHIND);
         self.tell_agent(agent::Input::Poke);
         verdict
+    }
+
+    /// The same with amounts of any kind.
+    pub(crate) fn check_amounts(
+        &mut self,
+        request: &Request<'_>,
+        amounts: &Amounts,
+    ) -> agent::Verdict {
+        let verdict = self.checker.check_amounts(request, amounts, self.now - BEHIND);
+        self.tell_agent(agent::Input::Poke);
+        verdict
+    }
+
+    /// What a check would answer.
+    pub(crate) fn peek(&self, request: &Request<'_>, amounts: &Amounts) -> agent::Verdict {
+        self.checker.peek(request, amounts, self.now - BEHIND)
+    }
+
+    /// What became known after the response; how many limits it changed.
+    pub(crate) fn report(&mut self, request: &Request<'_>, unit: &str, amount: i64) -> u32 {
+        let mut changes = Changes::default();
+        changes.add(Unit::named(unit).expect("a unit"), amount);
+        let reported = self.checker.report(request, &changes, self.now - BEHIND);
+        self.tell_agent(agent::Input::Poke);
+        reported.limits
+    }
+
+    /// A request ends.
+    pub(crate) fn release(&mut self, lease: agent::LeaseId) -> bool {
+        let released = self.checker.release(lease);
+        self.tell_agent(agent::Input::Poke);
+        released
+    }
+
+    /// Replaces a policy.
+    pub(crate) fn replace(&mut self, policy: Policy) {
+        let mut out = Vec::new();
+        self.manager.replace_policy(policy, None, self.now, &mut out).expect("it exists");
+        self.manager_does(out);
     }
 
     /// Lets time pass, with whatever becomes due on the way.

@@ -111,12 +111,10 @@ fn the_first_group_that_applies_replaces_the_limits() {
     assert_eq!(met(request().api("users").ip(ip("::1"))), "p requests/1m/fixed_window [users]");
     // The last two requests have no user, which the first group asks for.
     assert_eq!(set.get("p").unwrap().evaluation_errors(), 2);
-    let indexes: Vec<u32> = set
-        .compiled()
-        .flat_map(|p| p.limits.iter().chain(p.groups.iter().flat_map(|(_, l)| l)).map(|l| l.index))
-        .collect();
+    let indexes: Vec<u32> =
+        set.compiled().flat_map(|p| p.all_limits().map(|limit| limit.index)).collect();
     assert_eq!((indexes.as_slice(), set.limit_count()), ([0, 1, 2, 3].as_slice(), 4));
-    let found = set.get("p").unwrap().limit("inside:requests/2s/fixed_window");
+    let found = set.get("p").unwrap().limit("inside:requests/2s/fixed_window", &[]);
     assert_eq!(found.map(|limit| limit.index), Some(2));
 }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{Group, Limit, Policy};
+use super::{Group, Limit, Override, Policy, Reset};
+use crate::amount::{MAX_AMOUNT, Unit};
 
 /// Writes a policy; see [`Policy::to_json`].
 pub(super) fn policy(policy: &Policy) -> Value {
@@ -25,6 +26,15 @@ pub(super) fn policy(policy: &Policy) -> Value {
     }
     if !policy.groups.is_empty() {
         put("groups", policy.groups.iter().map(group).collect());
+    }
+    if !policy.overrides.is_empty() {
+        put("overrides", policy.overrides.iter().map(exception).collect());
+    }
+    if let Some(parent) = &policy.parent {
+        put("parent", json!(parent.as_str()));
+    }
+    if !policy.resets.is_empty() {
+        put("resets", policy.resets.iter().map(reset).collect());
     }
     put("mode", json!(policy.mode.as_str()));
     put("on_limit", json!(policy.on_limit.as_str()));
@@ -47,11 +57,42 @@ fn group(group: &Group) -> Value {
 }
 
 fn limit(limit: &Limit) -> Value {
-    json!({
-        limit.unit.as_str(): limit.amount,
-        "window": limit.window.to_string(),
-        "algorithm": limit.algorithm.as_str(),
-    })
+    let mut map = Map::new();
+    let mut put = |name: &str, value: Value| {
+        map.insert(name.to_owned(), value);
+    };
+    match &limit.unit {
+        Unit::Custom(name) => {
+            put("amount", json!({ "name": name.as_str(), "value": amount(limit.amount) }));
+        }
+        unit => put(unit.as_str(), amount(limit.amount)),
+    }
+    if limit.unit == Unit::Concurrency {
+        put("lease", json!(limit.window.to_string()));
+        return Value::Object(map);
+    }
+    put("window", json!(limit.window.to_string()));
+    put("algorithm", json!(limit.algorithm.as_str()));
+    if let Some(burst) = limit.burst {
+        put("burst", json!(burst));
+    }
+    Value::Object(map)
+}
+
+fn amount(amount: u64) -> Value {
+    if amount == MAX_AMOUNT { json!("unlimited") } else { json!(amount) }
+}
+
+fn exception(exception: &Override) -> Value {
+    let limits: Value = exception.limits.iter().map(limit).collect();
+    json!({ "key": exception.key, "limits": limits })
+}
+
+fn reset(reset: &Reset) -> Value {
+    match &reset.key {
+        Some(key) => json!({ "key": key, "at": reset.at }),
+        None => json!({ "at": reset.at }),
+    }
 }
 
 /// A duration up to a second with the largest suffix that loses nothing.

@@ -129,7 +129,19 @@ impl<'v, 'e> Fields<'v, 'e> {
         }
     }
 
-    fn at(&self, name: &str) -> String {
+    /// A field as it is, with where its faults go.
+    pub(super) fn raw(&mut self, name: &str) -> Option<(&'v Value, &mut PolicyErrors)> {
+        let value = self.get(name)?;
+        Some((value, self.errors))
+    }
+
+    /// How many elements a list has; none if it is no list.
+    pub(super) fn count(&self, name: &str) -> usize {
+        self.get(name).and_then(Value::as_array).map_or(0, Vec::len)
+    }
+
+    /// The path of a field.
+    pub(super) fn at(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 }

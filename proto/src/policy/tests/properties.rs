@@ -1,18 +1,28 @@
 //! Whatever policy there is, it is written and read back.
 
+use std::collections::BTreeMap;
+
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::*;
 use crate::{amount::Unit, window::Window};
 
 fn limits() -> impl Strategy<Value = Vec<Limit>> {
-    let limit = (0..=MAX_AMOUNT, 1..=31_536_000u64, select(&Algorithm::ALL[..]));
-    let limit = limit.prop_map(|(amount, secs, algorithm)| Limit {
-        unit: Unit::Requests,
-        amount,
-        window: Window::from_secs(secs).unwrap(),
-        algorithm,
+    let unit = prop_oneof![
+        select(&["requests", "bandwidth", "tokens", "concurrency"][..]).prop_map(str::to_owned),
+        "[a-z][a-z0-9_]{0,60}",
+    ];
+    let parts = (unit, 0..=MAX_AMOUNT, 1..=31_536_000u64, select(&Algorithm::ALL[..]));
+    let limit = (parts, option::of(1..=1_000_000u64));
+    let limit = limit.prop_map(|((unit, amount, secs, algorithm), burst)| {
+        let unit = Unit::named(&unit).unwrap();
+        let gauge = unit == Unit::Concurrency;
+        let algorithm = if gauge { Algorithm::default() } else { algorithm };
+        let burst = burst.filter(|_| algorithm == Algorithm::TokenBucket);
+        Limit { unit, amount, window: Window::from_secs(secs).unwrap(), algorithm, burst }
     });
+    let fills = |limit: &Limit| limit.horizon().secs() < 31_536_000;
+    let limit = limit.prop_filter("the bucket fills in time", fills);
     vec(limit, 1..5).prop_filter("twins", |limits| {
         let ids: std::collections::BTreeSet<String> = limits.iter().map(Limit::id).collect();
         ids.len() == limits.len()
@@ -45,12 +55,27 @@ fn any_policy() -> impl Strategy<Value = Policy> {
     let key = select(&["application", "headers.x-a", "claims[\"a.b\"]", "request.api + 'x'"][..]);
     let key = vec(key.prop_map(|text| KeyPart::parse(text).unwrap()), 0..4);
     let parts = (name(), option::of(expr()), key, limits(), vec(group(), 0..3));
-    (parts, choices(), 0..=1_000_000u64).prop_map(|(parts, choices, wait)| {
+    let more = (option::of(name()), vec((0..9u8, 0..=MAX_AMOUNT), 0..3), vec(any::<u64>(), 0..3));
+    (parts, choices(), 0..=1_000_000u64, more).prop_map(|(parts, choices, wait, more)| {
         let (name, condition, key, limits, groups) = parts;
         let (mode, on_limit, on_disconnect, accuracy) = choices;
         let max_wait = Duration::from_micros(wait);
         let level = Level::Custom;
+        let (parent, amounts, resets) = more;
+        let other_key = |n: u8| key.iter().map(|_| format!("x{n}")).collect::<Vec<_>>();
+        let mut overrides = BTreeMap::new();
+        for (n, amount) in amounts {
+            let limit = Limit { amount, ..limits[0].clone() };
+            if limit.horizon().secs() < 31_536_000 {
+                overrides.insert(other_key(n), vec![limit]);
+            }
+        }
+        let overrides = overrides.into_iter().map(|(key, limits)| Override { key, limits });
+        let resets = resets.into_iter().map(|at| Reset { key: Some(other_key(1)), at });
         Policy {
+            overrides: overrides.collect(),
+            parent: parent.filter(|parent| *parent != name),
+            resets: resets.collect(),
             name,
             level,
             condition,

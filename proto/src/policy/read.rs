@@ -13,10 +13,11 @@ use crate::{
     amount::{LATER_UNITS, MAX_AMOUNT, Unit},
     expr::Expr,
     key::MAX_KEY_PARTS,
-    window::{Algorithm, Window},
+    window::Algorithm,
 };
 
 mod fields;
+mod span;
 
 const POLICY_FIELDS: [&str; 11] = [
     "name",
@@ -32,9 +33,9 @@ const POLICY_FIELDS: [&str; 11] = [
     "max_wait",
 ];
 const GROUP_FIELDS: [&str; 3] = ["name", "when", "limits"];
-const LIMIT_FIELDS: [&str; 3] = ["requests", "window", "algorithm"];
+const LIMIT_FIELDS: [&str; 2] = ["requests", "algorithm"];
 /// Fields of a limit that the policy language has and this version does not.
-const LATER_LIMIT_FIELDS: [&str; 3] = ["burst", "calendar", "timezone"];
+const LATER_LIMIT_FIELDS: [&str; 1] = ["burst"];
 const LATER: &str = "is not supported by this version yet";
 
 /// Reads the policy at `path`, which is empty for a bare one.
@@ -107,7 +108,8 @@ fn limit(value: &Value, path: &str, errors: &mut PolicyErrors) -> Option<Limit> 
     for field in LATER_UNITS.iter().chain(&LATER_LIMIT_FIELDS) {
         fields.refuse_present(field, LATER);
     }
-    fields.only(&LIMIT_FIELDS, &[&LATER_UNITS, &LATER_LIMIT_FIELDS]);
+    let known = [&LIMIT_FIELDS[..], &span::FIELDS].concat();
+    fields.only(&known, &[&LATER_UNITS, &LATER_LIMIT_FIELDS]);
     let unit = Unit::Requests;
     // A field for later versions was refused already; that another is missing follows from it.
     let amount = if LATER_UNITS.iter().any(|later| fields.has(later)) {
@@ -115,13 +117,10 @@ fn limit(value: &Value, path: &str, errors: &mut PolicyErrors) -> Option<Limit> 
     } else {
         fields.required(unit.as_str(), "say how many pass per window", amount)
     };
-    let window = if fields.has("calendar") {
-        None
-    } else {
-        fields.required("window", "say in which span, like 1s, 5m or 1d", window)
-    };
-    let algorithm = fields.optional("algorithm", algorithm).unwrap_or_default();
-    Some(Limit { unit, amount: amount?, window: window?, algorithm })
+    let window = span::span(&mut fields);
+    let algorithm = fields.optional("algorithm", algorithm);
+    span::check_algorithm(&mut fields, window, algorithm);
+    Some(Limit { unit, amount: amount?, window: window?, algorithm: algorithm.unwrap_or_default() })
 }
 
 fn group(value: &Value, path: &str, errors: &mut PolicyErrors) -> Option<Group> {
@@ -178,11 +177,6 @@ fn amount(value: &Value) -> Result<u64, String> {
         };
         format!("is not a whole number from 0 to {MAX_AMOUNT}{hint}")
     })
-}
-
-fn window(value: &Value) -> Result<Window, String> {
-    let text = text(value, "a duration like 1m")?;
-    text.parse().map_err(|e: crate::window::WindowError| e.to_string())
 }
 
 fn algorithm(value: &Value) -> Result<Algorithm, String> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{Group, Limit, Policy};
+use crate::window::Window;
 
 /// Writes a policy; see [`Policy::to_json`].
 pub(super) fn policy(policy: &Policy) -> Value {
@@ -47,11 +48,23 @@ fn group(group: &Group) -> Value {
 }
 
 fn limit(limit: &Limit) -> Value {
-    json!({
-        limit.unit.as_str(): limit.amount,
-        "window": limit.window.to_string(),
-        "algorithm": limit.algorithm.as_str(),
-    })
+    let mut map = Map::new();
+    map.insert(limit.unit.as_str().to_owned(), json!(limit.amount));
+    span(limit.window, &mut map);
+    map.insert("algorithm".to_owned(), json!(limit.algorithm.as_str()));
+    Value::Object(map)
+}
+
+fn span(window: Window, map: &mut Map<String, Value>) {
+    match window.as_calendar() {
+        None => {
+            map.insert("window".to_owned(), json!(window.to_string()));
+        }
+        Some(calendar) => {
+            map.insert("calendar".to_owned(), json!(calendar.period().as_str()));
+            map.insert("timezone".to_owned(), json!(calendar.zone().name()));
+        }
+    }
 }
 
 /// A duration up to a second with the largest suffix that loses nothing.

@@ -3,14 +3,26 @@
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::*;
-use crate::{amount::Unit, window::Window};
+use crate::{
+    amount::Unit,
+    calendar::{Calendar, Period},
+    window::Window,
+    zone::Zone,
+};
 
 fn limits() -> impl Strategy<Value = Vec<Limit>> {
-    let limit = (0..=MAX_AMOUNT, 1..=31_536_000u64, select(&Algorithm::ALL[..]));
-    let limit = limit.prop_map(|(amount, secs, algorithm)| Limit {
+    let length = (1..=31_536_000u64, select(&Algorithm::ALL[..]))
+        .prop_map(|(secs, algorithm)| (Window::from_secs(secs).unwrap(), algorithm));
+    let zone = select(vec!["UTC", "Europe/Berlin", "America/New_York"]);
+    let calendar = (select(Period::ALL.to_vec()), zone).prop_map(|(period, zone)| {
+        let zone = Zone::named(zone).unwrap();
+        (Window::calendar(Calendar::new(period, zone)), Algorithm::FixedWindow)
+    });
+    let limit = (0..=MAX_AMOUNT, prop_oneof![length, calendar]);
+    let limit = limit.prop_map(|(amount, (window, algorithm))| Limit {
         unit: Unit::Requests,
         amount,
-        window: Window::from_secs(secs).unwrap(),
+        window,
         algorithm,
     });
     vec(limit, 1..5).prop_filter("twins", |limits| {

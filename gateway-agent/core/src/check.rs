@@ -5,7 +5,7 @@
 use std::{cell::Cell, ops::Deref, sync::Arc, time::Duration};
 
 use weir_proto::{
-    matcher::{CompiledPolicy, PolicySet, Scratch},
+    matcher::{CompiledLimit, CompiledPolicy, PolicySet, Scratch},
     request::Request,
     time::{Time, WindowStart},
 };
@@ -56,7 +56,7 @@ pub struct LimitStatus {
     pub index: u32,
     /// The limit.
     pub amount: u64,
-    /// Window length.
+    /// How long this window lasts.
     pub window: Duration,
     /// The window's name: its start in manager time.
     pub start: WindowStart,
@@ -71,8 +71,12 @@ pub struct LimitStatus {
 impl LimitStatus {
     /// The limit's id in its policy.
     pub fn limit_id(&self) -> &str {
-        let limit = self.policy.all_limits().find(|limit| limit.index == self.index);
-        limit.map_or("", |limit| &limit.id)
+        self.limit().map_or("", |limit| &limit.id)
+    }
+
+    /// The limit in its policy.
+    pub fn limit(&self) -> Option<&CompiledLimit> {
+        self.policy.all_limits().find(|limit| limit.index == self.index)
     }
 }
 

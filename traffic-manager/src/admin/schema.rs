@@ -53,10 +53,17 @@ pub(super) struct LimitDocument {
     /// Requests per window.
     #[schema(example = 5000)]
     requests: u64,
-    /// 1s to 365d.
+    /// 1s to 365d. This or `calendar` is given.
     #[schema(example = "1m")]
-    window: String,
-    /// `fixed_window` (default) or `sliding_window`.
+    window: Option<String>,
+    /// Windows from one full hour, midnight, Monday, first of the month or first of January to the
+    /// next, by the clocks of `timezone`.
+    #[schema(pattern = "^(hour|day|week|month|year)$")]
+    calendar: Option<String>,
+    /// Of the calendar, as the IANA time zone database names it; UTC if absent.
+    #[schema(example = "Europe/Berlin")]
+    timezone: Option<String>,
+    /// `fixed_window` (default, and the only one with `calendar`) or `sliding_window`.
     algorithm: Option<String>,
 }
 

@@ -10,6 +10,7 @@
 //! | [`amount`] | what limits count, and how amounts are written |
 //! | [`window`] | windows and the algorithms that roll them |
 //! | [`calendar`], [`zone`] | windows that follow a calendar, in a time zone of this build |
+//! | [`schedule`] | weekdays, hours and dates at which groups apply |
 //! | [`policy`] | the policy document, valid by construction |
 //! | [`expr`] | CEL, bounded so that no expression can hurt |
 //! | [`request`] | the attributes that policies see |
@@ -29,6 +30,7 @@ pub mod key;
 pub mod matcher;
 pub mod policy;
 pub mod request;
+pub mod schedule;
 pub mod share;
 pub mod time;
 pub mod usage;

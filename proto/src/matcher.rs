@@ -11,11 +11,12 @@
 
 use std::{ops::ControlFlow, sync::Arc};
 
-pub use self::compiled::{CompiledLimit, CompiledPolicy};
+pub use self::compiled::{CompiledGroup, CompiledLimit, CompiledPolicy};
 use self::index::Index;
 use crate::{
     policy::{Mode, Policy},
     request::Request,
+    time::Time,
 };
 
 mod compiled;
@@ -125,14 +126,15 @@ impl PolicySet {
         self.limits
     }
 
-    /// Calls `visit` for each policy that the request meets, in evaluation order (level, then
-    /// name), until it breaks.
+    /// Calls `visit` for each policy that the request meets at `time` (manager time), in evaluation
+    /// order (level, then name), until it breaks.
     ///
     /// A policy whose condition or key fails (an absent attribute, most often) is not met, and
     /// counts the failure in [`CompiledPolicy::evaluation_errors`].
     pub fn resolve(
         &self,
         request: &Request<'_>,
+        time: Time,
         scratch: &mut Scratch,
         mut visit: impl FnMut(Hit<'_>) -> ControlFlow<()>,
     ) {
@@ -142,7 +144,7 @@ impl PolicySet {
             if !policy.meets(request) || !policy.parts_into(request, parts) {
                 continue;
             }
-            let hit = Hit { policy, slot: *slot, limits: policy.limits_for(request), parts };
+            let hit = Hit { policy, slot: *slot, limits: policy.limits_for(request, time), parts };
             if visit(hit).is_break() {
                 return;
             }

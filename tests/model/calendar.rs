@@ -1,5 +1,5 @@
-//! Windows of a calendar in both cores: over a change of the clocks none is lost, and none is given
-//! twice.
+//! Windows of a calendar, and groups with a schedule, in both cores: over a change of the clocks no
+//! window is lost, and none is given twice.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -77,4 +77,36 @@ fn a_year_begun_long_ago_counts_to_its_end() {
     let new_year = Time::from_secs(1_830_294_000); // 2028 in Berlin
     let years = admitted("year", new_year, -3, 6);
     assert_eq!(years, BTreeMap::from([(-365 * 24 * 60, LIMIT), (0, LIMIT)]));
+}
+
+#[test]
+fn a_group_with_a_schedule_counts_apart_while_it_holds() {
+    // The agent's own clock is far off: the managers' decides.
+    let document = json!({
+        "name": "p", "level": "api", "limits": [{ "requests": 2, "calendar": "day" }],
+        "groups": [{
+            "name": "office",
+            "during": { "timezone": "Europe/Berlin", "hours": "08:00-08:10" },
+            "limits": [{ "requests": 3, "calendar": "day" }],
+        }],
+    });
+    let policy = Policy::from_json(&document).unwrap_or_else(|e| panic!("{document}: {e}"));
+    let eight = SPRING.as_secs() + 5 * 3_600;
+    let mut pair = Pair::at(Time::from_secs(eight - 120), &[policy]);
+    let mut admitted = BTreeMap::new();
+    for _ in 0..15 {
+        for _ in 0..5 {
+            let verdict = pair.check(&Request::new(), 1);
+            let limit = verdict.limit.as_ref().expect("a limit was met").limit_id().to_owned();
+            let minutes = admitted.entry(limit).or_insert_with(Vec::new);
+            let minute = (pair.now().as_secs() + 120 - eight) / 60;
+            minutes.extend(verdict.allowed().then_some(minute));
+        }
+        pair.pass(MINUTE);
+    }
+    // The window is the day in both, but the group has a counter of its own, which was empty at eight;
+    // what was used before is used after.
+    let own = ("requests/day@UTC/fixed_window".to_owned(), vec![0, 0]);
+    let office = ("office:requests/day@UTC/fixed_window".to_owned(), vec![2, 2, 2]);
+    assert_eq!(admitted, BTreeMap::from([own, office]));
 }

@@ -187,7 +187,8 @@ impl Checker {
         };
         charged.clear();
         let mut round = Round::new((&self.table, seen), charged, ask, verdict);
-        seen.snapshot.policies.resolve(request, scratch, |hit| round.meet(&hit));
+        let time = seen.snapshot.standing.manager_time(ask.1);
+        seen.snapshot.policies.resolve(request, time, scratch, |hit| round.meet(&hit));
         round.finish();
         // Fails while the thread ends; then nothing is kept.
         let _ = LOCAL.try_with(|kept| kept.set(Some(local)));

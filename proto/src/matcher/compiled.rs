@@ -10,6 +10,9 @@ use crate::{
     key::{MAX_KEY_BYTES, encode_part, encode_prefix},
     policy::{KeyPart, Limit, Policy},
     request::Request,
+    schedule::Schedule,
+    time::Time,
+    zone::memo::Latest,
 };
 
 /// A policy with its limits in the form in which they are counted.
@@ -20,12 +23,35 @@ pub struct CompiledPolicy {
     /// Its own limits, which count unless a group applies.
     pub limits: Vec<CompiledLimit>,
     /// The conditional groups, in order.
-    pub groups: Vec<(Expr, Vec<CompiledLimit>)>,
+    pub groups: Vec<CompiledGroup>,
     /// Most bytes that a key's parts may have beside the longest prefix.
     room: usize,
     errors: AtomicU64,
     /// Requests without the attribute under which the policy is filed.
     absent: Option<Arc<AtomicU64>>,
+}
+
+/// Limits that replace the policy's own, and when.
+#[derive(Debug)]
+pub struct CompiledGroup {
+    /// Of which requests; `None` = of all.
+    pub when: Option<Expr>,
+    /// At which times; `None` = always.
+    pub during: Option<Schedule>,
+    /// Its limits.
+    pub limits: Vec<CompiledLimit>,
+    /// Whether the schedule holds, as was found last.
+    now: Latest,
+}
+
+impl CompiledGroup {
+    /// Whether the schedule holds at `time` (manager time).
+    #[inline]
+    pub fn is_on(&self, time: Time) -> bool {
+        let Some(during) = &self.during else { return true };
+        let secs = time.as_secs();
+        self.now.at(secs, || during.look(secs))
+    }
 }
 
 /// A limit with what its counters' keys begin with.
@@ -66,9 +92,14 @@ impl CompiledPolicy {
             let list = group.limits.iter().map(|limit| {
                 CompiledLimit::new(&policy, group.limit_id(place, limit), *limit, next)
             });
-            groups.push((group.when.clone(), list.collect::<Vec<_>>()));
+            groups.push(CompiledGroup {
+                limits: list.collect(),
+                when: group.when.clone(),
+                during: group.during.clone(),
+                now: Latest::default(),
+            });
         }
-        let all = limits.iter().chain(groups.iter().flat_map(|(_, list)| list));
+        let all = limits.iter().chain(groups.iter().flat_map(|group| &group.limits));
         let prefix = all.map(|limit| limit.prefix.len()).max().unwrap_or_default();
         let room = MAX_KEY_BYTES.saturating_sub(prefix);
         CompiledPolicy { policy, limits, groups, room, errors: AtomicU64::new(0), absent }
@@ -91,7 +122,7 @@ impl CompiledPolicy {
 
     /// All limits, those of the groups last.
     pub fn all_limits(&self) -> impl Iterator<Item = &CompiledLimit> {
-        self.limits.iter().chain(self.groups.iter().flat_map(|(_, limits)| limits))
+        self.limits.iter().chain(self.groups.iter().flat_map(|group| &group.limits))
     }
 
     /// Whether the condition holds.
@@ -120,15 +151,16 @@ impl CompiledPolicy {
         self.counted(fits.then_some(())).is_some()
     }
 
-    /// The limits of the first group that applies, or the policy's own.
+    /// The limits of the first group that applies at `time` (manager time), or the policy's own.
     #[inline]
-    pub(super) fn limits_for(&self, request: &Request<'_>) -> &[CompiledLimit] {
+    pub(super) fn limits_for(&self, request: &Request<'_>, time: Time) -> &[CompiledLimit] {
         if self.groups.is_empty() {
             return &self.limits;
         }
         let holds = |when: &Expr| self.counted(when.eval(request)).unwrap_or(false);
-        let group = self.groups.iter().find(|(when, _)| holds(when));
-        group.map_or(&self.limits, |(_, limits)| limits)
+        // Where the time is another, nothing is asked of the request.
+        let applies = |g: &&CompiledGroup| g.is_on(time) && g.when.as_ref().is_none_or(holds);
+        self.groups.iter().find(applies).map_or(&self.limits, |group| &group.limits)
     }
 
     /// Counts a failure.

@@ -16,6 +16,7 @@ use crate::{
     window::Algorithm,
 };
 
+mod during;
 mod fields;
 mod span;
 
@@ -32,7 +33,7 @@ const POLICY_FIELDS: [&str; 11] = [
     "accuracy",
     "max_wait",
 ];
-const GROUP_FIELDS: [&str; 3] = ["name", "when", "limits"];
+const GROUP_FIELDS: [&str; 4] = ["name", "when", "during", "limits"];
 const LIMIT_FIELDS: [&str; 2] = ["requests", "algorithm"];
 /// Fields of a limit that the policy language has and this version does not.
 const LATER_LIMIT_FIELDS: [&str; 1] = ["burst"];
@@ -127,9 +128,13 @@ fn group(value: &Value, path: &str, errors: &mut PolicyErrors) -> Option<Group> 
     let mut fields = Fields::of(value, path, errors)?;
     fields.only(&GROUP_FIELDS, &[]);
     let name = fields.optional("name", name);
-    let when = fields.required("when", "say in CEL when the group applies", condition);
+    if !fields.has("when") && !fields.has("during") {
+        fields.missing("when", "say in CEL of which requests, or give during, the times");
+    }
+    let when = fields.optional("when", condition);
+    let during = fields.object("during", during::schedule);
     let limits = limits(&mut fields, true);
-    Some(Group { name, when: when?, limits })
+    Some(Group { name, when, during, limits })
 }
 
 /// Two groups with one label would share counters.

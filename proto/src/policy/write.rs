@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{Group, Limit, Policy};
-use crate::window::Window;
+use crate::{schedule::Schedule, window::Window};
 
 /// Writes a policy; see [`Policy::to_json`].
 pub(super) fn policy(policy: &Policy) -> Value {
@@ -38,13 +38,33 @@ pub(super) fn policy(policy: &Policy) -> Value {
 }
 
 fn group(group: &Group) -> Value {
-    let limits: Value = group.limits.iter().map(limit).collect();
-    match &group.name {
-        Some(name) => {
-            json!({ "name": name.as_str(), "when": group.when.source(), "limits": limits })
-        }
-        None => json!({ "when": group.when.source(), "limits": limits }),
+    let mut map = Map::new();
+    if let Some(name) = &group.name {
+        map.insert("name".to_owned(), json!(name.as_str()));
     }
+    if let Some(when) = &group.when {
+        map.insert("when".to_owned(), json!(when.source()));
+    }
+    if let Some(schedule) = &group.during {
+        map.insert("during".to_owned(), during(schedule));
+    }
+    map.insert("limits".to_owned(), group.limits.iter().map(limit).collect());
+    Value::Object(map)
+}
+
+fn during(schedule: &Schedule) -> Value {
+    let mut map = Map::new();
+    map.insert("timezone".to_owned(), json!(schedule.zone.name()));
+    if let Some(days) = schedule.weekdays {
+        map.insert("weekdays".to_owned(), days.names().collect());
+    }
+    if let Some(hours) = schedule.hours {
+        map.insert("hours".to_owned(), json!(hours.to_string()));
+    }
+    if !schedule.dates.is_empty() {
+        map.insert("dates".to_owned(), schedule.dates.iter().map(ToString::to_string).collect());
+    }
+    Value::Object(map)
 }
 
 fn limit(limit: &Limit) -> Value {

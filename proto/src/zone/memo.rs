@@ -60,3 +60,32 @@ impl Memo {
         span
     }
 }
+
+/// A yes or no that holds for a span, as found last.
+#[derive(Debug, Default)]
+pub(crate) struct Latest(AtomicU64);
+
+impl Latest {
+    /// The answer for `secs`; `work_out` finds it, and how long it holds, where it is not known.
+    #[inline]
+    pub(crate) fn at(&self, secs: u64, work_out: impl FnOnce() -> (Span, bool)) -> bool {
+        // Begin, length and answer in 32, 31 and 1 bits.
+        let word = self.0.load(Ordering::Relaxed);
+        let from = word >> 32;
+        let known = Span { from, until: from + (word >> 1 & LENGTH) };
+        if known.holds(secs) {
+            return word & 1 == 1;
+        }
+        let (span, answer) = work_out();
+        let (from, length) = (u32::try_from(span.from), span.until.saturating_sub(span.from));
+        if let Ok(from) = from
+            && length <= LENGTH
+        {
+            let word = u64::from(from) << 32 | length << 1 | u64::from(answer);
+            self.0.store(word, Ordering::Relaxed);
+        }
+        answer
+    }
+}
+
+const LENGTH: u64 = (1 << 31) - 1;

@@ -67,16 +67,38 @@ pub(super) struct LimitDocument {
     algorithm: Option<String>,
 }
 
-/// Limits that replace the policy's own while a condition holds.
+/// Limits that replace the policy's own for some requests, at some times.
 #[derive(ToSchema)]
 #[schema(as = Group)]
 pub(super) struct GroupDocument {
     /// Names the group's counters.
     name: Option<String>,
-    /// CEL over `request`.
-    when: String,
+    /// CEL over `request`: of which requests. This, `during` or both are given.
+    when: Option<String>,
+    /// At which times.
+    during: Option<DuringDocument>,
     /// At least one.
     limits: Vec<LimitDocument>,
+}
+
+/// When a group applies, by the managers' clock. All that is given must hold; at least one of
+/// `weekdays`, `hours` and `dates` is.
+#[derive(ToSchema)]
+#[schema(as = During, example = json!({
+    "timezone": "Europe/Berlin", "weekdays": ["mon", "tue"], "hours": "08:00-18:00"
+}))]
+pub(super) struct DuringDocument {
+    /// By whose clocks, as the IANA time zone database names it; UTC if absent.
+    #[schema(example = "Europe/Berlin")]
+    timezone: Option<String>,
+    /// Some of `mon`, `tue`, `wed`, `thu`, `fri`, `sat`, `sun`.
+    weekdays: Option<Vec<String>>,
+    /// From when up to but without when. Hours over midnight belong to the day on which they begin.
+    #[schema(example = "22:00-06:00")]
+    hours: Option<String>,
+    /// Dates, or first and last dates.
+    #[schema(example = json!(["2026-12-24..2026-12-26", "2027-01-01"]))]
+    dates: Option<Vec<String>>,
 }
 
 /// How exactly a policy is held by the present fleet.

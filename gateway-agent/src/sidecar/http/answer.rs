@@ -78,9 +78,7 @@ fn allowed(verdict: &Verdict) -> Allowed<'_> {
 
 /// Rolling windows have no start.
 fn window_start(limit: &LimitStatus) -> Option<u64> {
-    let groups = limit.policy.groups.iter().flat_map(|(_, limits)| limits);
-    let mut limits = limit.policy.limits.iter().chain(groups);
-    let found = limits.find(|known| *known.id == *limit.limit_id())?;
+    let found = limit.limit()?;
     (found.limit.algorithm == Algorithm::FixedWindow).then_some(limit.start.0)
 }
 

@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     amount::Unit,
     calendar::{Calendar, Period},
+    schedule::{Dates, Hours, Schedule, WEEKDAYS, Weekdays},
     window::Window,
     zone::Zone,
 };
@@ -41,7 +42,35 @@ fn expr() -> impl Strategy<Value = Expr> {
 }
 
 fn group() -> impl Strategy<Value = Group> {
-    (expr(), limits()).prop_map(|(when, limits)| Group { name: None, when, limits })
+    let either = (option::of(expr()), option::of(schedule()))
+        .prop_filter("one of both", |(when, during)| when.is_some() || during.is_some());
+    let group = |((when, during), limits)| Group { name: None, when, during, limits };
+    (either, limits()).prop_map(group)
+}
+
+fn schedule() -> impl Strategy<Value = Schedule> {
+    let weekdays = vec(select(WEEKDAYS.to_vec()), 1..4).prop_map(|names| {
+        let mut days = Weekdays::default();
+        assert!(names.iter().all(|name| days.add(name)));
+        days
+    });
+    let hours = (0..24_u32, 0..60_u32, 1..24_u32).prop_map(|(hour, minute, more)| {
+        let text = format!("{hour:02}:{minute:02}-{:02}:{minute:02}", (hour + more) % 24);
+        Hours::parse(&text).unwrap()
+    });
+    let dates = vec((1..28_u32, 1..28_u32), 1..4).prop_map(|days| {
+        let dates = |(a, b): (u32, u32)| format!("2027-01-{:02}..2027-02-{b:02}", a.min(b));
+        days.into_iter().map(|day| Dates::parse(&dates(day)).unwrap()).collect::<Vec<_>>()
+    });
+    let zone = select(vec!["UTC", "Europe/Berlin"]).prop_map(|name| Zone::named(name).unwrap());
+    (zone, option::of(weekdays), hours, option::of(dates)).prop_map(
+        |(zone, weekdays, hours, dates)| Schedule {
+            zone,
+            weekdays,
+            hours: Some(hours),
+            dates: dates.unwrap_or_default(),
+        },
+    )
 }
 
 fn choices() -> impl Strategy<Value = (Mode, OnLimit, Option<OnDisconnect>, Accuracy)> {

@@ -11,11 +11,12 @@
 
 use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 
-pub use self::compiled::{CompiledLimit, CompiledPolicy};
+pub use self::compiled::{CompiledGroup, CompiledLimit, CompiledPolicy};
 use self::index::Index;
 use crate::{
     policy::{Mode, Policy},
     request::Request,
+    time::Time,
 };
 
 mod compiled;
@@ -124,15 +125,16 @@ impl PolicySet {
         self.limits
     }
 
-    /// Calls `visit` for each policy that the request meets, in evaluation order (level, then
-    /// name), until it breaks. A policy's parents follow it, each once, whether their own condition
-    /// holds or not.
+    /// Calls `visit` for each policy that the request meets at `time` (manager time), in evaluation
+    /// order (level, then name), until it breaks. A policy's parents follow it, each once, whether
+    /// their own condition holds or not.
     ///
     /// A policy whose condition or key fails (an absent attribute, most often) is not met, and
     /// counts the failure in [`CompiledPolicy::evaluation_errors`].
     pub fn resolve(
         &self,
         request: &Request<'_>,
+        time: Time,
         scratch: &mut Scratch,
         mut visit: impl FnMut(Hit<'_>) -> ControlFlow<()>,
     ) {
@@ -154,7 +156,7 @@ impl PolicySet {
                 if policy.is_parent {
                     visited.push(slot);
                 }
-                let limits = policy.limits_for(request, parts);
+                let limits = policy.limits_for(request, time, parts);
                 if visit(Hit { policy, slot, limits, parts }).is_break() {
                     return;
                 }

@@ -44,7 +44,12 @@ const USAGE: manager::StreamId = manager::StreamId(1);
 impl Pair {
     /// A fleet of one that knows these policies, at a time when every window begins.
     pub(crate) fn new(policies: &[Policy]) -> Pair {
-        let now = BEGIN - Duration::from_secs(5);
+        Pair::at(BEGIN, policies)
+    }
+
+    /// The same, and the time is `begin`.
+    pub(crate) fn at(begin: Time, policies: &[Policy]) -> Pair {
+        let now = begin - Duration::from_secs(5);
         let config = agent::Config::new(identity("gw-1"), 1);
         let (agent, checker) = agent::agent(config, Arc::new(|| ()), now - BEHIND);
         let mut manager = manager::Manager::new(manager::Config::new(manager_life()), now);
@@ -54,7 +59,7 @@ impl Pair {
         let mut pair = Pair { agent, checker, manager, session: None, now };
         let opened = agent::Input::UsageOpened(0, agent::ConnectionId(u64::MAX));
         pair.tell_agent(opened);
-        pair.pass(BEGIN.since(now));
+        pair.pass(begin.since(now));
         assert_eq!(pair.manager.fleet().members.len(), 1, "a fleet of one was founded");
         pair
     }

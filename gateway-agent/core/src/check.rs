@@ -61,7 +61,7 @@ pub struct LimitStatus {
     pub index: u32,
     /// The limit.
     pub amount: u64,
-    /// Window length.
+    /// How long this window lasts.
     pub window: Duration,
     /// The window's name: its start in manager time.
     pub start: WindowStart,
@@ -245,7 +245,9 @@ impl Checker {
         };
         charged.clear();
         let mut round = Round::new((&self.table, seen), charged, ask, verdict);
-        seen.snapshot.policies.resolve(request, scratch, |hit| round.meet(&hit, cost));
+        let time = seen.snapshot.standing.manager_time(ask.now);
+        let policies = &seen.snapshot.policies;
+        policies.resolve(request, time, scratch, |hit| round.meet(&hit, cost));
         round.finish();
         // Fails while the thread ends; then nothing is kept.
         let _ = LOCAL.try_with(|kept| kept.set(Some(local)));

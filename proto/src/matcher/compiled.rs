@@ -14,8 +14,11 @@ use crate::{
     amount::Charging,
     expr::Expr,
     key::{MAX_KEY_BYTES, encode_part, encode_prefix},
-    policy::{KeyPart, Limit, Policy},
+    policy::{Group, KeyPart, Limit, Policy},
     request::Request,
+    schedule::Schedule,
+    time::Time,
+    zone::memo::Latest,
 };
 
 /// A policy with its limits in the form in which they are counted.
@@ -30,6 +33,8 @@ pub struct CompiledPolicy {
     places: HashMap<Box<[u8]>, usize, FixedState>,
     /// Their lists.
     exceptions: Vec<Lists>,
+    /// The conditional groups, in order.
+    pub groups: Vec<CompiledGroup>,
     /// The slot of the policy that counts what this one meets.
     pub(super) parent: Option<u32>,
     /// Some policy names this one as its parent.
@@ -47,6 +52,32 @@ struct Lists {
     own: Vec<CompiledLimit>,
     /// In the policy's order.
     groups: Vec<Vec<CompiledLimit>>,
+}
+
+/// When limits replace the policy's own.
+#[derive(Debug)]
+pub struct CompiledGroup {
+    /// Of which requests; `None` = of all.
+    pub when: Option<Expr>,
+    /// At which times; `None` = always.
+    pub during: Option<Schedule>,
+    /// Whether the schedule holds, as was found last.
+    now: Latest,
+}
+
+impl CompiledGroup {
+    fn new(group: &Group) -> Self {
+        let (when, during) = (group.when.clone(), group.during.clone());
+        CompiledGroup { when, during, now: Latest::default() }
+    }
+
+    /// Whether the schedule holds at `time` (manager time).
+    #[inline]
+    pub fn is_on(&self, time: Time) -> bool {
+        let Some(during) = &self.during else { return true };
+        let secs = time.as_secs();
+        self.now.at(secs, || during.look(secs))
+    }
 }
 
 /// A limit with what its counters' keys begin with.
@@ -135,8 +166,10 @@ impl CompiledPolicy {
         let places = keys.into_iter().zip(0..).collect();
         let all = usual.all().chain(exceptions.iter().flat_map(Lists::all));
         let prefix = all.map(|limit| limit.prefix.len()).max().unwrap_or_default();
+        let groups = policy.groups.iter().map(CompiledGroup::new).collect();
         CompiledPolicy {
             policy,
+            groups,
             usual,
             places,
             exceptions,
@@ -209,16 +242,24 @@ impl CompiledPolicy {
         self.counted(fits.then_some(())).is_some()
     }
 
-    /// The limits of the first group that applies, or the policy's own, for the key with these parts.
+    /// The limits of the first group that applies at `time` (manager time), or the policy's own, for
+    /// the key with these parts.
     #[inline]
-    pub(super) fn limits_for(&self, request: &Request<'_>, parts: &[u8]) -> &[CompiledLimit] {
+    pub(super) fn limits_for(
+        &self,
+        request: &Request<'_>,
+        time: Time,
+        parts: &[u8],
+    ) -> &[CompiledLimit] {
         let lists = self.lists(parts);
-        if self.policy.groups.is_empty() {
+        if self.groups.is_empty() {
             return &lists.own;
         }
         let holds = |when: &Expr| self.counted(when.eval(request)).unwrap_or(false);
-        let mut groups = self.policy.groups.iter().zip(&lists.groups);
-        groups.find(|(group, _)| holds(&group.when)).map_or(&lists.own, |(_, limits)| limits)
+        // Where the time is another, nothing is asked of the request.
+        let applies = |g: &CompiledGroup| g.is_on(time) && g.when.as_ref().is_none_or(holds);
+        let mut groups = self.groups.iter().zip(&lists.groups);
+        groups.find(|(group, _)| applies(group)).map_or(&lists.own, |(_, limits)| limits)
     }
 
     #[inline]

@@ -6,6 +6,7 @@ use super::PolicyName;
 use crate::{
     amount::{MAX_AMOUNT, Unit},
     expr::Expr,
+    schedule::Schedule,
     window::{Algorithm, MAX_WINDOW_SECS, Window},
 };
 
@@ -75,9 +76,11 @@ pub struct Group {
     /// Names the group's counters; without one they are named by the group's place, so that moving
     /// an unnamed group begins new counters.
     pub name: Option<PolicyName>,
-    /// When it applies.
-    pub when: Expr,
-    /// At most [`MAX_LIMITS`](super::MAX_LIMITS).
+    /// Of which requests; `None` = of all.
+    pub when: Option<Expr>,
+    /// At which times; `None` = always. This or `when` is given.
+    pub during: Option<Schedule>,
+    /// At least one, at most [`MAX_LIMITS`](super::MAX_LIMITS).
     pub limits: Vec<Limit>,
 }
 

@@ -15,9 +15,11 @@ use super::{
 };
 use crate::{expr::Expr, key::MAX_KEY_PARTS};
 
+mod during;
 mod fields;
 mod limit;
 mod overrides;
+mod span;
 
 const POLICY_FIELDS: [&str; 14] = [
     "name",
@@ -35,7 +37,7 @@ const POLICY_FIELDS: [&str; 14] = [
     "accuracy",
     "max_wait",
 ];
-const GROUP_FIELDS: [&str; 3] = ["name", "when", "limits"];
+const GROUP_FIELDS: [&str; 4] = ["name", "when", "during", "limits"];
 
 /// Reads the policy at `path`, which is empty for a bare one.
 pub(super) fn policy_at(value: &Value, path: &str) -> Result<Policy, PolicyErrors> {
@@ -136,9 +138,13 @@ fn group(value: &Value, path: &str, errors: &mut PolicyErrors) -> Option<Group> 
     let mut fields = Fields::of(value, path, errors)?;
     fields.only(&GROUP_FIELDS, &[]);
     let name = fields.optional("name", name);
-    let when = fields.required("when", "say in CEL when the group applies", condition);
+    if !fields.has("when") && !fields.has("during") {
+        fields.missing("when", "say in CEL of which requests, or give during, the times");
+    }
+    let when = fields.optional("when", condition);
+    let during = fields.object("during", during::schedule);
     let limits = limits(&mut fields, true);
-    Some(Group { name, when: when?, limits })
+    Some(Group { name, when, during, limits })
 }
 
 /// Two groups with one label would share counters.

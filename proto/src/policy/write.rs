@@ -5,7 +5,11 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{Group, Limit, Override, Policy, Reset};
-use crate::amount::{MAX_AMOUNT, Unit};
+use crate::{
+    amount::{MAX_AMOUNT, Unit},
+    schedule::Schedule,
+    window::Window,
+};
 
 /// Writes a policy; see [`Policy::to_json`].
 pub(super) fn policy(policy: &Policy) -> Value {
@@ -47,34 +51,54 @@ pub(super) fn policy(policy: &Policy) -> Value {
 }
 
 fn group(group: &Group) -> Value {
-    let limits: Value = group.limits.iter().map(limit).collect();
-    match &group.name {
-        Some(name) => {
-            json!({ "name": name.as_str(), "when": group.when.source(), "limits": limits })
-        }
-        None => json!({ "when": group.when.source(), "limits": limits }),
+    let mut map = Map::new();
+    if let Some(name) = &group.name {
+        map.insert("name".to_owned(), json!(name.as_str()));
     }
+    if let Some(when) = &group.when {
+        map.insert("when".to_owned(), json!(when.source()));
+    }
+    if let Some(schedule) = &group.during {
+        map.insert("during".to_owned(), during(schedule));
+    }
+    map.insert("limits".to_owned(), group.limits.iter().map(limit).collect());
+    Value::Object(map)
+}
+
+fn during(schedule: &Schedule) -> Value {
+    let mut map = Map::new();
+    map.insert("timezone".to_owned(), json!(schedule.zone.name()));
+    if let Some(days) = schedule.weekdays {
+        map.insert("weekdays".to_owned(), days.names().collect());
+    }
+    if let Some(hours) = schedule.hours {
+        map.insert("hours".to_owned(), json!(hours.to_string()));
+    }
+    if !schedule.dates.is_empty() {
+        map.insert("dates".to_owned(), schedule.dates.iter().map(ToString::to_string).collect());
+    }
+    Value::Object(map)
 }
 
 fn limit(limit: &Limit) -> Value {
     let mut map = Map::new();
-    let mut put = |name: &str, value: Value| {
-        map.insert(name.to_owned(), value);
-    };
     match &limit.unit {
         Unit::Custom(name) => {
-            put("amount", json!({ "name": name.as_str(), "value": amount(limit.amount) }));
+            let value = json!({ "name": name.as_str(), "value": amount(limit.amount) });
+            map.insert("amount".to_owned(), value);
         }
-        unit => put(unit.as_str(), amount(limit.amount)),
+        unit => {
+            map.insert(unit.as_str().to_owned(), amount(limit.amount));
+        }
     }
     if limit.unit == Unit::Concurrency {
-        put("lease", json!(limit.window.to_string()));
+        map.insert("lease".to_owned(), json!(limit.window.to_string()));
         return Value::Object(map);
     }
-    put("window", json!(limit.window.to_string()));
-    put("algorithm", json!(limit.algorithm.as_str()));
+    span(limit.window, &mut map);
+    map.insert("algorithm".to_owned(), json!(limit.algorithm.as_str()));
     if let Some(burst) = limit.burst {
-        put("burst", json!(burst));
+        map.insert("burst".to_owned(), json!(burst));
     }
     Value::Object(map)
 }
@@ -92,6 +116,18 @@ fn reset(reset: &Reset) -> Value {
     match &reset.key {
         Some(key) => json!({ "key": key, "at": reset.at }),
         None => json!({ "at": reset.at }),
+    }
+}
+
+fn span(window: Window, map: &mut Map<String, Value>) {
+    match window.as_calendar() {
+        None => {
+            map.insert("window".to_owned(), json!(window.to_string()));
+        }
+        Some(calendar) => {
+            map.insert("calendar".to_owned(), json!(calendar.period().as_str()));
+            map.insert("timezone".to_owned(), json!(calendar.zone().name()));
+        }
     }
 }
 

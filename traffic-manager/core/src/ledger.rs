@@ -260,10 +260,11 @@ impl Counter {
     /// long past are not kept.
     pub fn plausible(&self, window: WindowStart, now: Time) -> bool {
         let Some(limit) = self.limit.as_ref().filter(|l| !l.rolling()) else { return true };
-        let length = limit.window.duration();
-        limit.window.start_at(window.time()) == window
-            && window.time() <= now + length + SKEW
-            && window.time() + length + GRACE > now
+        // The bounds first: whoever tells nonsense must not make calendars reckon far and wide.
+        window.time() <= now + limit.window.duration() + SKEW
+            && window.time() + limit.window.duration() + GRACE > now
+            && limit.window.start_at(window.time()) == window
+            && limit.window.end(window) + GRACE > now
     }
 
     /// The state for a report about `window`, made if missing.

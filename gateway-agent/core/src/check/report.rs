@@ -40,7 +40,8 @@ impl Checker {
                 reported.limits += 1;
             }
         };
-        seen.snapshot.policies.resolve(request, &mut scratch, |hit| {
+        let time = seen.snapshot.standing.manager_time(now);
+        seen.snapshot.policies.resolve(request, time, &mut scratch, |hit| {
             if hit.policy.policy.level != Level::Deny {
                 hit.limits.iter().for_each(|limit| change(&hit, limit));
             }

@@ -237,7 +237,7 @@ impl<'a> Round<'a> {
             policy: self.policy(hit.slot),
             index: limit.index,
             amount: limit.limit.amount,
-            window: limit.limit.window.duration(),
+            window: limit.limit.window.length_of(answer.window),
             start: answer.window,
             remaining: answer.remaining,
             reset: Duration::from_micros(answer.reset),

@@ -105,14 +105,22 @@ pub(super) fn refusal(verdict: &Verdict) -> Option<Problem> {
     Some(problem)
 }
 
+/// `60 s`, or the period of a calendar.
+fn span(limit: &LimitStatus) -> String {
+    match limit.limit().and_then(|limit| limit.limit.window.as_calendar()) {
+        Some(calendar) => format!("{} in {}", calendar.period(), calendar.zone()),
+        None => format!("{} s", limit.window.as_secs()),
+    }
+}
+
 fn limited(verdict: &Verdict, limit: Option<&LimitStatus>) -> Problem {
     let retry_after = retry_after(verdict).unwrap_or(1);
     let detail = match limit {
         Some(limit) => format!(
-            "Policy {:?} allows {} per {} s ({}), and that is used up. Try again in {retry_after} s.",
+            "Policy {:?} allows {} per {} ({}), and that is used up. Try again in {retry_after} s.",
             limit.policy.policy.name.as_str(),
             limit.amount,
-            limit.window.as_secs(),
+            span(limit),
             limit.limit_id(),
         ),
         None => format!("A limit is used up. Try again in {retry_after} s."),

@@ -3,12 +3,11 @@
 //! Building the message first would cost a request some ten allocations that only its encoding
 //! would read. Fields that have their default are left out, as in every proto3 message.
 
-use std::time::Duration;
-
 use bytes::{BufMut, BytesMut};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
-use weir_proto::wire::envoy::service::ratelimit::v3::rate_limit_response::{
-    Code, rate_limit::Unit,
+use weir_proto::{
+    calendar::Period,
+    wire::envoy::service::ratelimit::v3::rate_limit_response::{Code, rate_limit::Unit},
 };
 
 use crate::{LimitStatus, RateLimitHeaders, Verdict};
@@ -47,7 +46,7 @@ fn code(allowed: bool) -> u64 {
 fn status(verdict: &Verdict, out: &mut BytesMut) {
     number(1, code(verdict.allowed()), out);
     let Some(limit) = &verdict.limit else { return };
-    if let Some(unit) = unit(limit.window) {
+    if let Some(unit) = unit(limit) {
         current_limit(limit, unit, out);
     }
     number(3, saturated(limit.remaining), out);
@@ -104,9 +103,20 @@ fn length_of_number(value: u64) -> usize {
     if value == 0 { 0 } else { 1 + encoded_len_varint(value) }
 }
 
-fn unit(window: Duration) -> Option<Unit> {
+fn unit(limit: &LimitStatus) -> Option<Unit> {
     const DAY: u64 = 86_400;
-    match window.as_secs() {
+    let calendar = limit.limit().and_then(|limit| limit.limit.window.as_calendar());
+    if let Some(calendar) = calendar {
+        // However long this one is.
+        return Some(match calendar.period() {
+            Period::Hour => Unit::Hour,
+            Period::Day => Unit::Day,
+            Period::Week => Unit::Week,
+            Period::Month => Unit::Month,
+            Period::Year => Unit::Year,
+        });
+    }
+    match limit.window.as_secs() {
         1 => Some(Unit::Second),
         60 => Some(Unit::Minute),
         3_600 => Some(Unit::Hour),

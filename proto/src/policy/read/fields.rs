@@ -88,6 +88,16 @@ impl<'v, 'e> Fields<'v, 'e> {
         self.optional(name, read)
     }
 
+    /// The field, if it is given and good; `read` gets its path, too.
+    pub(super) fn object<T>(
+        &mut self,
+        name: &str,
+        read: impl Fn(&Value, &str, &mut PolicyErrors) -> Option<T>,
+    ) -> Option<T> {
+        let path = self.at(name);
+        read(self.get(name)?, &path, self.errors)
+    }
+
     /// The good elements of a list, at most `most`; empty if it is absent.
     pub(super) fn list<T>(
         &mut self,

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{
     super::{Limit, PolicyErrors},
     fields::{Fields, unknown_choice},
-    text,
+    span, text,
 };
 use crate::{
     amount::{AmountName, Charging, MAX_AMOUNT, Unit},
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Fields beside the one that names the unit.
-const FIELDS: [&str; 5] = ["amount", "window", "algorithm", "burst", "lease"];
+const FIELDS: [&str; 4] = ["amount", "algorithm", "burst", "lease"];
 /// A request in flight that nobody reports as finished is taken for finished after this.
 const LEASE_SECS: u64 = 60;
 /// Suffixes of bytes.
@@ -37,8 +37,10 @@ pub(super) fn limit(value: &Value, path: &str, errors: &mut PolicyErrors) -> Opt
         (lease(&mut fields), Algorithm::default())
     } else {
         fields.refuse_present("lease", "belongs to a limit of concurrency");
-        let window = fields.required("window", "say in which span, like 1s, 5m or 1d", window);
-        (window, algorithm_of(&mut fields, unit.as_ref()))
+        let window = span::span(&mut fields);
+        let algorithm = algorithm(&mut fields, unit.as_ref());
+        span::check_algorithm(&mut fields, window, algorithm);
+        (window, algorithm.unwrap_or_default())
     };
     let burst = burst(&mut fields, unit.as_ref(), algorithm);
     let (unit, amount) = counted?;
@@ -52,7 +54,7 @@ pub(super) fn limit(value: &Value, path: &str, errors: &mut PolicyErrors) -> Opt
 }
 
 fn known() -> Vec<&'static str> {
-    Unit::names().into_iter().chain(FIELDS).collect()
+    Unit::names().into_iter().chain(FIELDS).chain(span::FIELDS).collect()
 }
 
 /// Which unit is limited, and to how much.
@@ -111,11 +113,11 @@ fn parse_bytes(text: &str) -> Option<u64> {
 }
 
 fn lease(fields: &mut Fields<'_, '_>) -> Option<Window> {
-    for field in ["window", "algorithm"] {
+    for field in span::FIELDS.into_iter().chain(["algorithm"]) {
         fields.refuse_present(field, "does not belong to concurrency, which has a lease instead");
     }
     if fields.has("lease") {
-        return fields.optional("lease", window);
+        return fields.optional("lease", span::window);
     }
     Window::from_secs(LEASE_SECS).ok()
 }
@@ -133,12 +135,7 @@ fn burst(fields: &mut Fields<'_, '_>, unit: Option<&Unit>, algorithm: Algorithm)
     })
 }
 
-fn window(value: &Value) -> Result<Window, String> {
-    let text = text(value, "a duration like 1m")?;
-    text.parse().map_err(|e: crate::window::WindowError| e.to_string())
-}
-
-fn algorithm_of(fields: &mut Fields<'_, '_>, unit: Option<&Unit>) -> Algorithm {
+fn algorithm(fields: &mut Fields<'_, '_>, unit: Option<&Unit>) -> Option<Algorithm> {
     let flagged = unit.is_some_and(|unit| unit.charging() == Charging::Flagged);
     let known: Vec<&str> = Algorithm::ALL
         .into_iter()
@@ -150,5 +147,5 @@ fn algorithm_of(fields: &mut Fields<'_, '_>, unit: Option<&Unit>) -> Algorithm {
         let found = Algorithm::parse(text).filter(|found| known.contains(&found.as_str()));
         found.ok_or_else(|| unknown_choice(text, &known))
     };
-    fields.optional("algorithm", read).unwrap_or_default()
+    fields.optional("algorithm", read)
 }

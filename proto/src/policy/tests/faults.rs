@@ -9,16 +9,16 @@ fn faults(policy: &serde_json::Value) -> Vec<(String, String, String)> {
 }
 
 /// The one fault of a policy with these changes.
-fn fault(changes: serde_json::Value) -> (String, String, String) {
+pub(super) fn fault(changes: serde_json::Value) -> (String, String, String) {
     let mut all = faults(&with(changes));
     assert_eq!(all.len(), 1, "{all:?}");
     all.remove(0)
 }
 
 /// Changes to the good policy, then the field, the value and words of the message of their fault.
-type Case<'a> = (serde_json::Value, &'a str, &'a str, &'a str);
+pub(super) type Case<'a> = (serde_json::Value, &'a str, &'a str, &'a str);
 
-fn check(cases: impl IntoIterator<Item = Case<'static>>) {
+pub(super) fn check(cases: impl IntoIterator<Item = Case<'static>>) {
     for (changes, field, value, words) in cases {
         let (at, excerpt, message) = fault(changes);
         assert_eq!((at.as_str(), excerpt.as_str()), (field, value), "{message}");
@@ -27,7 +27,7 @@ fn check(cases: impl IntoIterator<Item = Case<'static>>) {
 }
 
 /// A change to one limit.
-fn limit(limit: serde_json::Value) -> serde_json::Value {
+pub(super) fn limit(limit: serde_json::Value) -> serde_json::Value {
     json!({ "limits": [limit] })
 }
 

@@ -137,9 +137,14 @@ impl Agent {
         self.inner.checker.check_amounts(request, amounts, self.inner.clock.recent())
     }
 
-    /// What a check would answer now. Nothing is counted, and nobody is asked.
-    pub fn peek(&self, request: &Request<'_>, amounts: &Amounts) -> Verdict {
-        self.inner.checker.peek(request, amounts, self.inner.clock.recent())
+    /// What [`Agent::check_wait`] would answer now. Nothing is counted.
+    pub async fn peek(&self, request: &Request<'_>, amounts: &Amounts) -> Verdict {
+        let checker = &self.inner.checker;
+        let now = || self.inner.clock.recent();
+        let verdict = checker.try_peek(request, amounts, now());
+        let Outcome::Pending { wait } = verdict.outcome else { return verdict };
+        let later = self.wait(wait, || checker.try_peek(request, amounts, now())).await;
+        later.unwrap_or_else(|| checker.peek(request, amounts, now()))
     }
 
     /// Counts what became known after the response, over the limits if need be; negative amounts are
@@ -162,7 +167,8 @@ impl Agent {
             Outcome::Allowed => return verdict,
             Outcome::Refused(_) => {}
             Outcome::Pending { wait } => {
-                if let Some(allowed) = self.wait(request, &amounts, wait).await {
+                let again = || self.try_check(request, &amounts);
+                if let Some(allowed) = self.wait(wait, again).await {
                     return allowed;
                 }
             }
@@ -173,19 +179,14 @@ impl Agent {
 
     /// Looks again at every wake-up until the request is decided, for `patience` at most. `None`
     /// unless it is allowed.
-    async fn wait(
-        &self,
-        request: &Request<'_>,
-        amounts: &Amounts,
-        patience: Duration,
-    ) -> Option<Verdict> {
+    async fn wait(&self, patience: Duration, look: impl Fn() -> Verdict) -> Option<Verdict> {
         let _place = self.inner.waiters.try_acquire().ok()?;
         let end = Instant::now() + patience;
         loop {
             // Listen first and look afterwards: a wake-up between the two is not missed.
             let mut woken = std::pin::pin!(self.inner.wake.notified());
             woken.as_mut().enable();
-            let verdict = self.try_check(request, amounts);
+            let verdict = look();
             match verdict.outcome {
                 Outcome::Allowed => return Some(verdict),
                 Outcome::Refused(_) => return None,

@@ -176,6 +176,28 @@ fn a_full_bucket_passes_its_burst_and_then_its_rate() {
     assert_eq!(passing(&mut pair, &shop(), 50), 20, "it is full again");
 }
 
+#[test]
+fn a_long_lease_is_given_back_at_once() {
+    for lease in ["3s", "10m"] {
+        let mut pair = Pair::new(&[limited(&json!({ "concurrency": 2, "lease": lease }))]);
+        let mut held = Vec::new();
+        while held.len() < 2 {
+            // What began before the fleet did is granted.
+            held.extend(pair.check(&shop(), 1).lease);
+            pair.pass(Duration::from_millis(10));
+        }
+        assert!(!pair.check(&shop(), 1).allowed(), "{lease}: all are in flight");
+        pair.pass(Duration::from_millis(500));
+        assert!(pair.release(held[0]));
+        assert!(pair.check(&shop(), 1).allowed(), "{lease}");
+        assert!(!pair.check(&shop(), 1).allowed(), "{lease}: all are in flight");
+        pair.pass(Duration::from_millis(500));
+        assert!(pair.release(held[1]));
+        pair.pass(Duration::from_millis(500));
+        assert!(pair.check(&shop(), 1).allowed(), "{lease}: a while later");
+    }
+}
+
 /// Something that happens to a limit of concurrency.
 #[derive(Debug, Clone)]
 enum Event {

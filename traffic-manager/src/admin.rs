@@ -30,6 +30,7 @@ mod pages;
 mod policies;
 mod problem;
 mod readiness;
+mod reset;
 mod schema;
 mod views;
 
@@ -86,6 +87,7 @@ pub(crate) fn router(admin: Admin) -> Router {
         )
         .route("/policies:validate", post(policies::validate))
         .route("/counters", get(live::counters))
+        .route("/counters:reset", post(reset::reset))
         .route("/decisions", get(live::decisions))
         .route("/nodes", get(live::nodes))
         .route("/agents", get(live::agents))

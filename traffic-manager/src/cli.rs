@@ -63,6 +63,16 @@ enum Command {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Set counters back to nothing, at every agent
+    Reset {
+        /// The policy
+        policy: String,
+        /// The value of each part of the policy's key, in its order; without it all counters
+        #[arg(long, value_name = "VALUE", num_args = 1..)]
+        key: Option<Vec<String>>,
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Show who is throttled now
     Decisions {
         #[command(flatten)]
@@ -160,6 +170,10 @@ fn obey(command: Command, out: &mut dyn io::Write) -> Result<(), Failure> {
         Command::Counters { filter, remote } => {
             let (client, mut output) = connect(remote);
             live::counters(&client, &filter, &mut output, out)
+        }
+        Command::Reset { policy, key, remote } => {
+            let (client, mut output) = connect(remote);
+            live::reset(&client, &policy, key.as_deref(), &mut output, out)
         }
         Command::Decisions { filter, remote } => {
             let (client, mut output) = connect(remote);

@@ -215,6 +215,11 @@ impl Checker {
         self.run(request, Cost::Amounts(amounts), Ask { now, last: true, peek: true })
     }
 
+    /// As [`Checker::peek`], but may answer [`Outcome::Pending`], as [`Checker::try_check`] does.
+    pub fn try_peek(&self, request: &Request<'_>, amounts: &Amounts, now: Time) -> Verdict {
+        self.run(request, Cost::Amounts(amounts), Ask { now, last: false, peek: true })
+    }
+
     /// Gives back what a request held. False if it was given back before, or its time was over.
     pub fn release(&self, lease: LeaseId) -> bool {
         self.table.release(lease)

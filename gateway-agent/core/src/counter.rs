@@ -300,8 +300,11 @@ impl Counter {
         let within = self.used.saturating_add(need) <= ceiling;
         if ask.peek {
             let admitted = open || within && !disconnected;
-            let remaining = ceiling.saturating_sub(self.used);
-            return Answer { admitted, disconnected, remaining, ..self.answer(reset) };
+            return self.foresee(
+                ask,
+                ceiling,
+                Answer { admitted, disconnected, ..self.answer(reset) },
+            );
         }
         // A request that waits is offered anew with each look: the longer it waits, the more is asked for.
         let offered = u32::try_from(need).unwrap_or(u32::MAX);

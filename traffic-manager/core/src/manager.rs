@@ -1,6 +1,7 @@
 //! The composition: what each input touches, and in which order effects leave.
 
 mod credit;
+mod reset;
 mod timers;
 mod trace;
 mod unnamed;
@@ -28,6 +29,7 @@ use crate::{
     message::{Input, Output, StreamId},
     policies::{Policies, PolicyWriteError, StoredPolicy, encode},
 };
+pub use reset::ResetError;
 use timers::{Timer, Timers};
 use usage::UsageStream;
 
@@ -264,11 +266,12 @@ impl Manager {
     /// Replaces a policy and publishes it.
     pub fn replace_policy(
         &mut self,
-        policy: Policy,
+        mut policy: Policy,
         if_match: Option<&str>,
         now: Time,
         out: &mut Vec<Output>,
     ) -> Result<StoredPolicy, PolicyWriteError> {
+        self.keep_resets(&mut policy);
         let stored = self.policies.replace(policy, if_match)?;
         self.published(&stored, now, out);
         Ok(stored)

@@ -149,12 +149,13 @@ pub(super) async fn replace(
 /// Runs where the core is, so that nothing comes between the look and the write.
 fn write(
     manager: &mut Manager,
-    policy: Policy,
+    mut policy: Policy,
     conditions: &Conditions,
     now: Time,
     outputs: &mut Vec<Output>,
 ) -> Result<(StoredPolicy, bool), Problem> {
     let name = policy.name.to_string();
+    manager.keep_resets(&mut policy);
     let current = manager.policy(&name);
     let tag = current.as_ref().map(|stored| etag(&stored.tag));
     if !conditions.allow(tag.as_deref()) {
@@ -228,7 +229,8 @@ pub(super) async fn validate(
 ) -> Result<Response, Problem> {
     let policies = parse_document(&without_computed(body).to_string()).map_err(Problem::invalid)?;
     let outcomes = admin.with(move |manager, _, _| {
-        let outcome = |policy: Policy| {
+        let outcome = |mut policy: Policy| {
+            manager.keep_resets(&mut policy);
             let current = manager.policy(policy.name.as_str());
             Outcome::of(policy.name.as_str(), current.map(|stored| *stored.policy == policy))
         };

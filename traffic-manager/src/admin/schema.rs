@@ -30,6 +30,10 @@ pub(super) struct PolicyDocument {
     limits: Option<Vec<LimitDocument>>,
     /// The first whose condition holds replaces `limits`.
     groups: Option<Vec<GroupDocument>>,
+    /// Keys with other amounts in `limits`, at most 10,000.
+    overrides: Option<Vec<OverrideDocument>>,
+    /// A policy whose limits count every request that this one meets.
+    parent: Option<String>,
     /// `enforce` (default), `shadow` (count and report only) or `off`.
     mode: Option<String>,
     /// `reject` (default) or `allow`: over quota passes, but is counted and reported.
@@ -46,13 +50,35 @@ pub(super) struct PolicyDocument {
     bound: Option<Bound>,
 }
 
-/// So much per window.
+/// So much of one unit per window. One of the amounts is given; each is a whole number or `unlimited`,
+/// those of bandwidth also bytes like `10MiB`.
 #[derive(ToSchema)]
 #[schema(as = Limit)]
 pub(super) struct LimitDocument {
-    /// Requests per window.
+    /// One per request, unless the request says otherwise.
     #[schema(example = 5000)]
-    requests: u64,
+    requests: Option<u64>,
+    /// Events of a stream.
+    events: Option<u64>,
+    /// Bytes in both directions.
+    #[schema(example = "10MiB")]
+    bandwidth: Option<String>,
+    /// Bytes of requests.
+    request_bandwidth: Option<String>,
+    /// Bytes of responses.
+    response_bandwidth: Option<String>,
+    /// Tokens of a language model in both directions.
+    tokens: Option<u64>,
+    /// Tokens of prompts.
+    prompt_tokens: Option<u64>,
+    /// Tokens of completions.
+    completion_tokens: Option<u64>,
+    /// Failed requests, as reported: after so many the rest of the window is refused.
+    errors: Option<u64>,
+    /// Requests in flight; has a `lease` and no window.
+    concurrency: Option<u64>,
+    /// An amount that requests report under this name.
+    amount: Option<CustomAmount>,
     /// 1s to 365d. This or `calendar` is given.
     #[schema(example = "1m")]
     window: Option<String>,
@@ -63,8 +89,32 @@ pub(super) struct LimitDocument {
     /// Of the calendar, as the IANA time zone database names it; UTC if absent.
     #[schema(example = "Europe/Berlin")]
     timezone: Option<String>,
-    /// `fixed_window` (default, and the only one with `calendar`) or `sliding_window`.
+    /// `fixed_window` (default, and the only one with `calendar`), `sliding_window` or `token_bucket`.
     algorithm: Option<String>,
+    /// What a token bucket holds; the amount if absent.
+    burst: Option<u64>,
+    /// After so long a request in flight counts as finished; 1m if absent.
+    lease: Option<String>,
+}
+
+/// A custom amount.
+#[derive(ToSchema)]
+pub(super) struct CustomAmount {
+    /// As requests report it.
+    #[schema(example = "books")]
+    name: String,
+    /// So much per window.
+    value: u64,
+}
+
+/// Other amounts for one key.
+#[derive(ToSchema)]
+#[schema(as = Override)]
+pub(super) struct OverrideDocument {
+    /// The value of each part of the policy's key.
+    key: Vec<String>,
+    /// Limits of the policy with other amounts.
+    limits: Vec<LimitDocument>,
 }
 
 /// Limits that replace the policy's own for some requests, at some times.

@@ -3,6 +3,7 @@
 use std::io;
 
 use serde_json::{Value, json};
+use ureq::http::Method;
 
 use super::{
     Failure, Filter,
@@ -117,6 +118,26 @@ pub(super) fn counters(
     })?;
     tell_truncated(&answer);
     Ok(())
+}
+
+/// Counters begin anew.
+pub(super) fn reset(
+    client: &Client,
+    policy: &str,
+    key: Option<&[String]>,
+    output: &mut Output,
+    out: &mut dyn io::Write,
+) -> Result<(), Failure> {
+    let order = match key {
+        Some(key) => json!({ "policy": policy, "key": key }),
+        None => json!({ "policy": policy }),
+    };
+    let answer = client.write(Method::POST, "/counters:reset", None, Some(&order))?.body;
+    output.print(out, &answer, |answer| {
+        let mut table = Table::new(&["POLICY", "KEY", "REVISION", "CONFIRMED", "PENDING"]);
+        table.row(cells(answer, ["policy", "key", "revision", "confirmed", "pending"]));
+        vec![table]
+    })
 }
 
 /// Who is throttled now.

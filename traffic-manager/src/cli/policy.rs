@@ -9,7 +9,10 @@ use std::{
 use clap::Subcommand;
 use serde_json::Value;
 use ureq::http::Method;
-use weir_proto::policy::{MAX_DOCUMENT_BYTES, Policy, parse_document};
+use weir_proto::{
+    amount::Unit,
+    policy::{MAX_DOCUMENT_BYTES, Policy, parse_document},
+};
 
 use super::{
     Client, Failure, Output, Remote,
@@ -167,21 +170,23 @@ fn overview(answer: &Value) -> Table {
     table
 }
 
-/// Fields of a limit that are not its amount.
-const SPAN: [&str; 4] = ["window", "calendar", "timezone", "algorithm"];
-
-/// `5000 requests/1m, 10 requests/day@Europe/Berlin`
-fn limits(policy: &Value) -> String {
-    let limit = |limit: &Value| {
-        let fields = limit.as_object().into_iter().flatten();
-        let unit = fields.filter(|(name, _)| !SPAN.contains(&name.as_str()));
-        let amount: Vec<String> = unit.map(|(unit, amount)| format!("{amount} {unit}")).collect();
-        let span = match text(limit, "calendar") {
-            period if period.is_empty() => text(limit, "window"),
-            period => format!("{period}@{}", text(limit, "timezone")),
-        };
-        format!("{}/{span}", amount.join(" "))
+/// `5000 requests/1m`, `20 books/day@Europe/Berlin`, `200 requests/1s burst 50`, `5 concurrency`
+fn limit(limit: &Value) -> String {
+    let unit = Unit::names().into_iter().find(|unit| !limit[*unit].is_null());
+    let mut line = match unit {
+        Some(unit) => format!("{} {unit}", text(limit, unit)),
+        None => format!("{} {}", text(&limit["amount"], "value"), text(&limit["amount"], "name")),
     };
+    let spans = [("window", "/"), ("calendar", "/"), ("timezone", "@"), ("burst", " burst ")];
+    for (field, before) in spans.into_iter().filter(|(field, _)| !limit[*field].is_null()) {
+        line.push_str(before);
+        line.push_str(&text(limit, field));
+    }
+    line
+}
+
+/// `5000 requests/1m, 10 requests/1s`
+fn limits(policy: &Value) -> String {
     let mut all: Vec<String> = list(policy, "limits").map(limit).collect();
     let groups = list(policy, "groups").count();
     if groups > 0 {
@@ -200,6 +205,10 @@ fn details(policy: &Value) -> Table {
                     let condition = format!("{} when {}", limits(group), text(group, "when"));
                     table.row(["group".to_owned(), condition]);
                 }
+            }
+            "overrides" => {
+                let count = list(policy, "overrides").count();
+                table.row(["overrides".to_owned(), format!("{count} keys have other amounts")]);
             }
             "bound" => {
                 for limit in list(value, "limits") {

@@ -104,7 +104,7 @@ impl<'a> Round<'a> {
         if !answer.admitted {
             return self.refused(hit, limit, cost, shadow, answer);
         }
-        if !shadow {
+        if !shadow && self.verdict.outcome == Outcome::Allowed {
             self.note(hit, limit, &answer);
         }
         ControlFlow::Continue(())
@@ -130,17 +130,27 @@ impl<'a> Round<'a> {
             self.note(hit, limit, &answer);
             return ControlFlow::Continue(());
         }
-        self.verdict.outcome = if answer.disconnected {
-            Outcome::Refused(Reason::Disconnected)
-        } else if answer.uncertain && !policy.max_wait.is_zero() && !self.ask.last {
-            Outcome::Pending { wait: policy.max_wait }
-        } else {
-            Outcome::Refused(Reason::Limit)
-        };
         let retry_after = Some(Duration::from_micros(answer.retry));
         let status = self.status(hit, limit, &answer);
         self.verdict.limit = Some(LimitStatus { retry_after, ..status });
+        if answer.uncertain && !policy.max_wait.is_zero() && !self.ask.last {
+            // The other limits are asked all the same: what they lack arrives in the same wait, and one
+            // that is used up makes it needless.
+            self.verdict.outcome = Outcome::Pending { wait: self.patience().max(policy.max_wait) };
+            return ControlFlow::Continue(());
+        }
+        let disconnected = answer.disconnected;
+        let reason = if disconnected { Reason::Disconnected } else { Reason::Limit };
+        self.verdict.outcome = Outcome::Refused(reason);
         ControlFlow::Break(())
+    }
+
+    /// How long the request waits anyway.
+    fn patience(&self) -> Duration {
+        match self.verdict.outcome {
+            Outcome::Pending { wait } => wait,
+            _ => Duration::ZERO,
+        }
     }
 
     /// Asks the limit's counter. What it admits is charged. `None` when there is no room for a
@@ -183,11 +193,10 @@ impl<'a> Round<'a> {
                 std::hint::spin_loop();
                 continue;
             }
-            if peek {
-                return Some(answer);
+            if !peek {
+                table.touch(&mut found);
             }
-            table.touch(&mut found);
-            if answer.admitted {
+            if answer.admitted && !peek {
                 let held = limit.charging == Charging::Held;
                 self.charged.push(Charge {
                     slot: found.slot,

@@ -4,12 +4,22 @@ use std::time::Duration;
 
 use weir_proto::time::Time;
 
-use super::{Ask, Counter};
+use super::{Answer, Ask, Counter};
 
 /// An agent does not repeat a question within this time.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 impl Counter {
+    /// What a check would be answered; asks the manager where it would have to.
+    #[cold]
+    pub(super) fn foresee(&self, ask: &Ask<'_>, ceiling: u64, answer: Answer) -> Answer {
+        let told = self.exhausted_until().is_some_and(|until| until > ask.now);
+        let possible = !ask.standing.isolated && ask.need() <= ask.limit.capacity;
+        let uncertain = !answer.admitted && !told && possible;
+        let remaining = ceiling.saturating_sub(self.used);
+        Answer { remaining, uncertain, wake: uncertain && self.may_ask(ask.now), ..answer }
+    }
+
     /// Whether more may be had, once the mark is reached.
     pub(super) fn wants_more(&self, ask: &Ask<'_>, ceiling: u64) -> bool {
         let whole = || ceiling >= ask.limit.capacity && ask.standing.history.current().fleet <= 1;

@@ -34,7 +34,7 @@ pub(super) async fn check(State(gate): State<Gate>, request: Request) -> Respons
         Err(detail) => return Problem::bad_request(detail).into_response(),
     };
     match check.request() {
-        Ok(request) if check.peek => answer(&gate.agent.peek(&request, &check.amounts.0)),
+        Ok(request) if check.peek => answer(&gate.agent.peek(&request, &check.amounts.0).await),
         Ok(request) => answer(&gate.check(&request, check.amounts.0.clone()).await),
         Err(detail) => Problem::bad_request(detail).into_response(),
     }

@@ -1,0 +1,90 @@
+//! Setting counters back.
+//!
+//! Agents count on their own, and other managers have the same counts, so that no order to forget
+//! would reach all of them at once. A reset is a change of the policy instead: its counters, or those of
+//! one key, go on under new names, and whoever has the new version counts from nothing.
+
+use weir_proto::{
+    policy::{MAX_RESETS, Policy, Reset},
+    time::Time,
+};
+
+use super::Manager;
+use crate::{
+    message::Output,
+    policies::{PolicyWriteError, StoredPolicy},
+};
+
+/// Why nothing was reset.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResetError {
+    /// The policy could not be written.
+    #[error(transparent)]
+    Policy(#[from] PolicyWriteError),
+    /// The policy counts nothing.
+    #[error("is a deny policy, which counts nothing")]
+    Counts,
+    /// A key has a value for each part.
+    #[error("has {given} values; the policy's key has {parts}")]
+    Key {
+        /// As given.
+        given: usize,
+        /// As the policy says.
+        parts: usize,
+    },
+    /// One policy remembers so many.
+    #[error("was reset for {MAX_RESETS} keys within its windows; reset all of it, or wait")]
+    Full,
+}
+
+impl Manager {
+    /// Sets back the counters of a policy, or of one key, and publishes the policy.
+    ///
+    /// # Errors
+    /// [`ResetError`]; then nothing was changed.
+    pub fn reset(
+        &mut self,
+        name: &str,
+        key: Option<Vec<String>>,
+        now: Time,
+        out: &mut Vec<Output>,
+    ) -> Result<StoredPolicy, ResetError> {
+        let stored = self.policies.get(name).ok_or(PolicyWriteError::NotFound)?;
+        let mut policy = Policy::clone(&stored.policy);
+        if policy.limits.is_empty() && policy.groups.is_empty() {
+            return Err(ResetError::Counts);
+        }
+        if let Some(key) = key.as_ref().filter(|key| key.len() != policy.key.len()) {
+            return Err(ResetError::Key { given: key.len(), parts: policy.key.len() });
+        }
+        let last = policy.resets.iter().map(|reset| reset.at).max().unwrap_or(0);
+        let at = now.as_secs().max(last + 1);
+        // One for all supersedes those of keys, and a key's last one its former ones.
+        policy.resets.retain(|reset| {
+            key.is_some() && reset.key != key && !is_history(&policy.limits, reset, now)
+        });
+        if policy.resets.len() >= MAX_RESETS {
+            return Err(ResetError::Full);
+        }
+        policy.resets.push(Reset { key, at });
+        Ok(self.replace_policy(policy, None, now, out)?)
+    }
+
+    /// A policy that says nothing of resets keeps those that it had.
+    pub fn keep_resets(&self, policy: &mut Policy) {
+        if !policy.resets.is_empty() {
+            return;
+        }
+        let known = self.policies.get(policy.name.as_str());
+        let same_key = known.filter(|stored| stored.policy.key.len() == policy.key.len());
+        if let Some(stored) = same_key {
+            policy.resets.clone_from(&stored.policy.resets);
+        }
+    }
+}
+
+/// Whether the counters that the reset left behind are over, so that their names may be used again.
+fn is_history(limits: &[weir_proto::policy::Limit], reset: &Reset, now: Time) -> bool {
+    let longest = limits.iter().map(|limit| limit.horizon().secs()).max().unwrap_or(0);
+    reset.at.saturating_add(longest.saturating_mul(3)) + 60 < now.as_secs()
+}

@@ -1,0 +1,101 @@
+//! `POST /counters:reset`.
+
+use std::time::Duration;
+
+use axum::{Json, extract::State, http::StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use traffic_manager_core::manager::ResetError;
+use utoipa::ToSchema;
+
+use super::{Admin, body::Document, problem::Problem};
+
+/// How long the answer waits for the agents to say that they have it.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Which counters begin anew.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Order {
+    /// The policy.
+    policy: String,
+    /// The value of each part of its key; without it all counters of the policy are reset.
+    #[schema(example = json!(["shop", "orders"]))]
+    key: Option<Vec<String>>,
+}
+
+/// What was reset, and who knows.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Outcome {
+    /// The policy.
+    policy: String,
+    /// The key; absent for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<Vec<String>>,
+    /// The policies' revision that says so.
+    revision: u64,
+    /// Agents that count from nothing.
+    confirmed: Vec<String>,
+    /// Agents that have not said so within two seconds; they will when they are back.
+    pending: Vec<String>,
+}
+
+/// Set counters back to nothing, at every agent.
+#[utoipa::path(
+    post, path = "/api/v1/counters:reset", tag = "live", operation_id = "resetCounters",
+    request_body = Order,
+    responses(
+        (status = 200, description = "Reset; the agents that have confirmed it, and the others", body = Outcome),
+        (status = 404, description = "No such policy", body = Problem),
+        (status = 422, description = "The key does not fit the policy", body = Problem),
+    ),
+)]
+pub(super) async fn reset(
+    State(admin): State<Admin>,
+    Document(body): Document,
+) -> Result<Json<Outcome>, Problem> {
+    let order: Order = serde_json::from_value(body)
+        .map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
+    let Order { policy, key } = order;
+    let (wanted, parts) = (policy.clone(), key.clone());
+    let stored = admin.with(move |manager, now, out| manager.reset(&wanted, parts, now, out));
+    let stored = stored.await?.map_err(|error| refused(&policy, key.as_ref(), error))?;
+    let (confirmed, pending) = told(&admin, stored.revision).await?;
+    Ok(Json(Outcome { policy, key, revision: stored.revision, confirmed, pending }))
+}
+
+fn refused(policy: &str, key: Option<&Vec<String>>, error: ResetError) -> Problem {
+    match error {
+        ResetError::Policy(error) => Problem::refused(policy, error),
+        ResetError::Key { .. } => {
+            let key = Value::from(key.cloned().unwrap_or_default()).to_string();
+            Problem::invalid_field("key", &key, error.to_string())
+        }
+        ResetError::Counts | ResetError::Full => {
+            Problem::invalid_field("policy", policy, error.to_string())
+        }
+    }
+}
+
+/// Which of the agents that follow this manager have that revision, and which have not.
+async fn told(admin: &Admin, revision: u64) -> Result<(Vec<String>, Vec<String>), Problem> {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let agents = admin.with(|manager, now, _| manager.agents(now)).await?;
+        let present =
+            agents.into_iter().filter(|agent| agent.following_me || agent.usage_connected);
+        let (confirmed, pending): (Vec<_>, Vec<_>) = present.partition(|agent| {
+            let known = agent.status.as_ref().map_or(0, |status| status.policies_revision);
+            agent.following_me && known >= revision
+        });
+        if pending.is_empty() || tokio::time::Instant::now() >= deadline {
+            let names = |agents: Vec<traffic_manager_core::view::AgentView>| {
+                agents.iter().map(|agent| agent.life.id.to_string()).collect()
+            };
+            return Ok((names(confirmed), names(pending)));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}

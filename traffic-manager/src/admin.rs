@@ -24,6 +24,7 @@ use crate::{
 
 mod body;
 mod conditions;
+mod explain;
 mod live;
 mod openapi;
 mod pages;
@@ -87,6 +88,7 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/policies:validate", post(policies::validate))
         .route("/counters", get(live::counters))
         .route("/decisions", get(live::decisions))
+        .route("/explain", post(explain::explain))
         .route("/nodes", get(live::nodes))
         .route("/agents", get(live::agents))
         .route("/openapi.json", get(openapi::document));

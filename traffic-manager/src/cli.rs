@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 use self::{
     client::{Client, ClientError},
+    explain::Explain,
     output::{Output, OutputFormat},
     policy::PolicyCommand,
     simulate::Simulate,
@@ -13,6 +14,7 @@ use self::{
 use crate::config::Settings;
 
 mod client;
+mod explain;
 mod live;
 mod output;
 mod policy;
@@ -67,6 +69,13 @@ enum Command {
     Decisions {
         #[command(flatten)]
         filter: Filter,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Show which policies a request would meet, its counters, and why it would be refused
+    Explain {
+        #[command(flatten)]
+        explain: Explain,
         #[command(flatten)]
         remote: Remote,
     },
@@ -164,6 +173,10 @@ fn obey(command: Command, out: &mut dyn io::Write) -> Result<(), Failure> {
         Command::Decisions { filter, remote } => {
             let (client, mut output) = connect(remote);
             live::decisions(&client, &filter, &mut output, out)
+        }
+        Command::Explain { explain, remote } => {
+            let (client, mut output) = connect(remote);
+            explain::obey(&explain, &client, &mut output, out)
         }
         Command::Simulate(options) => simulate::obey(&options, out),
     }

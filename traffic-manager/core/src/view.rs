@@ -59,6 +59,8 @@ pub struct AgentUse {
     pub rejected: u64,
     /// May admit up to here, if ever set by a manager.
     pub ceiling: Option<u64>,
+    /// It was told that nothing is left.
+    pub throttled: bool,
 }
 
 /// A counter that is throttled now.
@@ -181,7 +183,12 @@ impl Manager {
             .collect()
     }
 
-    fn counter_view(&self, counter: &Counter, window: &WindowState, now: Time) -> CounterView {
+    pub(crate) fn counter_view(
+        &self,
+        counter: &Counter,
+        window: &WindowState,
+        now: Time,
+    ) -> CounterView {
         let limit = counter.limit.as_deref();
         let rolling = limit.filter(|l| l.rolling());
         let used = match rolling {
@@ -204,6 +211,7 @@ impl Manager {
                     used: s.used,
                     rejected: s.rejected,
                     ceiling: s.book,
+                    throttled: s.denied,
                 })
                 .collect(),
         }

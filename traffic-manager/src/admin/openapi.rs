@@ -8,7 +8,7 @@ use axum::{
 };
 use utoipa::OpenApi;
 
-use super::{live, policies};
+use super::{explain, live, policies};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -26,6 +26,7 @@ use super::{live, policies};
         policies::validate,
         live::counters,
         live::decisions,
+        explain::explain,
         live::nodes,
         live::agents,
     ),

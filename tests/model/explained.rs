@@ -25,7 +25,7 @@ fn the_manager_foresees_what_the_agent_decides() {
     let mut pair = Pair::new(&policies(&json!([
         { "name": "banned", "level": "deny", "match": "request.user == 'mallory'" },
         { "name": "first", "level": "api", "key": ["user"],
-          "limits": [{ "requests": 4, "window": "1m" }, { "requests": 6, "calendar": "day" }] },
+          "limits": [{ "requests": 4, "window": "1m" }, { "requests": 6, "calendar": "hour" }] },
         { "name": "soft", "level": "custom", "on_limit": "allow",
           "limits": [{ "requests": 1, "window": "1m", "algorithm": "sliding_window" }] },
         { "name": "trial", "level": "custom", "mode": "shadow",
@@ -51,7 +51,7 @@ fn the_manager_foresees_what_the_agent_decides() {
 
     let all = explained(&pair, &Request::new().user("anna"), 1, pair.now());
     let used: Vec<_> = all.iter().flat_map(|one| &one.counts).map(|count| count.used).collect();
-    assert_eq!(used, [Some(3), Some(3), Some(3), Some(3)], "of each limit, rolling ones, too");
+    assert_eq!(used, [Some(3), Some(3), Some(3), Some(1)], "shadows count what they would admit");
     let next =
         explained(&pair, &Request::new().user("anna"), 1, pair.now() + Duration::from_secs(60));
     assert_eq!((next[1].counts[0].used, next[1].counts[1].used), (Some(0), Some(3)));

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use self::{
     client::{Client, ClientError},
-    explain::Explain,
+    explain::Question,
     output::{Output, OutputFormat},
     policy::PolicyCommand,
     simulate::Simulate,
@@ -75,7 +75,7 @@ enum Command {
     /// Show which policies a request would meet, its counters, and why it would be refused
     Explain {
         #[command(flatten)]
-        explain: Explain,
+        question: Question,
         #[command(flatten)]
         remote: Remote,
     },
@@ -174,9 +174,9 @@ fn obey(command: Command, out: &mut dyn io::Write) -> Result<(), Failure> {
             let (client, mut output) = connect(remote);
             live::decisions(&client, &filter, &mut output, out)
         }
-        Command::Explain { explain, remote } => {
+        Command::Explain { question, remote } => {
             let (client, mut output) = connect(remote);
-            explain::obey(&explain, &client, &mut output, out)
+            explain::obey(&question, &client, &mut output, out)
         }
         Command::Simulate(options) => simulate::obey(&options, out),
     }

@@ -288,7 +288,7 @@ fn detail(judgement: Judgement, policy: Option<&str>, limit: Option<&Count>, met
             let Some(limit) = limit else { return String::new() };
             let end = limit.end.map(|end| format!(" until {}", instant(end))).unwrap_or_default();
             format!(
-                "Policy {policy:?} allows {} per {}, and {} of it are left{end}; the request is {}.",
+                "Policy {policy:?} allows {} per {}; {} are left{end}, and the request adds {}.",
                 limit.limit.amount,
                 limit.limit.window,
                 limit.remaining().unwrap_or_default(),

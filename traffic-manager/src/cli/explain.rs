@@ -15,7 +15,7 @@ use super::{
 
 /// The request, and when.
 #[derive(Debug, clap::Args)]
-pub(super) struct Explain {
+pub(super) struct Question {
     /// The request's attributes, like application=shop ip=192.0.2.1 headers.x-tier=gold
     #[arg(value_name = "NAME=VALUE", value_parser = attribute)]
     attributes: Vec<(Attribute, String)>,
@@ -39,7 +39,7 @@ fn amount(text: &str) -> Result<(String, u64), String> {
     Ok((unit.to_owned(), count))
 }
 
-impl Explain {
+impl Question {
     /// The call's body.
     fn body(&self) -> Value {
         let mut attributes = Map::new();
@@ -85,13 +85,18 @@ fn put(attributes: &mut Map<String, Value>, attribute: &Attribute, value: &str) 
 
 /// Asks and prints.
 pub(super) fn obey(
-    explain: &Explain,
+    question: &Question,
     client: &Client,
     output: &mut Output,
     out: &mut dyn io::Write,
 ) -> Result<(), Failure> {
-    let answer = client.write(Method::POST, "/explain", None, Some(&explain.body()))?.body;
-    output.print(out, &answer, |answer| vec![verdict(answer), met(answer), unmet(answer)])
+    let answer = client.write(Method::POST, "/explain", None, Some(&question.body()))?.body;
+    output.print(out, &answer, |answer| {
+        let mut tables = vec![verdict(answer)];
+        tables.extend(met(answer));
+        tables.extend(unmet(answer));
+        tables
+    })
 }
 
 fn verdict(answer: &Value) -> Table {
@@ -100,7 +105,8 @@ fn verdict(answer: &Value) -> Table {
     table
 }
 
-fn met(answer: &Value) -> Table {
+fn met(answer: &Value) -> Option<Table> {
+    list(answer, "met").next()?;
     let mut table = Table::new(&[
         "MET",
         "MODE",
@@ -140,25 +146,60 @@ fn met(answer: &Value) -> Table {
             table.row(row);
         }
     }
-    table
+    Some(table)
 }
 
 /// Policies, and groups of policies that are met, with the reason.
-fn unmet(answer: &Value) -> Table {
-    let mut table = Table::new(&["NOT MET", "WHY"]);
+fn unmet(answer: &Value) -> Option<Table> {
+    let mut rows = Vec::new();
     for policy in list(answer, "met") {
         for group in list(policy, "groups_not_met") {
             let name = format!("{} {}", text(policy, "policy"), text(group, "group"));
-            table.row([name, text(group, "reason")]);
+            rows.push([name, text(group, "reason")]);
         }
     }
     for policy in list(answer, "not_met") {
-        table.row(cells(policy, ["policy", "reason"]));
+        rows.push(cells(policy, ["policy", "reason"]));
     }
     let (listed, total) = (list(answer, "not_met").count() as u64, &answer["not_met_total"]);
     if let Some(more) = total.as_u64().map(|total| total.saturating_sub(listed)).filter(|n| *n > 0)
     {
-        table.row([format!("{more} more"), String::new()]);
+        rows.push([format!("{more} more"), String::new()]);
     }
-    table
+    let mut table = Table::new(&["NOT MET", "WHY"]);
+    let some = !rows.is_empty();
+    rows.into_iter().for_each(|row| table.row(row));
+    some.then_some(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_find_their_places_in_the_body() {
+        let attributes = [
+            "application=shop",
+            "request.path=/a=b",
+            "headers.X-Tier=gold",
+            "claims.sub=u1",
+            "query.page=2",
+            "descriptors[1].k=v",
+        ];
+        let attributes = attributes.iter().map(|text| attribute(text).unwrap()).collect();
+        let amounts = vec![amount("requests=5").unwrap()];
+        let at = Some("2026-12-24T20:00:00Z".to_owned());
+        assert_eq!(
+            Question { attributes, amounts, at }.body(),
+            json!({
+                "attributes": {
+                    "application": "shop", "path": "/a=b", "headers": { "x-tier": "gold" },
+                    "claims": { "sub": "u1" }, "query": { "page": "2" },
+                    "descriptors": [[], [{ "key": "k", "value": "v" }]],
+                },
+                "amounts": { "requests": 5 },
+                "at": "2026-12-24T20:00:00Z",
+            })
+        );
+    }
 }

@@ -29,7 +29,7 @@ fn each_policy_is_told_of_in_evaluation_order() {
         policy("other", "api", json!({ "match": "request.api == 'users'" })),
         policy("nobody", "custom", json!({ "match": "request.user == 'anna'" })),
         policy("keyless", "custom", json!({ "key": ["api", "user"] })),
-        policy("wrong", "custom", json!({ "match": "int(request.api) > 5" })),
+        policy("wrong", "custom", json!({ "match": "request.api > 5" })),
         policy("denies", "deny", json!({})),
     ]);
     let findings = look(&set, &Request::new().api("orders"), 0);

@@ -18,6 +18,10 @@ const POLICIES: &str = "
   match: 'request.application == \"seen\"'
   mode: shadow
   limits: [{ requests: 1, window: 365d }]
+- name: closed
+  level: custom
+  match: 'request.application == \"kiosk\"'
+  limits: [{ requests: 0, calendar: year, timezone: Europe/Berlin }]
 ";
 
 struct Reply {
@@ -92,6 +96,19 @@ async fn a_check_is_allowed_until_the_limit_and_then_says_why_not() {
     assert!(problem["retry_after_seconds"].as_u64().unwrap() >= 1);
     let detail = problem["detail"].as_str().unwrap();
     assert!(detail.contains(r#""two" allows 2 per 31536000 s"#), "{detail}");
+}
+
+#[tokio::test]
+async fn a_calendar_is_told_by_its_period_and_the_length_of_this_very_window() {
+    let (_manager, router) = started().await;
+    let refused = check(&router, r#"{"attributes": {"application": "kiosk"}}"#).await;
+    let problem = refused.json();
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains(r#""closed" allows 0 per year in Europe/Berlin"#), "{detail}");
+    let days = problem["window_seconds"].as_u64().unwrap() / 86_400;
+    assert!((365..=366).contains(&days), "{problem}");
+    let left = problem["retry_after_seconds"].as_u64().unwrap();
+    assert!(left <= problem["window_seconds"].as_u64().unwrap(), "{problem}");
 }
 
 #[tokio::test]

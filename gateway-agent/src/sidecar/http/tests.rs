@@ -185,7 +185,7 @@ async fn readiness_waits_for_policies() {
     assert_eq!(get_path(&router, "/readyz").await.status, 200);
     let status = get_path(&router, "/v1/status").await.json();
     assert_eq!(status["active_manager"]["name"], json!("tm-1"));
-    assert_eq!((&status["policies"], &status["policies_revision"]), (&json!(3), &json!(7)));
+    assert_eq!((&status["policies"], &status["policies_revision"]), (&json!(4), &json!(7)));
     assert_eq!(status["managers"][0]["decisions"], json!("up"));
 }
 

@@ -5,7 +5,12 @@ use std::{sync::Arc, time::Duration};
 use gateway_agent_core::{Outcome, Reason};
 use serde_json::json;
 use traffic_manager_core::explain::{Explained, Judgement, judge};
-use weir_proto::{matcher::explain::explain, policy::Policy, request::Request, time::Time};
+use weir_proto::{
+    matcher::{PolicySet, explain::explain},
+    policy::Policy,
+    request::Request,
+    time::Time,
+};
 
 use crate::pair::Pair;
 
@@ -17,7 +22,8 @@ fn policies(documents: &serde_json::Value) -> Vec<Policy> {
 fn explained(pair: &Pair, request: &Request<'_>, cost: u64, at: Time) -> Vec<Explained> {
     let policies: Vec<Arc<Policy>> =
         pair.manager().policies().into_iter().map(|stored| stored.policy).collect();
-    pair.manager().explain(explain(&policies, request, at), |_| cost, at, pair.now())
+    let set = PolicySet::compile(0, policies);
+    pair.manager().explain(explain(&set, request, at), |_| cost, at, pair.now())
 }
 
 #[test]

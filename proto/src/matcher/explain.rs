@@ -1,12 +1,13 @@
 //! Why a request meets a policy, or why it does not: for people, so everything is looked at, and
-//! slowly. What is met is what [`PolicySet::resolve`](super::PolicySet::resolve) meets.
+//! slowly. What is met is what [`PolicySet::resolve`] meets.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, ops::ControlFlow, sync::Arc};
 
+use super::{PolicySet, Scratch};
 use crate::{
     expr::EvalError,
     key::{CounterKey, KeyError},
-    policy::{Group, Level, Limit, Mode, Policy},
+    policy::{Group, Limit, Mode, Policy},
     request::Request,
     time::Time,
 };
@@ -27,8 +28,8 @@ pub struct Met {
     pub group: Option<String>,
     /// The groups before that one, all if none applies, and why they do not.
     pub passed_over: Vec<(String, GroupUnmet)>,
-    /// Each limit that counts, with its id and the key of its counter. None at level `deny`.
-    pub limits: Vec<(String, Limit, CounterKey)>,
+    /// Each limit that counts, and the key of its counter. None at level `deny`.
+    pub limits: Vec<(Limit, CounterKey)>,
 }
 
 /// Why a policy is not met.
@@ -93,56 +94,70 @@ impl fmt::Display for GroupUnmet {
     }
 }
 
-/// Looks at the policies in evaluation order: by level, then by name.
-pub fn explain<'p>(
-    policies: impl IntoIterator<Item = &'p Arc<Policy>>,
-    request: &Request<'_>,
-    time: Time,
-) -> Vec<Finding> {
-    let mut policies: Vec<&Arc<Policy>> = policies.into_iter().collect();
-    policies.sort_by_key(|policy| (policy.level, policy.name.clone()));
-    let finding = |policy: &Arc<Policy>| Finding {
+/// The policies that are met, in the order in which they are asked; then the others by level and name.
+pub fn explain(set: &PolicySet, request: &Request<'_>, time: Time) -> Vec<Finding> {
+    let (mut findings, mut bytes) = (Vec::new(), Vec::new());
+    set.resolve(request, time, &mut Scratch::default(), |hit| {
+        let mut key = |limit| {
+            hit.key_into(limit, &mut bytes);
+            CounterKey::parse(&bytes)
+        };
+        let limits = hit.limits.iter();
+        let limits: Result<Vec<_>, KeyError> =
+            limits.map(|limit| Ok((Limit::clone(&limit.limit), key(limit)?))).collect();
+        let policy = Arc::clone(&hit.policy.policy);
+        let outcome = limits.map_err(Unmet::TooLong).map(|limits| {
+            let (group, passed_over) = group(&policy, request, time);
+            Met { group, passed_over, limits }
+        });
+        findings.push(Finding { policy, outcome });
+        ControlFlow::Continue(())
+    });
+    let met: BTreeSet<_> = findings.iter().map(|f: &Finding| f.policy.name.clone()).collect();
+    let mut others: Vec<_> = set.policies().filter(|policy| !met.contains(&policy.name)).collect();
+    // Stable: they come by name.
+    others.sort_by_key(|policy| policy.level);
+    findings.extend(others.into_iter().map(|policy| Finding {
         policy: Arc::clone(policy),
-        outcome: look(policy, request, time),
-    };
-    policies.into_iter().map(finding).collect()
+        outcome: Err(unmet(policy, request)),
+    }));
+    findings
 }
 
-fn look(policy: &Policy, request: &Request<'_>, time: Time) -> Result<Met, Unmet> {
+/// Why a policy is not met.
+fn unmet(policy: &Policy, request: &Request<'_>) -> Unmet {
     if policy.mode == Mode::Off {
-        return Err(Unmet::Off);
+        return Unmet::Off;
     }
-    if let Some(condition) = &policy.condition
-        && !condition.matches(request).map_err(Unmet::Condition)?
-    {
-        return Err(Unmet::False);
+    match policy.condition.as_ref().map_or(Ok(true), |condition| condition.matches(request)) {
+        Ok(true) => {}
+        Ok(false) => return Unmet::False,
+        Err(error) => return Unmet::Condition(error),
     }
-    let mut parts = Vec::new();
     for (place, part) in policy.key.iter().enumerate() {
-        let mut text = String::new();
-        part.text_into(request, &mut text).map_err(|error| Unmet::Key(place, error))?;
-        parts.push(text);
+        if let Err(error) = part.text_into(request, &mut String::new()) {
+            return Unmet::Key(place, error);
+        }
     }
-    // All or none: with the longest of its ids, too, the key must be one.
-    for (id, _) in policy.all_limits() {
-        key(policy, &id, &parts)?;
-    }
+    // Nothing else is left.
+    Unmet::TooLong(KeyError::TooLong)
+}
+
+/// The group that applies, and those before it.
+fn group(
+    policy: &Policy,
+    request: &Request<'_>,
+    time: Time,
+) -> (Option<String>, Vec<(String, GroupUnmet)>) {
     let mut passed_over = Vec::new();
     for (place, group) in policy.groups.iter().enumerate() {
         let label = group.label(place).to_string();
         match applies(group, request, time) {
-            Ok(()) => {
-                let limits =
-                    group.limits.iter().map(|limit| (group.limit_id(place, limit), *limit));
-                let limits = counted(policy, limits, &parts)?;
-                return Ok(Met { group: Some(label), passed_over, limits });
-            }
+            Ok(()) => return (Some(label), passed_over),
             Err(why) => passed_over.push((label, why)),
         }
     }
-    let own = policy.limits.iter().map(|limit| (limit.id(), *limit));
-    let own = if policy.level == Level::Deny { Vec::new() } else { counted(policy, own, &parts)? };
-    Ok(Met { group: None, passed_over, limits: own })
+    (None, passed_over)
 }
 
 fn applies(group: &Group, request: &Request<'_>, time: Time) -> Result<(), GroupUnmet> {
@@ -154,17 +169,4 @@ fn applies(group: &Group, request: &Request<'_>, time: Time) -> Result<(), Group
         Ok(false) => Err(GroupUnmet::False),
         Err(error) => Err(GroupUnmet::Condition(error)),
     }
-}
-
-fn counted(
-    policy: &Policy,
-    limits: impl Iterator<Item = (String, Limit)>,
-    parts: &[String],
-) -> Result<Vec<(String, Limit, CounterKey)>, Unmet> {
-    limits.map(|(id, limit)| key(policy, &id, parts).map(|key| (id, limit, key))).collect()
-}
-
-fn key(policy: &Policy, id: &str, parts: &[String]) -> Result<CounterKey, Unmet> {
-    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-    CounterKey::new(policy.name.as_str(), id, &parts).map_err(Unmet::TooLong)
 }

@@ -65,7 +65,7 @@ pub enum Judgement {
     Limited(usize, usize),
 }
 
-/// What would become of a request that meets these, in evaluation order. Policies in shadow mode and
+/// What would become of a request that meets these, in this order. Policies in shadow mode and
 /// with `on_limit: allow` let it pass.
 pub fn judge(all: &[Explained]) -> Judgement {
     for (place, Explained { finding, counts }) in all.iter().enumerate() {
@@ -90,13 +90,16 @@ impl Manager {
     pub fn explain(
         &self,
         findings: Vec<Finding>,
-        cost: impl Fn(Unit) -> u64,
+        cost: impl Fn(&Unit) -> u64,
         at: Time,
         now: Time,
     ) -> Vec<Explained> {
         let counts = |met: &Met| -> Vec<Count> {
             let counts = met.limits.iter();
-            counts.map(|counted| self.count(counted, cost(counted.1.unit), at, now)).collect()
+            let count = |(limit, key): &(Limit, CounterKey)| {
+                self.count(limit, key, cost(&limit.unit), at, now)
+            };
+            counts.map(count).collect()
         };
         let explained = |finding: Finding| {
             let counts = finding.outcome.as_ref().map(counts).unwrap_or_default();
@@ -105,13 +108,7 @@ impl Manager {
         findings.into_iter().map(explained).collect()
     }
 
-    fn count(
-        &self,
-        (id, limit, key): &(String, Limit, CounterKey),
-        cost: u64,
-        at: Time,
-        now: Time,
-    ) -> Count {
+    fn count(&self, limit: &Limit, key: &CounterKey, cost: u64, at: Time, now: Time) -> Count {
         let fixed = limit.algorithm == Algorithm::FixedWindow;
         let start = fixed.then(|| limit.window.start_at(at));
         let end = start.map(|start| limit.window.end(start));
@@ -124,6 +121,7 @@ impl Manager {
         let forgotten = end.is_some_and(|end| end <= now);
         let used = view.as_ref().map(|view| view.used).or((!forgotten).then_some(0));
         let parts = key.parts().map(str::to_owned).collect();
-        Count { limit_id: id.clone(), limit: *limit, parts, cost, start, end, used, counter: view }
+        let (limit_id, limit) = (key.limit().to_owned(), Limit::clone(limit));
+        Count { limit_id, limit, parts, cost, start, end, used, counter: view }
     }
 }

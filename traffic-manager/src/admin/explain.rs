@@ -10,7 +10,10 @@ use traffic_manager_core::explain::{Count, Explained, Judgement, judge};
 use utoipa::ToSchema;
 use weir_proto::{
     amount::{MAX_AMOUNT, Unit},
-    matcher::explain::{Finding, Met, explain as look},
+    matcher::{
+        PolicySet,
+        explain::{Finding, Met, explain as look},
+    },
     policy::Policy,
     request::Attributes,
     time::Time,
@@ -65,9 +68,9 @@ pub(super) struct Explanation {
     /// The limit in it that has no room.
     #[serde(skip_serializing_if = "Option::is_none")]
     limit_id: Option<String>,
-    /// The policies that the request meets, in evaluation order.
+    /// The policies that the request meets, in the order in which they are asked.
     met: Vec<MetPolicy>,
-    /// The others, in evaluation order; the first 1000.
+    /// The others, by level and name; the first 1000.
     not_met: Vec<UnmetPolicy>,
     /// How many there are.
     not_met_total: usize,
@@ -171,12 +174,12 @@ pub(super) async fn explain(
         .await?;
     let at = asked_for.unwrap_or(now);
     // Thousands of policies take a while: neither the core nor the other requests wait for it.
-    let (findings, amounts) = tokio::task::spawn_blocking(move || findings(&body, &policies, at))
+    let (findings, amounts) = tokio::task::spawn_blocking(move || findings(&body, policies, at))
         .await
         .map_err(|_| Problem::unavailable("the explanation was interrupted"))??;
     let explained = admin
         .with(move |manager, now, _| {
-            let cost = |unit: Unit| amounts.get(unit.as_str()).copied().unwrap_or(0);
+            let cost = |unit: &Unit| amounts.get(unit.as_str()).copied().unwrap_or(0);
             manager.explain(findings, cost, at, now)
         })
         .await?;
@@ -227,7 +230,7 @@ type Amounts = BTreeMap<String, u64>;
 
 fn findings(
     body: &Value,
-    policies: &[Arc<Policy>],
+    policies: Vec<Arc<Policy>>,
     at: Time,
 ) -> Result<(Vec<Finding>, Amounts), Problem> {
     let asked = Asked::read(body).map_err(Problem::bad_request)?;
@@ -235,7 +238,8 @@ fn findings(
         asked.attributes.request().map_err(|error| Problem::bad_request(error.to_string()))?;
     let mut amounts = asked.amounts;
     amounts.entry(Unit::Requests.as_str().to_owned()).or_insert(1);
-    Ok((look(policies, &request, at), amounts))
+    let set = PolicySet::compile(0, policies);
+    Ok((look(&set, &request, at), amounts))
 }
 
 fn answer(explained: &[Explained], at: Time) -> Explanation {

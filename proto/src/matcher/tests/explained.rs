@@ -6,7 +6,7 @@ use super::{
 };
 
 fn look(set: &PolicySet, request: &Request<'_>, time: u64) -> Vec<Finding> {
-    explain(set.policies(), request, Time::from_secs(time))
+    explain(set, request, Time::from_secs(time))
 }
 
 /// `name: cause, reason` of each policy that is not met, and `name: group` of each that is.
@@ -22,7 +22,7 @@ fn told(findings: &[Finding]) -> Vec<String> {
 }
 
 #[test]
-fn each_policy_is_told_of_in_evaluation_order() {
+fn those_that_are_met_come_first_and_the_others_say_why() {
     let set = set([
         policy("off", "api", json!({ "mode": "off" })),
         policy("shadow", "api", json!({ "mode": "shadow" })),
@@ -38,9 +38,9 @@ fn each_policy_is_told_of_in_evaluation_order() {
         told[..6],
         [
             "denies: its own limits",
+            "shadow: its own limits",
             "off: off, its mode is off",
             "other: condition_false, match is false",
-            "shadow: its own limits",
             "keyless: attribute_absent, key[1] has no value: request.user is absent",
             "nobody: attribute_absent, match has no value: request.user is absent",
         ]
@@ -77,7 +77,7 @@ fn groups_that_do_not_apply_say_why() {
         ]
     );
     assert_eq!(night.group.as_deref(), Some("rest"));
-    assert_eq!(night.limits[0].2.to_string(), "p rest:requests/1h/fixed_window [orders]");
+    assert_eq!(night.limits[0].1.to_string(), "p rest:requests/1h/fixed_window [orders]");
     let noon = look(&set, &request, 12 * 3_600).remove(0).outcome.unwrap();
     assert_eq!((noon.group.as_deref(), noon.passed_over.len()), (Some("office"), 1));
 }

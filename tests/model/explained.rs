@@ -40,28 +40,35 @@ fn the_manager_foresees_what_the_agent_decides() {
     let mut seen = Vec::new();
     for (user, cost) in [("anna", 1), ("anna", 2), ("anna", 2), ("bert", 5), ("mallory", 1)] {
         let request = Request::new().user(user);
-        let foreseen = judge(&explained(&pair, &request, cost, pair.now()));
+        let all = explained(&pair, &request, cost, pair.now());
+        let name = |place: usize| all[place].finding.policy.name.to_string();
+        let foreseen = match judge(&all) {
+            Judgement::Allowed => "passes".to_owned(),
+            Judgement::Denied(place) => format!("denied by {}", name(place)),
+            Judgement::Limited(place, _) => format!("limited by {}", name(place)),
+        };
         let verdict = pair.check(&request, cost);
+        let name = verdict.policy().map(|policy| policy.policy.name.as_str()).unwrap_or_default();
         let decided = match verdict.outcome {
-            Outcome::Allowed => Judgement::Allowed,
-            Outcome::Refused(Reason::Denied) => Judgement::Denied(0),
-            _ => Judgement::Limited(1, 0),
+            Outcome::Allowed => "passes".to_owned(),
+            Outcome::Refused(Reason::Denied) => format!("denied by {name}"),
+            _ => format!("limited by {name}"),
         };
         assert_eq!(foreseen, decided, "{user} {cost}");
         seen.push(decided);
         // The manager hears of it.
         pair.pass(Duration::from_secs(2));
     }
-    let (passes, limited) = (Judgement::Allowed, Judgement::Limited(1, 0));
-    assert_eq!(seen, [passes, passes, limited, limited, Judgement::Denied(0)]);
+    let limited = "limited by first";
+    assert_eq!(seen, ["passes", "passes", limited, limited, "denied by banned"]);
 
     let all = explained(&pair, &Request::new().user("anna"), 1, pair.now());
     let used: Vec<_> = all.iter().flat_map(|one| &one.counts).map(|count| count.used).collect();
     assert_eq!(used, [Some(3), Some(3), Some(3), Some(1)], "shadows count what they would admit");
     let next =
         explained(&pair, &Request::new().user("anna"), 1, pair.now() + Duration::from_secs(60));
-    assert_eq!((next[1].counts[0].used, next[1].counts[1].used), (Some(0), Some(3)));
+    assert_eq!((next[0].counts[0].used, next[0].counts[1].used), (Some(0), Some(3)));
     let past =
         explained(&pair, &Request::new().user("anna"), 1, pair.now() - Duration::from_secs(600));
-    assert_eq!(past[1].counts[0].used, None, "nobody knows any more");
+    assert_eq!(past[0].counts[0].used, None, "nobody knows any more");
 }

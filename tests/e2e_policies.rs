@@ -304,3 +304,82 @@ fn assert_local_shares(fleet: &Fleet) {
         assert!(sum <= 40 || took > Duration::from_secs(2), "{answers:?} in {took:?}");
     }
 }
+
+const EXPLAINED: &str = r#"
+apiVersion: weir/v1
+policies:
+  - { name: banned, level: deny, match: 'request.user == "mallory"' }
+  - name: daily
+    level: application
+    key: [application]
+    limits: [ { requests: 3, calendar: year, timezone: Europe/Berlin } ]
+    groups:
+      - name: holidays
+        during: { timezone: Europe/Berlin, dates: ["2031-12-24..2031-12-26"] }
+        limits: [ { requests: 9, calendar: day, timezone: Europe/Berlin } ]
+  - { name: other, level: api, match: 'request.api == "other"', limits: [ { requests: 1, window: 1m } ] }
+"#;
+
+#[test]
+fn a_refusal_is_explained_by_any_manager() {
+    let fleet = Fleet::start(&Plan { policies: EXPLAINED, agents: 1, ..Plan::default() });
+    let (client, target) = (Session::new(), &fleet.targets()[0]);
+    let ask = |node: &Node, body: Value| {
+        http::post_json(&node.url("/api/v1/explain"), &body).unwrap_or_else(|e| panic!("{e}"))
+    };
+    let shop = json!({ "attributes": { "application": "shop", "api": "orders" } });
+    let before = ask(&fleet.managers[0], shop.clone()).json();
+    assert_eq!(
+        (&before["verdict"], &before["met"][0]["counters"][0]["used"]),
+        (&json!("allowed"), &json!(0))
+    );
+    let mut allowed = 0;
+    wait_until("the year's limit is used up", SOON, &fleet.processes(), || {
+        let answer = target.check(&client, "orders", "shop").expect("an answer");
+        allowed += u64::from(answer.status == 200);
+        answer.status == 429 && allowed == 3
+    });
+    for manager in &fleet.managers {
+        wait_until("the manager knows why", SOON, &fleet.processes(), || {
+            ask(manager, shop.clone()).json()["verdict"] == "limited"
+        });
+        let why = ask(manager, shop.clone()).json();
+        assert_eq!((&why["policy"], &why["met"][0]["policy"]), (&json!("daily"), &json!("daily")));
+        assert_eq!(why["limit_id"], "requests/year@Europe/Berlin/fixed_window", "{why}");
+        let counter = &why["met"][0]["counters"][0];
+        assert_eq!((&counter["used"], &counter["remaining"]), (&json!(3), &json!(0)), "{why}");
+        assert_eq!(counter["key"], json!(["shop"]), "{why}");
+        let reason = why["met"][0]["groups_not_met"][0]["reason"].as_str().unwrap_or_default();
+        assert!(reason.contains("during"), "{why}");
+        let unmet: Vec<_> = why["not_met"].as_array().expect("a list").iter().collect();
+        let causes: Vec<_> = unmet.iter().map(|p| (&p["policy"], &p["cause"])).collect();
+        let (absent, elsewhere) = (json!("attribute_absent"), json!("condition_false"));
+        let (banned, other) = (json!("banned"), json!("other"));
+        assert_eq!(causes, [(&banned, &absent), (&other, &elsewhere)]);
+
+        let mut later = shop.clone();
+        later["at"] = json!("2031-12-24T23:30:00Z");
+        let later = ask(manager, later).json();
+        let counter = &later["met"][0]["counters"][0];
+        assert_eq!(
+            (&later["verdict"], &later["met"][0]["group"]),
+            (&json!("allowed"), &json!("holidays"))
+        );
+        assert_eq!(counter["window_end"], "2031-12-25T23:00:00Z", "{later}");
+    }
+    let denied = ask(&fleet.managers[0], json!({ "attributes": { "user": "mallory" } })).json();
+    assert_eq!((&denied["verdict"], &denied["policy"]), (&json!("denied"), &json!("banned")));
+    for (body, named) in [
+        (json!({ "attributes": { "aplication": "shop" } }), "\"aplication\""),
+        (json!({ "at": "tomorrow" }), "2026-12-24T20:00:00Z"),
+        (json!({ "amounts": { "apples": 1 } }), "amounts.apples"),
+        (json!({ "attributes": {}, "colour": 1 }), "colour"),
+        (json!([]), "attributes, amounts and at"),
+    ] {
+        let refused = ask(&fleet.managers[0], body);
+        assert_eq!(refused.status, 400, "{refused:?}");
+        assert_eq!(refused.header("content-type"), Some("application/problem+json"));
+        let detail = refused.json()["detail"].as_str().unwrap_or_default().to_owned();
+        assert!(detail.contains(named), "{detail}");
+    }
+}

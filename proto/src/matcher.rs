@@ -20,6 +20,7 @@ use crate::{
 };
 
 mod compiled;
+pub mod explain;
 mod index;
 mod networks;
 

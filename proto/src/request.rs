@@ -6,12 +6,16 @@
 
 use std::{borrow::Cow, net::IpAddr};
 
-pub use self::attribute::{Attribute, AttributeError, Field};
 pub(crate) use self::attribute::{COLLECTIONS, known_attributes};
 use self::{address::Address, map::Map};
+pub use self::{
+    attribute::{Attribute, AttributeError, Field},
+    body::Attributes,
+};
 
 mod address;
 mod attribute;
+mod body;
 mod map;
 
 /// Longest value of an attribute, in bytes.

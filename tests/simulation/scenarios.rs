@@ -209,3 +209,35 @@ fn losing_the_manager_costs_less_than_a_second() {
     let failover = report.traffic[0].failover_ms.expect("the followed manager was lost");
     assert!(failover.worst > 1.0 && failover.worst < 1_000.0, "{failover:?} ms");
 }
+
+#[test]
+fn a_group_applies_while_its_schedule_holds() {
+    // Runs begin on a Friday at eight.
+    let text = r#"
+        title = "More until a minute past eight"
+        duration = "75s"
+        expect_over = 0
+        [agents]
+        count = 4
+        [[policies]]
+        name = "p"
+        level = "application"
+        key = ["application"]
+        limits = [{ requests = 100, window = "1s" }]
+        [[policies.groups]]
+        name = "early"
+        during = { weekdays = ["fri"], hours = "07:00-08:01" }
+        limits = [{ requests = 200, window = "1s" }]
+        [[traffic]]
+        rate = "3x"
+    "#;
+    let scenario = Scenario::parse(text, |name| Err(format!("{name} is not there"))).unwrap();
+    let (report, _) = simulate(&scenario, 1..2, &[Entrant::Weir], false);
+    assert!(report.passed(), "{:#?}", report.failures);
+    let admitted = |limit: u64| {
+        let row = report.rows.iter().find(|row| row.limit == limit).expect("a row");
+        (row.admitted / limit as f64).round()
+    };
+    // From the first window behind the warm-up to the minute, and from there to the end.
+    assert_eq!((admitted(200), admitted(100)), (57.0, 15.0), "{:#?}", report.rows);
+}

@@ -24,6 +24,7 @@ use crate::{
 
 mod body;
 mod conditions;
+mod explain;
 mod live;
 mod openapi;
 mod pages;
@@ -89,6 +90,7 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/counters", get(live::counters))
         .route("/counters:reset", post(reset::reset))
         .route("/decisions", get(live::decisions))
+        .route("/explain", post(explain::explain))
         .route("/nodes", get(live::nodes))
         .route("/agents", get(live::agents))
         .route("/openapi.json", get(openapi::document));

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 use self::{
     client::{Client, ClientError},
+    explain::Question,
     output::{Output, OutputFormat},
     policy::PolicyCommand,
     simulate::Simulate,
@@ -13,6 +14,7 @@ use self::{
 use crate::config::Settings;
 
 mod client;
+mod explain;
 mod live;
 mod output;
 mod policy;
@@ -77,6 +79,13 @@ enum Command {
     Decisions {
         #[command(flatten)]
         filter: Filter,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Show which policies a request would meet, its counters, and why it would be refused
+    Explain {
+        #[command(flatten)]
+        question: Question,
         #[command(flatten)]
         remote: Remote,
     },
@@ -178,6 +187,10 @@ fn obey(command: Command, out: &mut dyn io::Write) -> Result<(), Failure> {
         Command::Decisions { filter, remote } => {
             let (client, mut output) = connect(remote);
             live::decisions(&client, &filter, &mut output, out)
+        }
+        Command::Explain { question, remote } => {
+            let (client, mut output) = connect(remote);
+            explain::obey(&question, &client, &mut output, out)
         }
         Command::Simulate(options) => simulate::obey(&options, out),
     }

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::key::CounterKey;
 
+mod explained;
 mod index;
 
 fn set(policies: impl IntoIterator<Item = serde_json::Value>) -> PolicySet {

@@ -13,8 +13,9 @@
 //! | [`grants`] | free budget, grants and recalls of one counter |
 //! | [`feed`] | revisions and interning of each subscriber's stream |
 //! | [`policies`] | the policy set and its versions |
-//! | [`view`] | answers to operators' questions |
+//! | [`view`], [`explain`] | answers to operators' questions |
 
+pub mod explain;
 pub mod feed;
 pub mod fleet;
 pub mod grants;

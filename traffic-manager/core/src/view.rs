@@ -61,6 +61,8 @@ pub struct AgentUse {
     pub rejected: u64,
     /// May admit up to here, if ever set by a manager.
     pub ceiling: Option<u64>,
+    /// It was told that nothing is left.
+    pub throttled: bool,
 }
 
 /// A counter that is throttled now.
@@ -183,7 +185,12 @@ impl Manager {
             .collect()
     }
 
-    fn counter_view(&self, counter: &Counter, window: &WindowState, now: Time) -> CounterView {
+    pub(crate) fn counter_view(
+        &self,
+        counter: &Counter,
+        window: &WindowState,
+        now: Time,
+    ) -> CounterView {
         let limit = counter.limit.as_deref();
         let used = match limit.filter(|l| l.rolling() && l.meter != Meter::Gauge) {
             Some(l) => window.spent.clone().at(l, now),
@@ -205,6 +212,7 @@ impl Manager {
                     used: s.used,
                     rejected: s.rejected,
                     ceiling: s.book,
+                    throttled: s.denied,
                 })
                 .collect(),
         }

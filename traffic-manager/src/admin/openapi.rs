@@ -8,7 +8,7 @@ use axum::{
 };
 use utoipa::OpenApi;
 
-use super::{live, policies, reset};
+use super::{explain, live, policies, reset};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -27,6 +27,7 @@ use super::{live, policies, reset};
         live::counters,
         live::decisions,
         reset::reset,
+        explain::explain,
         live::nodes,
         live::agents,
     ),

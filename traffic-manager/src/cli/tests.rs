@@ -156,3 +156,14 @@ fn simulate_compares_draws_and_speaks_json() {
     let two = [&["simulate", path, path, "--plot", svg][..]].concat();
     assert!(is(run_with(&two).0, 2), "one picture for two scenarios");
 }
+
+#[test]
+fn attributes_to_explain_are_checked_before_anything_is_asked() {
+    let server = ["--server", "http://127.0.0.1:1"];
+    let explain = |arguments: &[&str]| run_with(&[&["explain"], arguments, &server[..]].concat()).0;
+    for wrong in ["application", "aplication=shop", "descriptors[99].k=v"] {
+        assert!(is(explain(&[wrong]), 2), "{wrong}");
+    }
+    assert!(is(explain(&["--amount", "requests=many"]), 2));
+    assert!(is(explain(&["application=shop", "headers.x-tier=gold"]), 2), "nothing listens there");
+}

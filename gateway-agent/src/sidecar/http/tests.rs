@@ -18,6 +18,10 @@ const POLICIES: &str = "
   match: 'request.application == \"seen\"'
   mode: shadow
   limits: [{ requests: 1, window: 365d }]
+- name: closed
+  level: custom
+  match: 'request.application == \"kiosk\"'
+  limits: [{ requests: 0, calendar: year, timezone: Europe/Berlin }]
 ";
 
 struct Reply {
@@ -95,6 +99,19 @@ async fn a_check_is_allowed_until_the_limit_and_then_says_why_not() {
 }
 
 #[tokio::test]
+async fn a_calendar_is_told_by_its_period_and_the_length_of_this_very_window() {
+    let (_manager, router) = started().await;
+    let refused = check(&router, r#"{"attributes": {"application": "kiosk"}}"#).await;
+    let problem = refused.json();
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains(r#""closed" allows 0 per year in Europe/Berlin"#), "{detail}");
+    let days = problem["window_seconds"].as_u64().unwrap() / 86_400;
+    assert!((365..=366).contains(&days), "{problem}");
+    let left = problem["retry_after_seconds"].as_u64().unwrap();
+    assert!(left <= problem["window_seconds"].as_u64().unwrap(), "{problem}");
+}
+
+#[tokio::test]
 async fn shadow_policies_only_report() {
     let (_manager, router) = started().await;
     let seen = r#"{"attributes": {"application": "seen"}}"#;
@@ -168,7 +185,7 @@ async fn readiness_waits_for_policies() {
     assert_eq!(get_path(&router, "/readyz").await.status, 200);
     let status = get_path(&router, "/v1/status").await.json();
     assert_eq!(status["active_manager"]["name"], json!("tm-1"));
-    assert_eq!((&status["policies"], &status["policies_revision"]), (&json!(3), &json!(7)));
+    assert_eq!((&status["policies"], &status["policies_revision"]), (&json!(4), &json!(7)));
     assert_eq!(status["managers"][0]["decisions"], json!("up"));
 }
 

@@ -97,6 +97,12 @@ proptest! {
             .filter(|p| p.condition.as_ref().is_some_and(|c| c.matches(&request) == Ok(true)))
             .map(|p| format!("{} requests/1m/fixed_window []", p.name))
             .collect();
+        let explained: Vec<String> = explain::explain(&set, &request, Time::ZERO)
+            .into_iter()
+            .filter_map(|finding| finding.outcome.ok())
+            .flat_map(|met| met.limits.into_iter().map(|(_, key)| key.to_string()))
+            .collect();
+        prop_assert_eq!(&explained, &walked);
         prop_assert_eq!(keys(&set, &request), walked);
     }
 }

@@ -3,7 +3,7 @@
 use weir_proto::key::{CounterKey, KeyError};
 
 use super::{
-    Counter, Ledger, Windows,
+    Counter, CounterIx, Ledger, Windows,
     cell::{Cell, CellIx, NONE},
     index::Fingerprint,
     store::Place,
@@ -78,6 +78,14 @@ impl Ledger {
             read ^= u64::from(ends) ^ self.cells.get(*head).stamp;
         }
         std::hint::black_box(read);
+    }
+
+    /// The counter of a key, if it is counted.
+    pub fn find(&self, key: &CounterKey) -> Option<CounterIx> {
+        let key = key.as_bytes();
+        let fingerprint = self.index.fingerprint(key);
+        let index = self.index.find(fingerprint, |place| self.is_key(place, key))?;
+        self.places.get(index as usize)?.live().then(|| self.ix(index))
     }
 
     fn is_key(&self, place: u32, key: &[u8]) -> bool {

@@ -15,12 +15,13 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, timeout, timeout_at},
 };
-use weir_proto::{id::AgentLife, request::Request, usage::AgentIdentity};
+use weir_proto::{id::AgentLife, request::Request, rule::Rules, usage::AgentIdentity};
 
 use crate::{
     clock::{Clock, incarnation},
     config::{Config, ManagerUrl},
     driver::{Channels, Driver, Snapshot},
+    rules::RuleBook,
 };
 
 /// Most checks that wait at a time; others are answered at once.
@@ -49,6 +50,7 @@ struct Inner {
     wake: Arc<Notify>,
     waiters: Semaphore,
     leave: Arc<Notify>,
+    rules: Arc<RuleBook>,
     status: watch::Receiver<Arc<Snapshot>>,
 }
 
@@ -85,13 +87,19 @@ impl Agent {
         let now = clock.now();
         let first = Snapshot { at: now, status: core.status(now) };
         let (to_status, status) = watch::channel(Arc::new(first));
-        let channels =
-            Channels { wake: wake.clone(), poke, leave: leave.clone(), status: to_status };
+        let rules = Arc::new(RuleBook::default());
+        let channels = Channels {
+            wake: wake.clone(),
+            poke,
+            leave: leave.clone(),
+            rules: rules.clone(),
+            status: to_status,
+        };
         let driver = drive(Driver::new(core, clock, managers.clone(), channels));
         runtime.spawn(watch_over(runtime.spawn(driver)));
 
         let waiters = Semaphore::new(MAX_WAITERS);
-        let inner = Inner { checker, clock, managers, wake, waiters, leave, status };
+        let inner = Inner { checker, clock, managers, wake, waiters, leave, rules, status };
         Ok(Agent { inner: Arc::new(inner) })
     }
 
@@ -157,6 +165,13 @@ impl Agent {
 
     fn try_check(&self, request: &Request<'_>, hits: u64) -> Verdict {
         self.inner.checker.try_check(request, hits, self.inner.clock.recent())
+    }
+
+    /// Runs `job` with the rules that the policies in force name, if they name any: which of them a
+    /// rate limit descriptor meets is said by [`Rules::find`], and told to policies by
+    /// [`Request::rule`].
+    pub fn with_rules<R>(&self, job: impl FnOnce(Option<&Rules>) -> R) -> R {
+        self.inner.rules.with(job)
     }
 
     /// What the agent knows of itself, at most a few milliseconds old. Once it has

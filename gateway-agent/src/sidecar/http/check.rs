@@ -28,7 +28,7 @@ pub(super) async fn check(State(gate): State<Gate>, request: Request) -> Respons
         Err(detail) => return Problem::bad_request(detail).into_response(),
     };
     match check.request() {
-        Ok(request) => answer(&gate.check(&request, check.hits).await),
+        Ok(request) => answer(&gate.check(&request, check.hits).await, gate.headers),
         Err(detail) => Problem::bad_request(detail).into_response(),
     }
 }

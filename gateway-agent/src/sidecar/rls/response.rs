@@ -11,13 +11,13 @@ use weir_proto::wire::envoy::service::ratelimit::v3::rate_limit_response::{
     Code, rate_limit::Unit,
 };
 
-use crate::{LimitStatus, RateLimitHeaders, Verdict};
+use crate::{HeaderStyle, LimitStatus, RateLimitHeaders, Verdict};
 
 /// About the length of an answer about one descriptor.
 const USUAL: usize = 256;
 
 /// The answer to a call: a status per descriptor, in order.
-pub(super) fn write(verdicts: &[Verdict], out: &mut BytesMut) {
+pub(super) fn write(verdicts: &[Verdict], style: HeaderStyle, out: &mut BytesMut) {
     out.reserve(USUAL * verdicts.len());
     let all_allowed = verdicts.iter().all(Verdict::allowed);
     number(1, code(all_allowed), out);
@@ -28,13 +28,8 @@ pub(super) fn write(verdicts: &[Verdict], out: &mut BytesMut) {
         inner.clear();
     }
     let headers = RateLimitHeaders::of_all(verdicts);
-    let texts =
-        [(RateLimitHeaders::POLICY, &headers.policy), (RateLimitHeaders::LIMIT, &headers.limit)];
-    for (name, value) in texts.into_iter().filter(|(_, value)| !value.is_empty()) {
-        header(name, value, out);
-    }
-    if let Some(seconds) = headers.retry_after {
-        header(RateLimitHeaders::RETRY_AFTER, &seconds.to_string(), out);
+    for (name, value) in headers.iter(style) {
+        header(name, &value, out);
     }
 }
 

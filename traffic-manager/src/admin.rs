@@ -24,6 +24,7 @@ use crate::{
 
 mod body;
 mod conditions;
+mod import;
 mod live;
 mod openapi;
 mod pages;
@@ -85,6 +86,7 @@ pub(crate) fn router(admin: Admin) -> Router {
             get(policies::read).put(policies::replace).delete(policies::delete),
         )
         .route("/policies:validate", post(policies::validate))
+        .route("/policies:import", post(import::import))
         .route("/counters", get(live::counters))
         .route("/decisions", get(live::decisions))
         .route("/nodes", get(live::nodes))

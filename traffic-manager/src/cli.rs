@@ -13,6 +13,7 @@ use self::{
 use crate::config::Settings;
 
 mod client;
+mod import;
 mod live;
 mod output;
 mod policy;

@@ -8,7 +8,7 @@ use axum::{
 };
 use utoipa::OpenApi;
 
-use super::{live, policies};
+use super::{import, live, policies};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -24,6 +24,7 @@ use super::{live, policies};
         policies::replace,
         policies::delete,
         policies::validate,
+        import::import,
         live::counters,
         live::decisions,
         live::nodes,

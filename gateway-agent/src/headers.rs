@@ -5,6 +5,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use gateway_agent_core::{LimitStatus, Outcome, Verdict};
+use weir_proto::amount::MAX_AMOUNT;
 
 /// Largest integer of a structured field.
 const MAX_INTEGER: u64 = 999_999_999_999_999;
@@ -102,7 +103,9 @@ impl RateLimitHeaders {
         let mut seen: Vec<&LimitStatus> = Vec::new();
         for verdict in verdicts {
             headers.retry_after = headers.retry_after.max(retry_after(verdict));
-            let Some(limit) = &verdict.limit else { continue };
+            // There is nothing to say of a limit that nothing reaches.
+            let limit = verdict.limit.as_ref().filter(|limit| limit.amount < MAX_AMOUNT);
+            let Some(limit) = limit else { continue };
             headers.tighten(limit, verdict.allowed());
             let known = |other: &&LimitStatus| {
                 other.policy.policy.name == limit.policy.policy.name

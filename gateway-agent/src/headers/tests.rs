@@ -132,3 +132,10 @@ fn the_older_headers_tell_of_the_limit_that_is_closest() {
     assert_eq!(of(&[allowed(0), refused, allowed(0)]), tightest(0), "nothing is left");
     assert_eq!(of(&[verdict(Outcome::Allowed, None)]), None);
 }
+
+#[test]
+fn there_is_nothing_to_say_of_the_unlimited() {
+    let limit = LimitStatus { amount: MAX_AMOUNT, ..limit("free", MAX_AMOUNT) };
+    let headers = RateLimitHeaders::of(&verdict(Outcome::Allowed, Some(limit)));
+    assert_eq!(headers, RateLimitHeaders::default());
+}

@@ -37,7 +37,7 @@ pub(super) fn translate(documents: &[(&str, Node)], drafts: &mut Vec<Draft>, rep
     for Domain { name, mut descriptors, .. } in domains {
         siblings::check(&mut descriptors, report);
         let mut replacing = BTreeMap::new();
-        let root = Branch { domain: name, steps: Vec::new(), shared: Vec::new(), shield: false };
+        let root = Branch::root(name);
         root.each(&descriptors, &mut |branch, descriptor| {
             for other in descriptor.limit.iter().flat_map(|limit| &limit.replaces) {
                 replacing.entry(*other).or_insert_with(Vec::new).push(branch.rule());
@@ -55,6 +55,8 @@ pub(super) fn translate(documents: &[(&str, Node)], drafts: &mut Vec<Draft>, rep
 struct Branch<'d> {
     domain: &'d str,
     steps: Vec<Step>,
+    /// Domain, keys and values as they are.
+    path: Vec<String>,
     /// For each step, whether its values share one counter.
     shared: Vec<bool>,
     /// Whether something less specific would take over without this branch.
@@ -62,6 +64,11 @@ struct Branch<'d> {
 }
 
 impl<'d> Branch<'d> {
+    fn root(domain: &'d str) -> Branch<'d> {
+        let path = vec![domain.to_owned()];
+        Branch { domain, steps: Vec::new(), path, shared: Vec::new(), shield: false }
+    }
+
     /// Visits each descriptor of a list and all that is nested in it, in the order of the file. The
     /// depth is bounded by that of the document.
     fn each<'n>(
@@ -78,6 +85,8 @@ impl<'d> Branch<'d> {
             let mut branch = self.clone();
             branch.shield |= siblings::shields(descriptor, &open);
             branch.shared.push(descriptor.share || value.exactly().is_some());
+            let names = [descriptor.key, descriptor.value].into_iter().filter(|n| !n.is_empty());
+            branch.path.extend(names.map(str::to_owned));
             branch.steps.push(Step { key: descriptor.key.to_owned(), value });
             visit(&branch, descriptor);
             branch.each(&descriptor.children, visit);
@@ -101,7 +110,7 @@ impl<'d> Branch<'d> {
             file: descriptor.file.to_owned(),
             line: descriptor.line,
             field: descriptor.path.clone(),
-            path: self.path(),
+            path: self.path.clone(),
             identity: rule,
             condition: asks.clone(),
             shield: Some(asks),
@@ -158,19 +167,6 @@ impl<'d> Branch<'d> {
             parts.push(format!("descriptors[0][\"{key}{place}\"]"));
         }
         Ok(parts)
-    }
-
-    fn path(&self) -> Vec<String> {
-        let mut path = vec![self.domain.to_owned()];
-        for step in &self.steps {
-            let text = step.to_string();
-            let (key, value) = text.split_once('=').unwrap_or((&text, ""));
-            path.push(key.to_owned());
-            if !value.is_empty() {
-                path.push(value.to_owned());
-            }
-        }
-        path
     }
 }
 

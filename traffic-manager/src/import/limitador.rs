@@ -65,14 +65,14 @@ fn limit(file: &str, path: &str, node: &Node, report: &mut Report) -> Option<Dra
         conditions.as_ref()?.iter().map(|text| format!(" && ({text})")).collect();
     let condition = format!("{domain}{}", all.concat());
     let identity = format!("{condition} {window} {}", key.as_ref()?.join(" "));
+    // Without a name it is told apart by a mark, which an empty part asks for.
     let called = about.name.or(about.id).map(|name| vec![name.to_owned()]);
-    let path = called
-        .unwrap_or_else(|| vec![all.concat(), key.iter().flatten().cloned().collect(), window]);
+    let called = called.unwrap_or_else(|| vec![window, String::new()]);
     Some(Draft {
         file: file.to_owned(),
         line: fields.line,
         field: fields.path.clone(),
-        path: std::iter::once(namespace.to_owned()).chain(path).filter(|p| !p.is_empty()).collect(),
+        path: std::iter::once(namespace.to_owned()).chain(called).collect(),
         identity,
         condition,
         key: key?,

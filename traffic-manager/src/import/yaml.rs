@@ -82,6 +82,8 @@ struct Builder {
     open: Vec<Open>,
     anchors: HashMap<usize, (Node, usize)>,
     nodes: usize,
+    /// Values kept for aliases.
+    copies: usize,
 }
 
 /// A list or map that has not ended.
@@ -128,7 +130,11 @@ impl Builder {
 
     fn count(&mut self, nodes: usize, line: usize) -> Result<(), Fault> {
         self.nodes = self.nodes.saturating_add(nodes);
-        if self.nodes > MAX_NODES {
+        self.check(line)
+    }
+
+    fn check(&self, line: usize) -> Result<(), Fault> {
+        if self.nodes.saturating_add(self.copies) > MAX_NODES {
             let message = format!("has more than {MAX_NODES} values, aliases included");
             return Err(Fault::new(line, message));
         }
@@ -149,8 +155,9 @@ impl Builder {
     /// A finished value goes where it belongs.
     fn put(&mut self, node: Node, anchor: usize, size: usize) -> Result<(), Fault> {
         if anchor != 0 {
-            // The copy is counted, too: an anchor around an anchor … would square the memory.
-            self.count(size, node.line)?;
+            // Counted, too: an anchor around an anchor around … would square the memory.
+            self.copies = self.copies.saturating_add(size);
+            self.check(node.line)?;
             self.anchors.insert(anchor, (node.clone(), size));
         }
         let Some(open) = self.open.last_mut() else {

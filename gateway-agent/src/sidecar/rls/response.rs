@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
-use weir_proto::wire::envoy::service::ratelimit::v3::rate_limit_response::{
-    Code, rate_limit::Unit,
+use weir_proto::{
+    amount::MAX_AMOUNT,
+    wire::envoy::service::ratelimit::v3::rate_limit_response::{Code, rate_limit::Unit},
 };
 
 use crate::{HeaderStyle, LimitStatus, RateLimitHeaders, Verdict};
@@ -42,6 +43,10 @@ fn code(allowed: bool) -> u64 {
 fn status(verdict: &Verdict, out: &mut BytesMut) {
     number(1, code(verdict.allowed()), out);
     let Some(limit) = &verdict.limit else { return };
+    if limit.amount == MAX_AMOUNT {
+        // As Envoy's service answers about what is unlimited.
+        return number(3, u64::from(u32::MAX), out);
+    }
     if let Some(unit) = unit(limit.window) {
         current_limit(limit, unit, out);
     }

@@ -14,7 +14,7 @@ const LIMITS: &[Case<'_>] = &[
     - descriptors[0].user_id
 ",
         &[
-            r#"example.org.descriptors-0-.req_method-GET.descriptors-0-.user_id.60s-00000000: request.domain == "example.org" && (request.descriptors[0].req_method == 'GET') [descriptors[0].user_id] 10/1m"#,
+            r#"example.org.60s-0f6fb86d: request.domain == "example.org" && (request.descriptors[0].req_method == 'GET') [descriptors[0].user_id] 10/1m"#,
         ],
         &[],
     ),
@@ -81,7 +81,7 @@ const LIMITS: &[Case<'_>] = &[
 - {namespace: n, max_value: 2, seconds: 1}
 - {namespace: n, max_value: 1, seconds: 2, conditions: [[a]], variables: descriptors}
 ",
-        &[r#"n.1s: request.domain == "n" [] 1/1s"#],
+        &[r#"n.1s-1e0402b8: request.domain == "n" [] 1/1s"#],
         &[
             "Invalid 1 [0].namespace \"\" is missing or empty",
             "Invalid 2 [1].max_value \"\" is missing",
@@ -96,7 +96,7 @@ const LIMITS: &[Case<'_>] = &[
 
 #[test]
 fn limits_become_policies_or_findings() {
-    LIMITS.iter().for_each(|case| check(Format::Limitador, *case));
+    check_all(Format::Limitador, LIMITS);
 }
 
 #[test]

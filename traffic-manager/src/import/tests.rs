@@ -5,6 +5,7 @@ use super::*;
 mod envoy;
 mod hostile;
 mod limitador;
+mod reference;
 
 /// One line for each policy: name, mode unless it is enforced, condition, key, limit.
 fn summary(policy: &Policy) -> String {

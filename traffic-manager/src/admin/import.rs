@@ -22,6 +22,8 @@ use super::{
 };
 use crate::import::{self, Finding, Source, Translation, translate};
 
+/// Policies that are written at a time.
+const PIECE: usize = 100;
 /// What findings call the body.
 const BODY: &str = "body";
 
@@ -93,11 +95,17 @@ pub(super) async fn import(
     let documents: Vec<Value> = policies.iter().map(Policy::to_json).collect();
     let document = json!({ "apiVersion": API_VERSION, "policies": documents });
     let dry_run = wish.dry_run;
-    let written = admin.with(move |manager, now, outputs| {
-        let write = |policy| write(manager, policy, dry_run, now, outputs);
-        policies.into_iter().map(write).collect::<Result<Vec<_>, _>>()
-    });
-    let policies = written.await??;
+    let mut outcomes = Vec::new();
+    // In pieces: other work must not wait for thousands of policies.
+    for piece in policies.chunks(PIECE) {
+        let piece = piece.to_vec();
+        let written = admin.with(move |manager, now, outputs| {
+            let write = |policy| write(manager, policy, dry_run, now, outputs);
+            piece.into_iter().map(write).collect::<Result<Vec<_>, _>>()
+        });
+        outcomes.extend(written.await??);
+    }
+    let policies = outcomes;
     let answer = Imported { dry_run, policies, findings, document };
     Ok(Format::accepted(&headers).answer(StatusCode::OK, &answer))
 }

@@ -295,6 +295,10 @@ fn amounts_and_headers(envoy: &mut Envoy) {
     // Three did not fit into what was left, which one still does: refused hits are not counted.
     let answer = envoy.ask(call("messaging", vec![number("7")]));
     assert_eq!(read(&answer.statuses[0]), Limited(OK, 4, Unit::Day, 0));
+    // Looking costs nothing, and nothing fits into what is used up.
+    let look = RateLimitDescriptor { hits_addend: Some(0), ..number("7") };
+    let answer = envoy.ask(call("messaging", vec![look]));
+    assert_eq!(read(&answer.statuses[0]), Limited(OK, 4, Unit::Day, 0));
 }
 
 /// What would have been refused is in the metrics.

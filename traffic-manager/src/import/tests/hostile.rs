@@ -124,3 +124,77 @@ fn ten_thousand_limits_are_found_by_one_lookup() {
         assert_eq!(met, [amount], "{customer}");
     }
 }
+
+/// Pieces of which files are made, and some of which they are not.
+const PIECES: [&str; 40] = [
+    "domain: d\n",
+    "descriptors:\n",
+    "- key: k\n",
+    "  value: v*\n",
+    "  rate_limit:\n",
+    "    unit: day\n",
+    "    requests_per_unit: 5\n",
+    "    unlimited: true\n",
+    "  descriptors:\n",
+    "  - key: l\n",
+    "- namespace: n\n",
+    "  max_value: 1\n",
+    "  seconds: 60\n",
+    "  conditions:\n",
+    "  - descriptors[0].a == 'b'\n",
+    "  - a == b\n",
+    "  variables: [descriptors[0].a]\n",
+    "{",
+    "}",
+    "[",
+    "]",
+    "&a ",
+    "*a ",
+    "<<: *a\n",
+    "? ",
+    ": ",
+    "- ",
+    "'",
+    "\"",
+    "|\n",
+    ">\n",
+    "!!str ",
+    "\t",
+    "\n",
+    "  ",
+    "---\n",
+    "...\n",
+    "%TAG",
+    "\u{feff}",
+    "ü",
+];
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn no_mix_of_pieces_panics(
+        pieces in proptest::collection::vec(proptest::sample::select(&PIECES[..]), 0..40),
+    ) {
+        let text = pieces.concat();
+        for format in [Format::Envoy, Format::Limitador] {
+            translate_one(format, &text);
+        }
+    }
+
+    #[test]
+    fn no_condition_panics_or_escapes_its_brackets(text in "[a-z0-9 .()'\"\\[\\]=!&|\\\\]{0,40}") {
+        let file = format!(
+            "- {{namespace: n, max_value: 1, seconds: 1, conditions: [{}], variables: [{}]}}",
+            json!(text), json!(text),
+        );
+        let translation = translate(Format::Limitador, &[Source { name: "f", text: &file }]);
+        for policy in translation.policies {
+            let condition = policy.condition.as_ref().map(ToString::to_string).unwrap_or_default();
+            proptest::prop_assert!(condition.starts_with("request.domain == \"n\""), "{}", condition);
+            let request = weir_proto::request::Request::new().domain("other").descriptor(&[("a", "b")]);
+            let met = policy.condition.as_ref().map(|c| c.matches(&request));
+            proptest::prop_assert!(met != Some(Ok(true)), "{}", condition);
+        }
+    }
+}

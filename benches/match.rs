@@ -10,6 +10,7 @@ use weir_proto::{
     matcher::{PolicySet, Scratch},
     policy::Policy,
     request::Request,
+    time::Time,
 };
 
 /// Different requests, met in turn.
@@ -72,7 +73,7 @@ fn resolve(
     key: &mut Vec<u8>,
 ) -> usize {
     let mut met = 0;
-    set.resolve(request, scratch, |hit| {
+    set.resolve(request, Time::ZERO, scratch, |hit| {
         met += 1;
         for limit in hit.limits {
             hit.key_into(limit, key);

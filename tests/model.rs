@@ -1,11 +1,17 @@
 //! The cores, driven by hand, against models too simple to be wrong.
 //!
 //! `model/verdicts.rs`: a fleet of one agent gives the verdicts that a table of numbers gives.
+//! `model/amounts.rs`: every kind of amount, and what a policy says of single keys.
+//! `model/calendar.rs`: days and hours of a calendar, over changes of the clocks.
 //! `model/merging.rs`: usage frames may be lost, repeated and reordered.
 //! `model/explore.rs`: every schedule of small fleets keeps the bound.
 //! `model/room.rs`: a manager that has no room for more counters.
 //! `model/rules.rs`: each rule of the credit protocol on its own, with one side played by hand.
 
+#[path = "model/amounts.rs"]
+mod amounts;
+#[path = "model/calendar.rs"]
+mod calendar;
 #[path = "model/explore.rs"]
 mod explore;
 #[path = "model/merging.rs"]

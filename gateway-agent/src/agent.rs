@@ -8,14 +8,20 @@ use std::{
     time::Duration,
 };
 
-use gateway_agent_core::{Checker, Outcome, Verdict, agent::Status};
+use gateway_agent_core::{Checker, LeaseId, Outcome, Reported, Verdict, agent::Status};
 use tokio::{
     runtime::Handle,
     sync::{Notify, Semaphore, watch},
     task::JoinHandle,
     time::{Instant, timeout, timeout_at},
 };
-use weir_proto::{id::AgentLife, request::Request, rule::Rules, usage::AgentIdentity};
+use weir_proto::{
+    amount::{Amounts, Changes},
+    id::AgentLife,
+    request::Request,
+    rule::Rules,
+    usage::AgentIdentity,
+};
 
 use crate::{
     clock::{Clock, incarnation},
@@ -118,43 +124,77 @@ impl Agent {
 
     /// Like [`Agent::check_wait`] where it need not wait; `None`, and nothing is counted, where it
     /// would. For callers that cannot wait where they are.
-    pub fn check_at_once(&self, request: &Request<'_>, hits: u64) -> Option<Verdict> {
-        let verdict = self.try_check(request, hits);
+    pub fn check_at_once(
+        &self,
+        request: &Request<'_>,
+        amounts: impl Into<Amounts>,
+    ) -> Option<Verdict> {
+        let amounts = amounts.into();
+        let verdict = self.try_check(request, &amounts);
         match verdict.outcome {
             Outcome::Allowed => Some(verdict),
             // The last look is the one that counts the refusal.
-            Outcome::Refused(_) => Some(self.check_n(request, hits)),
+            Outcome::Refused(_) => Some(self.check_amounts(request, &amounts)),
             Outcome::Pending { .. } => None,
         }
     }
 
-    /// Like [`Agent::check_n`], but an uncertain request waits for its manager's answer, at most
+    /// Decides about a request with amounts of several kinds. Those that are known after the response
+    /// only are reported then: [`Agent::report`]. What it holds of limits of concurrency it holds until
+    /// [`Agent::release`], or until the limit's lease is over.
+    pub fn check_amounts(&self, request: &Request<'_>, amounts: &Amounts) -> Verdict {
+        self.inner.checker.check_amounts(request, amounts, self.inner.clock.recent())
+    }
+
+    /// What a check would answer now. Nothing is counted, and nobody is asked.
+    pub fn peek(&self, request: &Request<'_>, amounts: &Amounts) -> Verdict {
+        self.inner.checker.peek(request, amounts, self.inner.clock.recent())
+    }
+
+    /// Counts what became known after the response, over the limits if need be; negative amounts are
+    /// taken back, never below zero.
+    pub fn report(&self, request: &Request<'_>, changes: &Changes) -> Reported {
+        self.inner.checker.report(request, changes, self.inner.clock.recent())
+    }
+
+    /// A request is over: what its [`Verdict::lease`] held is free again. False if it was so before.
+    pub fn release(&self, lease: LeaseId) -> bool {
+        self.inner.checker.release(lease)
+    }
+
+    /// Like [`Agent::check_amounts`], but an uncertain request waits for its manager's answer, at most
     /// for the policy's `max_wait`. When [`MAX_WAITERS`] wait already, it does not.
-    pub async fn check_wait(&self, request: &Request<'_>, hits: u64) -> Verdict {
-        let verdict = self.try_check(request, hits);
+    pub async fn check_wait(&self, request: &Request<'_>, amounts: impl Into<Amounts>) -> Verdict {
+        let amounts = amounts.into();
+        let verdict = self.try_check(request, &amounts);
         match verdict.outcome {
             Outcome::Allowed => return verdict,
             Outcome::Refused(_) => {}
             Outcome::Pending { wait } => {
-                if let Some(allowed) = self.wait(request, hits, wait).await {
+                if let Some(allowed) = self.wait(request, &amounts, wait).await {
                     return allowed;
                 }
             }
         }
         // The last look is the one that counts the refusal.
-        self.check_n(request, hits)
+        self.check_amounts(request, &amounts)
     }
 
     /// Looks again at every wake-up until the request is decided, for `patience` at most. `None`
     /// unless it is allowed.
-    async fn wait(&self, request: &Request<'_>, hits: u64, patience: Duration) -> Option<Verdict> {
+    async fn wait(
+        &self,
+        request: &Request<'_>,
+        amounts: &Amounts,
+        patience: Duration,
+    ) -> Option<Verdict> {
         let _place = self.inner.waiters.try_acquire().ok()?;
         let end = Instant::now() + patience;
         loop {
             // Listen first and look afterwards: a wake-up between the two is not missed.
             let mut woken = std::pin::pin!(self.inner.wake.notified());
             woken.as_mut().enable();
-            let verdict = self.try_check(request, hits);
+            let verdict = self.try_check(request, amounts);
             match verdict.outcome {
                 Outcome::Allowed => return Some(verdict),
                 Outcome::Refused(_) => return None,
@@ -163,8 +203,8 @@ impl Agent {
         }
     }
 
-    fn try_check(&self, request: &Request<'_>, hits: u64) -> Verdict {
-        self.inner.checker.try_check(request, hits, self.inner.clock.recent())
+    fn try_check(&self, request: &Request<'_>, amounts: &Amounts) -> Verdict {
+        self.inner.checker.try_check(request, amounts, self.inner.clock.recent())
     }
 
     /// Runs `job` with the rules that the policies in force name, if they name any: which of them a

@@ -49,10 +49,14 @@ pub mod layer;
 pub mod sidecar;
 
 pub use gateway_agent_core::{
-    LimitStatus, Outcome, PolicyRef, Reason, Verdict,
+    LeaseId, LimitStatus, Outcome, PolicyRef, Reason, Reported, Verdict,
     agent::{ManagerStatus, Status},
 };
-pub use weir_proto::{policy::OnDisconnect, request::Request};
+pub use weir_proto::{
+    amount::{Amounts, Changes, Unit},
+    policy::OnDisconnect,
+    request::Request,
+};
 
 pub use crate::{
     agent::{Agent, ConnectError, MAX_WAITERS},

@@ -9,6 +9,8 @@
 //! | [`key`] | the one canonical encoding of a counter's key |
 //! | [`amount`] | what limits count, and how amounts are written |
 //! | [`window`] | windows and the algorithms that roll them |
+//! | [`calendar`], [`zone`] | windows that follow a calendar, in a time zone of this build |
+//! | [`schedule`] | weekdays, hours and dates at which groups apply |
 //! | [`policy`] | the policy document, valid by construction |
 //! | [`expr`] | CEL, bounded so that no expression can hurt |
 //! | [`request`] | the attributes that policies see |
@@ -20,6 +22,7 @@
 //! | [`wire`] | generated code |
 
 pub mod amount;
+pub mod calendar;
 pub mod convert;
 pub mod decision;
 pub mod expr;
@@ -29,8 +32,10 @@ pub mod matcher;
 pub mod policy;
 pub mod request;
 pub mod rule;
+pub mod schedule;
 pub mod share;
 pub mod time;
 pub mod usage;
 pub mod window;
 pub mod wire;
+pub mod zone;

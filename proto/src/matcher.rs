@@ -9,13 +9,14 @@
 //! A set never changes: a new revision is a new set, and readers hold the old one until they are
 //! done.
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 
-pub use self::compiled::{CompiledLimit, CompiledPolicy};
+pub use self::compiled::{CompiledGroup, CompiledLimit, CompiledPolicy};
 use self::index::Index;
 use crate::{
     policy::{Mode, Policy},
     request::Request,
+    time::Time,
 };
 
 mod compiled;
@@ -41,6 +42,8 @@ pub struct PolicySet {
 pub struct Scratch {
     candidates: Vec<u32>,
     parts: Vec<u8>,
+    /// Parents that were visited.
+    visited: Vec<u32>,
 }
 
 /// A policy that a request meets.
@@ -79,13 +82,10 @@ impl PolicySet {
         active.sort_by_key(|policy| policy.level);
         let index = Index::new(&active);
         let mut limits = 0;
-        let slots: Vec<_> = (0..)
-            .zip(&active)
-            .map(|(slot, policy)| {
-                let absent = index.absences(slot);
-                Arc::new(CompiledPolicy::new(Arc::clone(policy), absent, &mut limits))
-            })
-            .collect();
+        let compiled = (0..).zip(&active).map(|(slot, policy)| {
+            CompiledPolicy::new(Arc::clone(policy), index.absences(slot), &mut limits)
+        });
+        let slots = link_parents(compiled.collect());
         let mut by_name: Vec<u32> = (0..).take(slots.len()).collect();
         by_name.sort_by_key(|slot| active.get(*slot as usize).map(|policy| &policy.name));
         PolicySet { revision, policies, slots, by_name, limits, index }
@@ -125,29 +125,62 @@ impl PolicySet {
         self.limits
     }
 
-    /// Calls `visit` for each policy that the request meets, in evaluation order (level, then
-    /// name), until it breaks.
+    /// Calls `visit` for each policy that the request meets at `time` (manager time), in evaluation
+    /// order (level, then name), until it breaks. A policy's parents follow it, each once, whether
+    /// their own condition holds or not.
     ///
     /// A policy whose condition or key fails (an absent attribute, most often) is not met, and
     /// counts the failure in [`CompiledPolicy::evaluation_errors`].
     pub fn resolve(
         &self,
         request: &Request<'_>,
+        time: Time,
         scratch: &mut Scratch,
         mut visit: impl FnMut(Hit<'_>) -> ControlFlow<()>,
     ) {
-        let Scratch { candidates, parts } = scratch;
+        let Scratch { candidates, parts, visited } = scratch;
+        visited.clear();
         for slot in self.index.candidates(request, candidates) {
             let Some(policy) = self.slots.get(*slot as usize) else { continue };
-            if !policy.meets(request) || !policy.parts_into(request, parts) {
+            if !policy.meets(request) {
                 continue;
             }
-            let hit = Hit { policy, slot: *slot, limits: policy.limits_for(request), parts };
-            if visit(hit).is_break() {
-                return;
+            let mut next = Some((*slot, policy));
+            while let Some((slot, policy)) = next.take() {
+                if policy.is_parent && visited.contains(&slot) {
+                    break;
+                }
+                if !policy.parts_into(request, parts) {
+                    break;
+                }
+                if policy.is_parent {
+                    visited.push(slot);
+                }
+                let limits = policy.limits_for(request, time, parts);
+                if visit(Hit { policy, slot, limits, parts }).is_break() {
+                    return;
+                }
+                next = policy.parent.and_then(|up| Some((up, self.slots.get(up as usize)?)));
             }
         }
     }
+}
+
+/// Tells each policy where its parent is, if that acts.
+fn link_parents(mut policies: Vec<CompiledPolicy>) -> Vec<Arc<CompiledPolicy>> {
+    let named: HashMap<_, u32> =
+        policies.iter().map(|policy| policy.policy.name.clone()).zip(0..).collect();
+    let mut parents = Vec::new();
+    for policy in &mut policies {
+        policy.parent = policy.policy.parent.as_ref().and_then(|name| named.get(name).copied());
+        parents.extend(policy.parent);
+    }
+    for parent in parents {
+        if let Some(policy) = policies.get_mut(parent as usize) {
+            policy.is_parent = true;
+        }
+    }
+    policies.into_iter().map(Arc::new).collect()
 }
 
 #[cfg(test)]

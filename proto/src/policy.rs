@@ -11,7 +11,7 @@ pub use self::{
     choice::{Accuracy, Level, Mode, OnDisconnect, OnLimit},
     document::{API_VERSION, MAX_DOCUMENT_BYTES, parse_document},
     error::{FieldError, PolicyErrors},
-    limit::{Group, Limit},
+    limit::{Group, Limit, Override, Reset},
     name::{KeyPart, PolicyName, PolicyNameError},
 };
 use crate::{
@@ -31,6 +31,10 @@ mod write;
 pub const MAX_LIMITS: usize = 16;
 /// Most conditional groups of a policy.
 pub const MAX_GROUPS: usize = 16;
+/// Most keys with amounts of their own.
+pub const MAX_OVERRIDES: usize = 10_000;
+/// Most resets that a policy remembers.
+pub const MAX_RESETS: usize = 1_000;
 /// Longest [`Policy::max_wait`].
 pub const MAX_WAIT: Duration = Duration::from_secs(1);
 /// [`Policy::max_wait`] where the document gives none.
@@ -56,6 +60,13 @@ pub struct Policy {
     pub limits: Vec<Limit>,
     /// The first whose condition holds replaces `limits`. At most [`MAX_GROUPS`].
     pub groups: Vec<Group>,
+    /// Keys with other amounts in `limits`. At most [`MAX_OVERRIDES`].
+    pub overrides: Vec<Override>,
+    /// A policy whose limits count every request that this one meets, whether its own `match` holds or
+    /// not. It needs not exist.
+    pub parent: Option<PolicyName>,
+    /// Counters that began anew. At most [`MAX_RESETS`].
+    pub resets: Vec<Reset>,
     /// Whether it refuses, only counts, or is off.
     pub mode: Mode,
     /// What happens over the limit.
@@ -107,6 +118,13 @@ impl Policy {
     /// The limit with that id, among the limits and those of the groups.
     pub fn limit(&self, id: &str) -> Option<&Limit> {
         self.all_limits().find(|(other, _)| other == id).map(|(_, limit)| limit)
+    }
+
+    /// When the counters of a key were last set back, by a reset of their own or of the whole policy;
+    /// without a key, those of keys that had none of their own.
+    pub fn last_reset(&self, key: Option<&Vec<String>>) -> Option<u64> {
+        let own = |reset: &&Reset| reset.key.is_none() || reset.key.as_ref() == key;
+        self.resets.iter().filter(own).map(|reset| reset.at).max()
     }
 }
 

@@ -121,7 +121,7 @@ impl Rules {
 }
 
 fn conditions(policy: &Policy) -> impl Iterator<Item = &Expr> {
-    policy.condition.iter().chain(policy.groups.iter().map(|group| &group.when))
+    policy.condition.iter().chain(policy.groups.iter().filter_map(|group| group.when.as_ref()))
 }
 
 impl Entry {

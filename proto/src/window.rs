@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use crate::time::{Time, WindowStart};
+use crate::{
+    calendar::Calendar,
+    time::{Time, WindowStart},
+};
 
 /// Longest window: 365 days, in seconds.
 pub const MAX_WINDOW_SECS: u64 = 365 * 86_400;
@@ -18,21 +21,25 @@ pub enum Algorithm {
     FixedWindow,
     /// The limit holds over every span as long as the window.
     SlidingWindow,
+    /// A bucket that fills at a steady rate, the amount per window, and never beyond its burst.
+    TokenBucket,
 }
 
 impl Algorithm {
     /// Every algorithm that this version runs.
-    pub const ALL: [Algorithm; 2] = [Algorithm::FixedWindow, Algorithm::SlidingWindow];
+    pub const ALL: [Algorithm; 3] =
+        [Algorithm::FixedWindow, Algorithm::SlidingWindow, Algorithm::TokenBucket];
 
-    /// The name in policies: `fixed_window`, `sliding_window`.
+    /// The name in policies: `fixed_window`, `sliding_window`, `token_bucket`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Algorithm::FixedWindow => "fixed_window",
             Algorithm::SlidingWindow => "sliding_window",
+            Algorithm::TokenBucket => "token_bucket",
         }
     }
 
-    /// The algorithm of that name; `None` for an unknown or not yet supported one.
+    /// The algorithm of that name.
     pub fn parse(name: &str) -> Option<Algorithm> {
         Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name)
     }
@@ -44,14 +51,20 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// A span of whole seconds, from 1 s to 365 d.
+/// A span of whole seconds, from 1 s to 365 d, or the windows of a [`Calendar`].
 ///
-/// Written as numbers with a suffix, largest first: `1s`, `90s`, `1m30s`, `1h`, `365d`. It prints
-/// as one number with the largest suffix that divides it, so `60s` prints as `1m` and `1m30s` as
-/// `90s`: equal windows have one spelling.
+/// A length is written as numbers with a suffix, largest first: `1s`, `90s`, `1m30s`, `1h`, `365d`. It
+/// prints as one number with the largest suffix that divides it, so `60s` prints as `1m` and `1m30s` as
+/// `90s`: equal windows have one spelling. A calendar prints as `day@Europe/Berlin`; that is not read
+/// back, as documents name the two parts apart.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Window {
-    secs: u64,
+pub struct Window(Kind);
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Kind {
+    /// In seconds.
+    Length(u64),
+    Calendar(Calendar),
 }
 
 /// Why a window was refused.
@@ -74,35 +87,72 @@ impl Window {
         if secs == 0 || secs > MAX_WINDOW_SECS {
             return Err(WindowError::OutOfRange);
         }
-        Ok(Window { secs })
+        Ok(Window(Kind::Length(secs)))
     }
 
-    /// The length.
-    pub const fn duration(self) -> Duration {
-        Duration::from_secs(self.secs)
+    /// The windows of a calendar.
+    pub const fn calendar(calendar: Calendar) -> Window {
+        Window(Kind::Calendar(calendar))
     }
 
-    /// The length in microseconds.
-    pub const fn micros(self) -> u64 {
-        self.secs.saturating_mul(1_000_000)
+    /// The calendar that the windows follow, unless all have one length.
+    pub const fn as_calendar(self) -> Option<Calendar> {
+        match self.0 {
+            Kind::Length(_) => None,
+            Kind::Calendar(calendar) => Some(calendar),
+        }
     }
 
-    /// The length in seconds.
-    pub const fn secs(self) -> u64 {
-        self.secs
+    /// The length; of a calendar's windows the longest possible. What a certain window lasts says
+    /// [`Window::length_of`].
+    pub fn duration(self) -> Duration {
+        Duration::from_secs(self.secs())
     }
 
-    /// The window that holds `t` (manager time): the latest whole multiple of the length since the
-    /// Unix epoch. A window's end belongs to the next window.
-    pub const fn start_at(self, t: Time) -> WindowStart {
-        let now = t.as_secs();
-        WindowStart(now - now % self.secs)
+    /// [`Window::duration`] in microseconds.
+    pub fn micros(self) -> u64 {
+        self.secs().saturating_mul(1_000_000)
+    }
+
+    /// [`Window::duration`] in seconds.
+    pub fn secs(self) -> u64 {
+        match self.0 {
+            Kind::Length(secs) => secs,
+            Kind::Calendar(calendar) => calendar.longest(),
+        }
+    }
+
+    /// The window that holds `t` (manager time). Those of a length begin on the whole multiples of it
+    /// since the Unix epoch. A window's end belongs to the next window.
+    pub fn start_at(self, t: Time) -> WindowStart {
+        match self.0 {
+            Kind::Length(secs) => {
+                let now = t.as_secs();
+                WindowStart(now - now % secs)
+            }
+            Kind::Calendar(calendar) => calendar.start_at(t),
+        }
     }
 
     /// Where the window begun at `start` ends, exclusive.
     #[inline]
-    pub const fn end(self, start: WindowStart) -> Time {
-        Time::from_micros(start.time().as_micros().saturating_add(self.micros()))
+    pub fn end(self, start: WindowStart) -> Time {
+        match self.0 {
+            Kind::Length(secs) => {
+                let length = secs.saturating_mul(1_000_000);
+                Time::from_micros(start.time().as_micros().saturating_add(length))
+            }
+            Kind::Calendar(calendar) => calendar.end(start),
+        }
+    }
+
+    /// How long the window begun at `start` lasts.
+    #[inline]
+    pub fn length_of(self, start: WindowStart) -> Duration {
+        match self.0 {
+            Kind::Length(secs) => Duration::from_secs(secs),
+            Kind::Calendar(calendar) => calendar.end(start).since(start.time()),
+        }
     }
 }
 
@@ -143,12 +193,14 @@ impl FromStr for Window {
 
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let secs = match self.0 {
+            Kind::Length(secs) => secs,
+            Kind::Calendar(calendar) => return calendar.fmt(f),
+        };
         // One second divides everything: the fallback is never used.
-        let (unit, suffix) = SUFFIXES
-            .into_iter()
-            .find(|(unit, _)| self.secs.is_multiple_of(*unit))
-            .unwrap_or((1, 's'));
-        write!(f, "{}{suffix}", self.secs / unit)
+        let (unit, suffix) =
+            SUFFIXES.into_iter().find(|(unit, _)| secs.is_multiple_of(*unit)).unwrap_or((1, 's'));
+        write!(f, "{}{suffix}", secs / unit)
     }
 }
 

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use gateway_agent_core as agent;
 use traffic_manager_core as manager;
 use weir_proto::{
+    amount::{Amounts, Changes, Unit},
     id::{AgentId, AgentLife, ManagerId, ManagerLife},
     policy::Policy,
     request::Request,
@@ -43,7 +44,12 @@ const USAGE: manager::StreamId = manager::StreamId(1);
 impl Pair {
     /// A fleet of one that knows these policies, at a time when every window begins.
     pub(crate) fn new(policies: &[Policy]) -> Pair {
-        let now = BEGIN - Duration::from_secs(5);
+        Pair::at(BEGIN, policies)
+    }
+
+    /// The same, and the time is `begin`.
+    pub(crate) fn at(begin: Time, policies: &[Policy]) -> Pair {
+        let now = begin - Duration::from_secs(5);
         let config = agent::Config::new(identity("gw-1"), 1);
         let (agent, checker) = agent::agent(config, Arc::new(|| ()), now - BEHIND);
         let mut manager = manager::Manager::new(manager::Config::new(manager_life()), now);
@@ -53,7 +59,7 @@ impl Pair {
         let mut pair = Pair { agent, checker, manager, session: None, now };
         let opened = agent::Input::UsageOpened(0, agent::ConnectionId(u64::MAX));
         pair.tell_agent(opened);
-        pair.pass(BEGIN.since(now));
+        pair.pass(begin.since(now));
         assert_eq!(pair.manager.fleet().members.len(), 1, "a fleet of one was founded");
         pair
     }
@@ -68,6 +74,45 @@ impl Pair {
         let verdict = self.checker.check(request, cost, self.now - BEHIND);
         self.tell_agent(agent::Input::Poke);
         verdict
+    }
+
+    /// The same with amounts of any kind.
+    pub(crate) fn check_amounts(
+        &mut self,
+        request: &Request<'_>,
+        amounts: &Amounts,
+    ) -> agent::Verdict {
+        let verdict = self.checker.check_amounts(request, amounts, self.now - BEHIND);
+        self.tell_agent(agent::Input::Poke);
+        verdict
+    }
+
+    /// What a check would answer.
+    pub(crate) fn peek(&self, request: &Request<'_>, amounts: &Amounts) -> agent::Verdict {
+        self.checker.peek(request, amounts, self.now - BEHIND)
+    }
+
+    /// What became known after the response; how many limits it changed.
+    pub(crate) fn report(&mut self, request: &Request<'_>, unit: &str, amount: i64) -> u32 {
+        let mut changes = Changes::default();
+        changes.add(Unit::named(unit).expect("a unit"), amount);
+        let reported = self.checker.report(request, &changes, self.now - BEHIND);
+        self.tell_agent(agent::Input::Poke);
+        reported.limits
+    }
+
+    /// A request ends.
+    pub(crate) fn release(&mut self, lease: agent::LeaseId) -> bool {
+        let released = self.checker.release(lease);
+        self.tell_agent(agent::Input::Poke);
+        released
+    }
+
+    /// Replaces a policy.
+    pub(crate) fn replace(&mut self, policy: Policy) {
+        let mut out = Vec::new();
+        self.manager.replace_policy(policy, None, self.now, &mut out).expect("it exists");
+        self.manager_does(out);
     }
 
     /// Lets time pass, with whatever becomes due on the way.

@@ -14,7 +14,7 @@
 use std::collections::HashSet;
 
 use serde_json::json;
-use weir_proto::{amount::MAX_AMOUNT, policy::Policy};
+use weir_proto::policy::Policy;
 
 pub(crate) use self::report::{Finding, Severity};
 use self::{names::Names, report::Report};
@@ -168,9 +168,9 @@ impl Draft {
     }
 }
 
-/// A limit that nothing reaches: the language's largest amount means "unlimited".
+/// A limit that nothing reaches.
 fn unlimited(window: &str) -> serde_json::Value {
-    json!({ "requests": MAX_AMOUNT, "window": window })
+    json!({ "requests": "unlimited", "window": window })
 }
 
 /// A text as CEL writes it. Only what would end or change the text is escaped.

@@ -306,7 +306,7 @@ impl<'a> Town<'a> {
 mod tests {
     use std::{ops::ControlFlow, sync::Arc};
 
-    use weir_proto::{matcher::PolicySet, policy::parse_document, request::Request};
+    use weir_proto::{matcher::PolicySet, policy::parse_document, request::Request, time::Time};
 
     use super::*;
 
@@ -314,7 +314,7 @@ mod tests {
         let policies = parse_document(POLICIES).unwrap();
         let set = PolicySet::compile(1, policies.into_iter().map(Arc::new));
         let mut met = Vec::new();
-        set.resolve(request, &mut Default::default(), |hit| {
+        set.resolve(request, Time::ZERO, &mut Default::default(), |hit| {
             let name = hit.policy.policy.name.as_str();
             met.extend(hit.limits.iter().map(|limit| format!("{name} {}", limit.limit.amount)));
             if hit.limits.is_empty() {

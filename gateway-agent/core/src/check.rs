@@ -5,7 +5,8 @@
 use std::{cell::Cell, ops::Deref, sync::Arc, time::Duration};
 
 use weir_proto::{
-    matcher::{CompiledPolicy, PolicySet, Scratch},
+    amount::{Amounts, Unit},
+    matcher::{CompiledLimit, CompiledPolicy, PolicySet, Scratch},
     request::Request,
     time::{Time, WindowStart},
 };
@@ -14,11 +15,15 @@ use self::{
     policy_ref::Policies,
     round::{Charge, Round},
 };
-use crate::{standing::Snapshot, table::Table};
+use crate::{
+    standing::Snapshot,
+    table::{LeaseId, Table},
+};
 
 mod policy_ref;
+mod report;
 mod round;
-pub use self::policy_ref::PolicyRef;
+pub use self::{policy_ref::PolicyRef, report::Reported};
 
 /// Why a request was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +61,7 @@ pub struct LimitStatus {
     pub index: u32,
     /// The limit.
     pub amount: u64,
-    /// Window length.
+    /// How long this window lasts.
     pub window: Duration,
     /// The window's name: its start in manager time.
     pub start: WindowStart,
@@ -71,8 +76,12 @@ pub struct LimitStatus {
 impl LimitStatus {
     /// The limit's id in its policy.
     pub fn limit_id(&self) -> &str {
-        let limit = self.policy.all_limits().find(|limit| limit.index == self.index);
-        limit.map_or("", |limit| &limit.id)
+        self.limit().map_or("", |limit| &limit.id)
+    }
+
+    /// The limit.
+    pub fn limit(&self) -> Option<&CompiledLimit> {
+        self.policy.limit_at(self.index)
     }
 }
 
@@ -89,9 +98,22 @@ pub struct Verdict {
     pub shadow: Vec<PolicyRef>,
     /// A limit is exceeded, but its policy lets requests pass (`on_limit: allow`).
     pub over_quota: bool,
+    /// What the request holds of limits of concurrency, until it is released.
+    pub lease: Option<LeaseId>,
 }
 
 impl Verdict {
+    fn allowed_so_far() -> Self {
+        Verdict {
+            outcome: Outcome::Allowed,
+            limit: None,
+            denied_by: None,
+            shadow: Vec::new(),
+            over_quota: false,
+            lease: None,
+        }
+    }
+
     /// Whether the request may pass.
     pub fn allowed(&self) -> bool {
         self.outcome == Outcome::Allowed
@@ -102,6 +124,36 @@ impl Verdict {
         let limit = self.limit.as_ref().map(|limit| &limit.policy);
         self.denied_by.as_ref().or(limit).map(Deref::deref)
     }
+}
+
+/// What a request counts as.
+#[derive(Clone, Copy)]
+enum Cost<'a> {
+    /// So many requests, and nothing else.
+    Requests(u64),
+    Amounts(&'a Amounts),
+}
+
+impl Cost<'_> {
+    #[inline(always)]
+    fn of(self, unit: &Unit) -> u64 {
+        match self {
+            Cost::Requests(requests) if *unit == Unit::Requests => requests,
+            Cost::Requests(_) => u64::from(*unit == Unit::Concurrency),
+            Cost::Amounts(amounts) => amounts.of(unit),
+        }
+    }
+}
+
+/// How it is asked.
+#[derive(Clone, Copy)]
+struct Ask {
+    /// Local time.
+    now: Time,
+    /// A refusal is final.
+    last: bool,
+    /// Count nothing.
+    peek: bool,
 }
 
 /// What a thread keeps from check to check, so that it need not touch what others touch.
@@ -149,32 +201,42 @@ impl Checker {
     /// Checks and counts a request of this cost at local time `now`; a refusal is final.
     #[inline]
     pub fn check(&self, request: &Request<'_>, cost: u64, now: Time) -> Verdict {
-        self.run(request, cost, now, true)
+        self.run(request, Cost::Requests(cost), Ask { now, last: true, peek: false })
+    }
+
+    /// Checks and counts a request of these amounts, which may be known in part only: the rest is
+    /// reported later. A refusal is final.
+    pub fn check_amounts(&self, request: &Request<'_>, amounts: &Amounts, now: Time) -> Verdict {
+        self.run(request, Cost::Amounts(amounts), Ask { now, last: true, peek: false })
+    }
+
+    /// What a check would answer now; nothing is counted.
+    pub fn peek(&self, request: &Request<'_>, amounts: &Amounts, now: Time) -> Verdict {
+        self.run(request, Cost::Amounts(amounts), Ask { now, last: true, peek: true })
+    }
+
+    /// Gives back what a request held. False if it was given back before, or its time was over.
+    pub fn release(&self, lease: LeaseId) -> bool {
+        self.table.release(lease)
     }
 
     /// As [`Checker::check`], but may answer [`Outcome::Pending`], and counts no refusal. Repeat
     /// until it is decided, then settle for `check`.
     #[inline]
-    pub fn try_check(&self, request: &Request<'_>, cost: u64, now: Time) -> Verdict {
-        self.run(request, cost, now, false)
+    pub fn try_check(&self, request: &Request<'_>, amounts: &Amounts, now: Time) -> Verdict {
+        self.run(request, Cost::Amounts(amounts), Ask { now, last: false, peek: false })
     }
 
     #[inline(always)]
-    fn run(&self, request: &Request<'_>, cost: u64, now: Time, last: bool) -> Verdict {
-        let mut verdict = Verdict {
-            outcome: Outcome::Allowed,
-            limit: None,
-            denied_by: None,
-            shadow: Vec::new(),
-            over_quota: false,
-        };
-        self.fill(request, (cost, now, last), &mut verdict);
+    fn run(&self, request: &Request<'_>, cost: Cost<'_>, ask: Ask) -> Verdict {
+        let mut verdict = Verdict::allowed_so_far();
+        self.fill(request, cost, ask, &mut verdict);
         verdict
     }
 
     /// Decides about a request; `verdict` allows it so far.
     #[inline(never)]
-    fn fill(&self, request: &Request<'_>, ask: (u64, Time, bool), verdict: &mut Verdict) {
+    fn fill(&self, request: &Request<'_>, cost: Cost<'_>, ask: Ask, verdict: &mut Verdict) {
         let mut local = LOCAL.try_with(Cell::take).ok().flatten().unwrap_or_default();
         let Local { seen, scratch, charged } = &mut *local;
         let seen = match seen {
@@ -183,7 +245,9 @@ impl Checker {
         };
         charged.clear();
         let mut round = Round::new((&self.table, seen), charged, ask, verdict);
-        seen.snapshot.policies.resolve(request, scratch, |hit| round.meet(&hit));
+        let time = seen.snapshot.standing.manager_time(ask.now);
+        let policies = &seen.snapshot.policies;
+        policies.resolve(request, time, scratch, |hit| round.meet(&hit, cost));
         round.finish();
         // Fails while the thread ends; then nothing is kept.
         let _ = LOCAL.try_with(|kept| kept.set(Some(local)));

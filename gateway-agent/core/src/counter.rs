@@ -12,7 +12,7 @@ use std::{
 };
 
 use weir_proto::{
-    amount::MAX_AMOUNT,
+    amount::{Charging, MAX_AMOUNT},
     matcher::CompiledLimit,
     policy::{OnDisconnect, Policy},
     time::{Time, WindowStart},
@@ -22,6 +22,7 @@ use weir_proto::{
 use self::{cold::Cold, maybe::Maybe};
 use crate::{standing::Standing, table::Family};
 
+mod asking;
 mod cold;
 mod floor;
 mod fork;
@@ -31,8 +32,6 @@ mod maybe;
 mod state;
 pub use local::Pace;
 
-/// An agent does not repeat a question within this time.
-const PATIENCE: Duration = Duration::from_millis(20);
 /// Parts of a key up to this length are kept in the counter itself.
 const INLINE: usize = 45;
 /// Length that says that they are elsewhere.
@@ -51,6 +50,8 @@ pub struct Ask<'a> {
     pub standing: &'a Standing,
     /// Amount.
     pub cost: u64,
+    /// Only ask: count nothing.
+    pub peek: bool,
     /// Number of the newest standing: a check that holds an older one must load it anew.
     pub newest: &'a AtomicU64,
     /// Local time.
@@ -59,6 +60,17 @@ pub struct Ask<'a> {
     pub force: bool,
     /// A refusal is final: count it.
     pub last: bool,
+}
+
+impl Ask<'_> {
+    /// How much must be left: where the amount is told later, anything.
+    #[inline(always)]
+    fn need(&self) -> u64 {
+        match self.family.charging {
+            Charging::Ahead | Charging::Held => self.cost,
+            Charging::After | Charging::Flagged => self.cost.max(1),
+        }
+    }
 }
 
 /// What a counter answers.
@@ -201,7 +213,7 @@ impl Counter {
     }
 
     fn turn_rolling(&mut self, ask: &Ask<'_>, time: Time) {
-        let length = ask.family.window.duration();
+        let length = ask.family.length();
         let idle = ask.now.since(self.last_use());
         if self.last_use() == Time::ZERO || idle <= length {
             return;
@@ -212,10 +224,13 @@ impl Counter {
             self.roll(WindowStart(time.as_secs()));
             return;
         }
-        let (limit, basis) = (ask.limit.limit.amount, ask.family.basis(self.window));
+        let (limit, basis) = (ask.limit.capacity, ask.family.basis(self.window));
         let default = ask.standing.opening(limit, basis, true);
         let ceiling = self.ceiling.get().unwrap_or(default);
-        self.fix_ceiling(ceiling.min(self.used + default));
+        // What is in flight is part of what it holds, and not history.
+        let held = ask.family.charging == Charging::Held;
+        let most = if held { default.max(self.used) } else { self.used + default };
+        self.fix_ceiling(ceiling.min(most));
     }
 
     /// Begins the window `start`, unless this one is as new.
@@ -247,6 +262,9 @@ impl Counter {
     /// Up to where it may admit now.
     #[inline(always)]
     pub fn ceiling(&self, limit: u64, family: &Family, standing: &Standing) -> u64 {
+        if family.charging == Charging::Flagged {
+            return self.ceiling.get().unwrap_or(limit);
+        }
         let rolling = family.rolling;
         // While a share changes, a rolling counter opens with the smaller one.
         let opening = || {
@@ -269,19 +287,25 @@ impl Counter {
 
     #[inline(always)]
     fn decide(&mut self, ask: &Ask<'_>, reset: u64) -> Answer {
-        let limit = ask.limit.limit.amount;
+        let limit = ask.limit.capacity;
         let standing = ask.standing;
         let how = ask.policy.on_disconnect.unwrap_or(standing.on_disconnect);
         if standing.isolated {
             self.cap(ask);
         }
         let ceiling = self.ceiling(limit, ask.family, standing);
-        // A request that waits is offered anew with each look: the longer it waits, the more is asked for.
-        let offered = u32::try_from(ask.cost).unwrap_or(u32::MAX);
-        self.offered = self.offered.saturating_add(offered);
         let disconnected = standing.isolated && how == OnDisconnect::Closed;
         let open = standing.isolated && how == OnDisconnect::Open;
-        let within = self.used.saturating_add(ask.cost) <= ceiling;
+        let need = ask.need();
+        let within = self.used.saturating_add(need) <= ceiling;
+        if ask.peek {
+            let admitted = open || within && !disconnected;
+            let remaining = ceiling.saturating_sub(self.used);
+            return Answer { admitted, disconnected, remaining, ..self.answer(reset) };
+        }
+        // A request that waits is offered anew with each look: the longer it waits, the more is asked for.
+        let offered = u32::try_from(need).unwrap_or(u32::MAX);
+        self.offered = self.offered.saturating_add(offered);
         let fits = !disconnected && (within || self.exceed(ceiling, ask));
         let paced = !fits && !disconnected && self.paced(ask, how);
         if fits && within && ask.family.rolling {
@@ -310,7 +334,7 @@ impl Counter {
         }
         self.exhaust(None);
         // More than the limit itself will never come.
-        let uncertain = !ask.standing.isolated && ask.cost <= ask.limit.limit.amount;
+        let uncertain = !ask.standing.isolated && ask.need() <= ask.limit.capacity;
         Answer { uncertain, wake: uncertain && self.may_ask(ask.now), ..answer }
     }
 
@@ -324,21 +348,13 @@ impl Counter {
         // Half of what was held is used: time to ask for more, before it runs out.
         let mark = self.mark.get().unwrap_or(ceiling / 2);
         self.mark = Maybe::some(mark);
-        let wake = self.used >= mark && self.wants_more(ask, ceiling);
+        let wake = match ask.family.charging {
+            // A manager that has heard of it tells when there were too many.
+            Charging::Flagged => self.unheard(ask),
+            _ => self.used >= mark && self.wants_more(ask, ceiling),
+        };
         let remaining = ceiling.saturating_sub(self.used);
         Answer { admitted: true, remaining, wake, ..self.answer(reset) }
-    }
-
-    /// Whether more may be had, once the mark is reached.
-    fn wants_more(&self, ask: &Ask<'_>, ceiling: u64) -> bool {
-        let whole =
-            || ceiling >= ask.limit.limit.amount && ask.standing.history.current().fleet <= 1;
-        let needs_none = ask.standing.isolated || (self.used < ceiling && whole());
-        !needs_none && self.exhausted_until().is_none() && self.may_ask(ask.now)
-    }
-
-    fn may_ask(&self, now: Time) -> bool {
-        self.asked_at.get().is_none_or(|at| Time::from_micros(at) + PATIENCE <= now)
     }
 
     /// Takes a manager's decision. True when the agent must confirm it.

@@ -113,8 +113,8 @@ pub fn entry(
 ) -> CreditEntry {
     let limit = policies
         .get(&family.policy)
-        .and_then(|policy| policy.limit(&family.limit))
-        .map(|limit| limit.limit.amount);
+        .and_then(|policy| policy.limit(&family.limit, counter.parts()))
+        .map(|limit| limit.capacity);
     // Use beyond the ceiling (the floor of `balanced`) does not lift it.
     let ceiling = limit.map_or(counter.used, |amount| counter.ceiling(amount, family, standing));
     counter.fix_ceiling(ceiling);
@@ -123,7 +123,7 @@ pub fn entry(
         // Twice what came since the last word: enough for the round trip, whatever its length.
         want = counter.asked(now).saturating_mul(2).max(1).min(limit.unwrap_or(0));
     }
-    let recent = if family.rolling { counter.recent(family.window.duration(), now) } else { 0 };
+    let recent = if family.rolling { counter.recent(family.length(), now) } else { 0 };
     CreditEntry {
         key: counter.id,
         window: counter.window,

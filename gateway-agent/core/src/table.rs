@@ -22,19 +22,24 @@ use weir_proto::{
     usage::KeyId,
 };
 
-pub use self::family::Family;
 pub(crate) use self::slots::Guard;
 use self::{
     family::Families,
     index::{Index, Shape},
+    leases::Leases,
     slots::Slots,
     tally::Tally,
+};
+pub use self::{
+    family::Family,
+    leases::{Held, LeaseId, MAX_LEASES},
 };
 use crate::standing::{Counted, Snapshot, Standing};
 
 mod family;
 mod fork;
 mod index;
+mod leases;
 mod slots;
 mod tally;
 
@@ -82,6 +87,7 @@ pub struct Table {
     hot: Mutex<Vec<u32>>,
     waker: Waker,
     families: Families,
+    leases: Leases,
     snapshot: Mutex<Arc<Snapshot>>,
     /// Where the snapshot lies. Who holds a snapshot at this address holds the newest.
     address: AtomicUsize,
@@ -127,6 +133,7 @@ impl Table {
             hot: Mutex::default(),
             waker,
             families: Families::default(),
+            leases: Leases::default(),
             address: AtomicUsize::new(address(&snapshot)),
             snapshot: Mutex::new(snapshot),
             newest: AtomicU64::new(0),

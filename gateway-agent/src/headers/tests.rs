@@ -30,7 +30,7 @@ fn limit(name: &str, remaining: u64) -> LimitStatus {
 }
 
 fn verdict(outcome: Outcome, limit: Option<LimitStatus>) -> Verdict {
-    Verdict { outcome, denied_by: None, limit, shadow: Vec::new(), over_quota: false }
+    Verdict { outcome, denied_by: None, limit, shadow: Vec::new(), over_quota: false, lease: None }
 }
 
 #[test]

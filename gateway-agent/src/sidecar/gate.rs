@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::time::Instant;
-use weir_proto::request::Request;
+use weir_proto::{amount::Amounts, request::Request};
 
 use super::telemetry::Telemetry;
 use crate::{Agent, HeaderStyle, Verdict};
@@ -34,17 +34,25 @@ impl Gate {
 
     /// Checks a request; `None` if it is uncertain and worth waiting: then nothing is counted, and
     /// [`Gate::check`] is the one that waits.
-    pub(crate) fn try_check(&self, request: &Request<'_>, hits: u64) -> Option<Verdict> {
+    pub(crate) fn try_check(
+        &self,
+        request: &Request<'_>,
+        amounts: impl Into<Amounts>,
+    ) -> Option<Verdict> {
         let began = Instant::now();
-        let verdict = self.agent.check_at_once(request, hits)?;
+        let verdict = self.agent.check_at_once(request, amounts)?;
         self.telemetry.checked(&verdict, began.elapsed());
         Some(verdict)
     }
 
     /// Checks a request, which may wait for the policy's `max_wait` when the answer is uncertain.
-    pub(crate) async fn check(&self, request: &Request<'_>, hits: u64) -> Verdict {
+    pub(crate) async fn check(
+        &self,
+        request: &Request<'_>,
+        amounts: impl Into<Amounts>,
+    ) -> Verdict {
         let began = Instant::now();
-        let verdict = self.agent.check_wait(request, hits).await;
+        let verdict = self.agent.check_wait(request, amounts).await;
         self.telemetry.checked(&verdict, began.elapsed());
         verdict
     }

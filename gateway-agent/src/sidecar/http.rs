@@ -11,6 +11,7 @@ use axum::{
 use self::problem::Problem;
 use super::gate::Gate;
 
+mod amounts;
 mod answer;
 mod auth;
 mod body;
@@ -25,6 +26,7 @@ const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub(crate) fn router(gate: Gate) -> Router {
     Router::new()
         .route("/v1/check", post(check::check))
+        .route("/v1/report", post(check::report))
         .route("/v1/auth", any(auth::auth))
         .route("/v1/auth/{*path}", any(auth::auth))
         .route("/v1/status", get(status::status))
@@ -55,7 +57,7 @@ async fn readyz(State(gate): State<Gate>) -> Response {
 }
 
 async fn not_found() -> Problem {
-    let detail = "No such path. There are POST /v1/check, /v1/auth, GET /v1/status, /metrics, \
+    let detail = "No such path. There are POST /v1/check and /v1/report, /v1/auth, GET /v1/status, /metrics, \
                   /healthz and /readyz.";
     Problem::new(StatusCode::NOT_FOUND, detail)
 }

@@ -1,15 +1,24 @@
 //! One policy, ready to be evaluated.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
+use foldhash::fast::FixedState;
+
 use crate::{
+    amount::Charging,
     expr::Expr,
     key::{MAX_KEY_BYTES, encode_part, encode_prefix},
-    policy::{KeyPart, Limit, Policy},
+    policy::{Group, KeyPart, Limit, Policy},
     request::Request,
+    schedule::Schedule,
+    time::Time,
+    zone::memo::Latest,
 };
 
 /// A policy with its limits in the form in which they are counted.
@@ -17,10 +26,19 @@ use crate::{
 pub struct CompiledPolicy {
     /// As it was written.
     pub policy: Arc<Policy>,
-    /// Its own limits, which count unless a group applies.
-    pub limits: Vec<CompiledLimit>,
+    /// Its limits for keys that are no exception.
+    usual: Lists,
+    /// Keys with amounts or resets of their own, by their encoded parts. Only policies insert, so that
+    /// nobody outside can choose colliding keys: no random seed.
+    places: HashMap<Box<[u8]>, usize, FixedState>,
+    /// Their lists.
+    exceptions: Vec<Lists>,
     /// The conditional groups, in order.
-    pub groups: Vec<(Expr, Vec<CompiledLimit>)>,
+    pub groups: Vec<CompiledGroup>,
+    /// The slot of the policy that counts what this one meets.
+    pub(super) parent: Option<u32>,
+    /// Some policy names this one as its parent.
+    pub(super) is_parent: bool,
     /// Most bytes that a key's parts may have beside the longest prefix.
     room: usize,
     errors: AtomicU64,
@@ -28,15 +46,53 @@ pub struct CompiledPolicy {
     absent: Option<Arc<AtomicU64>>,
 }
 
+/// Limits, and those of the groups that replace them.
+#[derive(Debug)]
+struct Lists {
+    own: Vec<CompiledLimit>,
+    /// In the policy's order.
+    groups: Vec<Vec<CompiledLimit>>,
+}
+
+/// When limits replace the policy's own.
+#[derive(Debug)]
+pub struct CompiledGroup {
+    /// Of which requests; `None` = of all.
+    pub when: Option<Expr>,
+    /// At which times; `None` = always.
+    pub during: Option<Schedule>,
+    /// Whether the schedule holds, as was found last.
+    now: Latest,
+}
+
+impl CompiledGroup {
+    fn new(group: &Group) -> Self {
+        let (when, during) = (group.when.clone(), group.during.clone());
+        CompiledGroup { when, during, now: Latest::default() }
+    }
+
+    /// Whether the schedule holds at `time` (manager time).
+    #[inline]
+    pub fn is_on(&self, time: Time) -> bool {
+        let Some(during) = &self.during else { return true };
+        let secs = time.as_secs();
+        self.now.at(secs, || during.look(secs))
+    }
+}
+
 /// A limit with what its counters' keys begin with.
 #[derive(Debug)]
 pub struct CompiledLimit {
-    /// As it was written.
+    /// As it was written, with the amount that holds for its keys.
     pub limit: Limit,
-    /// Its id in the policy, the group's label included.
+    /// Its id in the policy, the group's label and the last reset included.
     pub id: Arc<str>,
     /// Dense over the whole set: below [`PolicySet::limit_count`](super::PolicySet::limit_count).
     pub index: u32,
+    /// [`Limit::capacity`].
+    pub capacity: u64,
+    /// [`Unit::charging`](crate::amount::Unit::charging).
+    pub charging: Charging,
     prefix: Box<[u8]>,
 }
 
@@ -46,7 +102,8 @@ impl CompiledLimit {
         encode_prefix(policy.name.as_str(), &id, policy.key.len(), &mut prefix);
         let index = *next;
         *next += 1;
-        CompiledLimit { limit, id: id.into(), index, prefix: prefix.into() }
+        let (capacity, charging) = (limit.capacity(), limit.unit.charging());
+        CompiledLimit { limit, id: id.into(), index, capacity, charging, prefix: prefix.into() }
     }
 
     /// The bytes with which its counters' keys begin, up to the parts.
@@ -55,23 +112,73 @@ impl CompiledLimit {
     }
 }
 
+impl Lists {
+    /// The limits of keys that were last reset then, with these amounts instead of the usual ones.
+    fn new(policy: &Policy, reset: Option<u64>, other: &[Limit], next: &mut u32) -> Self {
+        let mut compile = |id: String, limit: &Limit| {
+            let id = reset.map_or_else(|| id.clone(), |at| format!("{id}#{at}"));
+            CompiledLimit::new(policy, id, limit.clone(), next)
+        };
+        let own = policy.limits.iter().map(|limit| {
+            let id = limit.id();
+            let amount = other.iter().find(|other| other.id() == id).unwrap_or(limit);
+            compile(id, amount)
+        });
+        let own = own.collect();
+        let groups = policy.groups.iter().enumerate().map(|(place, group)| {
+            group.limits.iter().map(|limit| compile(group.limit_id(place, limit), limit)).collect()
+        });
+        Lists { own, groups: groups.collect() }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &CompiledLimit> {
+        self.own.iter().chain(self.groups.iter().flatten())
+    }
+}
+
+/// The encoded parts and the lists of each key that is an exception.
+fn exceptions(policy: &Policy, next: &mut u32) -> Vec<(Box<[u8]>, Lists)> {
+    let resets = policy.resets.iter().filter_map(|reset| reset.key.as_ref());
+    let keys: BTreeSet<&Vec<String>> =
+        policy.overrides.iter().map(|item| &item.key).chain(resets).collect();
+    let amounts: HashMap<_, _> =
+        policy.overrides.iter().map(|item| (&item.key, item.limits.as_slice())).collect();
+    let lists = keys.into_iter().map(|key| {
+        let mut parts = Vec::new();
+        key.iter().for_each(|part| encode_part(part, &mut parts));
+        let amounts = amounts.get(key).copied().unwrap_or_default();
+        (parts.into(), Lists::new(policy, policy.last_reset(Some(key)), amounts, next))
+    });
+    lists.collect()
+}
+
 impl CompiledPolicy {
+    /// A policy for itself, outside any set: its limits' indexes begin at 0.
+    pub fn alone(policy: Arc<Policy>) -> Self {
+        Self::new(policy, None, &mut 0)
+    }
+
     /// `next` is the index of the first limit, and is moved behind the last.
     pub(super) fn new(policy: Arc<Policy>, absent: Option<Arc<AtomicU64>>, next: &mut u32) -> Self {
-        let own = policy.limits.iter();
-        let limits: Vec<_> =
-            own.map(|limit| CompiledLimit::new(&policy, limit.id(), *limit, next)).collect();
-        let mut groups = Vec::new();
-        for (place, group) in policy.groups.iter().enumerate() {
-            let list = group.limits.iter().map(|limit| {
-                CompiledLimit::new(&policy, group.limit_id(place, limit), *limit, next)
-            });
-            groups.push((group.when.clone(), list.collect::<Vec<_>>()));
-        }
-        let all = limits.iter().chain(groups.iter().flat_map(|(_, list)| list));
+        let usual = Lists::new(&policy, policy.last_reset(None), &[], next);
+        let (keys, exceptions): (Vec<_>, Vec<Lists>) =
+            exceptions(&policy, next).into_iter().unzip();
+        let places = keys.into_iter().zip(0..).collect();
+        let all = usual.all().chain(exceptions.iter().flat_map(Lists::all));
         let prefix = all.map(|limit| limit.prefix.len()).max().unwrap_or_default();
-        let room = MAX_KEY_BYTES.saturating_sub(prefix);
-        CompiledPolicy { policy, limits, groups, room, errors: AtomicU64::new(0), absent }
+        let groups = policy.groups.iter().map(CompiledGroup::new).collect();
+        CompiledPolicy {
+            policy,
+            groups,
+            usual,
+            places,
+            exceptions,
+            parent: None,
+            is_parent: false,
+            room: MAX_KEY_BYTES.saturating_sub(prefix),
+            errors: AtomicU64::new(0),
+            absent,
+        }
     }
 
     /// How often the policy was not met because something failed, since this set was compiled: its
@@ -84,14 +191,29 @@ impl CompiledPolicy {
         self.errors.load(Ordering::Relaxed) + absent
     }
 
-    /// The limit with that id, own or of a group.
-    pub fn limit(&self, id: &str) -> Option<&CompiledLimit> {
-        self.all_limits().find(|limit| &*limit.id == id)
+    /// The limit with that id of the keys with these encoded parts.
+    pub fn limit(&self, id: &str, parts: &[u8]) -> Option<&CompiledLimit> {
+        self.lists(parts).all().find(|limit| &*limit.id == id)
     }
 
-    /// All limits, those of the groups last.
+    /// Whether some keys have amounts or resets of their own.
+    pub fn has_exceptions(&self) -> bool {
+        !self.exceptions.is_empty()
+    }
+
+    /// The limit with that index.
+    pub fn limit_at(&self, index: u32) -> Option<&CompiledLimit> {
+        self.all_limits().find(|limit| limit.index == index)
+    }
+
+    /// The usual limits, those of the groups last.
+    pub fn usual_limits(&self) -> impl Iterator<Item = &CompiledLimit> {
+        self.usual.all()
+    }
+
+    /// All limits: the usual ones, and then those of keys with amounts or resets of their own.
     pub fn all_limits(&self) -> impl Iterator<Item = &CompiledLimit> {
-        self.limits.iter().chain(self.groups.iter().flat_map(|(_, limits)| limits))
+        self.usual.all().chain(self.exceptions.iter().flat_map(Lists::all))
     }
 
     /// Whether the condition holds.
@@ -120,15 +242,33 @@ impl CompiledPolicy {
         self.counted(fits.then_some(())).is_some()
     }
 
-    /// The limits of the first group that applies, or the policy's own.
+    /// The limits of the first group that applies at `time` (manager time), or the policy's own, for
+    /// the key with these parts.
     #[inline]
-    pub(super) fn limits_for(&self, request: &Request<'_>) -> &[CompiledLimit] {
+    pub(super) fn limits_for(
+        &self,
+        request: &Request<'_>,
+        time: Time,
+        parts: &[u8],
+    ) -> &[CompiledLimit] {
+        let lists = self.lists(parts);
         if self.groups.is_empty() {
-            return &self.limits;
+            return &lists.own;
         }
         let holds = |when: &Expr| self.counted(when.eval(request)).unwrap_or(false);
-        let group = self.groups.iter().find(|(when, _)| holds(when));
-        group.map_or(&self.limits, |(_, limits)| limits)
+        // Where the time is another, nothing is asked of the request.
+        let applies = |g: &CompiledGroup| g.is_on(time) && g.when.as_ref().is_none_or(holds);
+        let mut groups = self.groups.iter().zip(&lists.groups);
+        groups.find(|(group, _)| applies(group)).map_or(&lists.own, |(_, limits)| limits)
+    }
+
+    #[inline]
+    fn lists(&self, parts: &[u8]) -> &Lists {
+        if self.exceptions.is_empty() {
+            return &self.usual;
+        }
+        let place = self.places.get(parts);
+        place.and_then(|place| self.exceptions.get(*place)).unwrap_or(&self.usual)
     }
 
     /// Counts a failure.

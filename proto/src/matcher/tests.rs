@@ -29,7 +29,7 @@ fn policy(name: &str, level: &str, fields: serde_json::Value) -> serde_json::Val
 /// The keys that a request counts in, as people read them; a deny policy gives its name.
 fn keys(set: &PolicySet, request: &Request<'_>) -> Vec<String> {
     let (mut scratch, mut bytes, mut met) = (Scratch::default(), Vec::new(), Vec::new());
-    set.resolve(request, &mut scratch, |hit| {
+    set.resolve(request, Time::ZERO, &mut scratch, |hit| {
         if hit.limits.is_empty() {
             met.push(hit.policy.policy.name.to_string());
         }
@@ -54,7 +54,7 @@ fn policies_are_met_by_level_then_name() {
     });
     let set = set(policies);
     let (mut scratch, mut met) = (Scratch::default(), Vec::new());
-    set.resolve(&Request::new(), &mut scratch, |hit| {
+    set.resolve(&Request::new(), Time::ZERO, &mut scratch, |hit| {
         met.push(hit.policy.policy.name.to_string());
         ControlFlow::Continue(())
     });
@@ -69,7 +69,7 @@ fn policies_are_met_by_level_then_name() {
 fn the_visitor_can_stop() {
     let set = set([policy("a", "deny", json!({})), policy("b", "api", json!({}))]);
     let mut met = 0;
-    set.resolve(&Request::new(), &mut Scratch::default(), |_| {
+    set.resolve(&Request::new(), Time::ZERO, &mut Scratch::default(), |_| {
         met += 1;
         ControlFlow::Break(())
     });
@@ -83,7 +83,7 @@ fn keys_are_canonical() {
     let request = Request::new().application("app-1").api("orders").ip(ip("::ffff:10.0.0.1"));
     assert_eq!(keys(&set, &request), ["p requests/1m/fixed_window [app-1, 10.0.0.1, orders!]"]);
     let (mut scratch, mut bytes) = (Scratch::default(), vec![9; 3]);
-    set.resolve(&request, &mut scratch, |hit| {
+    set.resolve(&request, Time::ZERO, &mut scratch, |hit| {
         hit.key_into(&hit.limits[0], &mut bytes);
         ControlFlow::Continue(())
     });
@@ -111,12 +111,10 @@ fn the_first_group_that_applies_replaces_the_limits() {
     assert_eq!(met(request().api("users").ip(ip("::1"))), "p requests/1m/fixed_window [users]");
     // The last two requests have no user, which the first group asks for.
     assert_eq!(set.get("p").unwrap().evaluation_errors(), 2);
-    let indexes: Vec<u32> = set
-        .compiled()
-        .flat_map(|p| p.limits.iter().chain(p.groups.iter().flat_map(|(_, l)| l)).map(|l| l.index))
-        .collect();
+    let indexes: Vec<u32> =
+        set.compiled().flat_map(|p| p.all_limits().map(|limit| limit.index)).collect();
     assert_eq!((indexes.as_slice(), set.limit_count()), ([0, 1, 2, 3].as_slice(), 4));
-    let found = set.get("p").unwrap().limit("inside:requests/2s/fixed_window");
+    let found = set.get("p").unwrap().limit("inside:requests/2s/fixed_window", &[]);
     assert_eq!(found.map(|limit| limit.index), Some(2));
 }
 
@@ -162,4 +160,44 @@ fn off_is_listed_but_never_met_and_the_later_of_two_wins() {
     assert!(set.get("p").is_none() && set.get("none").is_none());
     assert_eq!(set.get("q").unwrap().policy.level.as_str(), "backend");
     assert_eq!(keys(&set, &Request::new()).len(), 1);
+}
+
+#[test]
+fn a_group_applies_while_its_schedule_holds() {
+    let group = |fields: serde_json::Value| {
+        let mut group = json!({ "limits": [{ "requests": 1, "window": "1h" }] });
+        for (field, value) in fields.as_object().unwrap() {
+            group[field] = value.clone();
+        }
+        group
+    };
+    let office = json!({ "timezone": "Europe/Berlin", "hours": "08:00-18:00" });
+    let set = set([policy(
+        "p",
+        "api",
+        json!({ "groups": [
+            group(json!({ "name": "anna", "when": "request.user == 'anna'", "during": office })),
+            group(json!({ "name": "office", "during": office })),
+        ] }),
+    )]);
+    let met = |user: Option<&'static str>, time: u64| {
+        let request = user.map_or_else(Request::new, |user| Request::new().user(user));
+        let mut met = Vec::new();
+        set.resolve(&request, Time::from_secs(time), &mut Scratch::default(), |hit| {
+            met.extend(hit.limits.iter().map(|limit| limit.id.to_string()));
+            ControlFlow::Continue(())
+        });
+        met.remove(0)
+    };
+    let noon = 1_811_844_000; // 2027-06-01, 12:00 in Berlin
+    let hours = |hours: u64| hours * 3_600;
+    for _ in 0..2 {
+        assert_eq!(met(Some("anna"), noon), "anna:requests/1h/fixed_window");
+        assert_eq!(met(Some("bert"), noon), "office:requests/1h/fixed_window");
+        assert_eq!(met(Some("anna"), noon + hours(6)), "requests/1m/fixed_window");
+        assert_eq!(met(Some("bert"), noon + hours(6) - 1), "office:requests/1h/fixed_window");
+    }
+    // Nobody was asked for a user at other times.
+    assert_eq!(met(None, noon + hours(6)), "requests/1m/fixed_window");
+    assert_eq!(set.get("p").unwrap().evaluation_errors(), 0);
 }

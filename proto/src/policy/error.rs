@@ -106,7 +106,7 @@ pub(super) fn did_you_mean<'k>(word: &str, known: &[&'k str]) -> Option<&'k str>
 }
 
 /// Levenshtein distance, up to 3; words of very different lengths are not compared.
-fn distance(a: &str, b: &str) -> usize {
+pub(super) fn distance(a: &str, b: &str) -> usize {
     if a.len().abs_diff(b.len()) > 2 {
         return 3;
     }

@@ -4,29 +4,69 @@ use std::fmt;
 
 use super::PolicyName;
 use crate::{
-    amount::Unit,
+    amount::{MAX_AMOUNT, Unit},
     expr::Expr,
-    window::{Algorithm, Window},
+    schedule::Schedule,
+    window::{Algorithm, MAX_WINDOW_SECS, Window},
 };
 
 /// So much of a unit per window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limit {
     /// What is counted.
     pub unit: Unit,
-    /// How much passes per window: 0 (nothing) to [`MAX_AMOUNT`](crate::amount::MAX_AMOUNT).
+    /// How much passes per window: 0 (nothing) to [`MAX_AMOUNT`] (`unlimited`). For
+    /// [`Unit::Concurrency`], how much may be in flight.
     pub amount: u64,
-    /// The span.
+    /// The span. For concurrency the lease: when a request that nobody reports as finished is taken
+    /// for finished.
     pub window: Window,
     /// How usage leaves the window.
     pub algorithm: Algorithm,
+    /// Token bucket: how much it holds, if not [`Limit::amount`].
+    pub burst: Option<u64>,
 }
 
 impl Limit {
     /// Its identity among the limits of one list, whatever the amount:
     /// `requests/1m/fixed_window`. Raising a limit keeps its counters.
     pub fn id(&self) -> String {
-        format!("{}/{}/{}", self.unit, self.window, self.algorithm)
+        match self.unit {
+            Unit::Concurrency => format!("{}/{}", self.unit, self.window),
+            _ => format!("{}/{}/{}", self.unit, self.window, self.algorithm),
+        }
+    }
+
+    /// The most that passes at once: the bucket's size, or else the amount.
+    #[inline]
+    pub fn capacity(&self) -> u64 {
+        match self.algorithm {
+            Algorithm::TokenBucket if self.amount == 0 => 0,
+            Algorithm::TokenBucket => self.burst.unwrap_or(self.amount),
+            _ => self.amount,
+        }
+    }
+
+    /// After so long without use nothing is left of it: the window, or the time in which an empty
+    /// bucket fills, if that is longer.
+    pub fn horizon(&self) -> Window {
+        if self.algorithm != Algorithm::TokenBucket || self.amount == 0 {
+            return self.window;
+        }
+        let secs = u128::from(self.window.secs()) * u128::from(self.capacity());
+        let secs = secs.div_ceil(u128::from(self.amount)).max(u128::from(self.window.secs()));
+        let secs = u64::try_from(secs).unwrap_or(u64::MAX).min(MAX_WINDOW_SECS);
+        Window::from_secs(secs).unwrap_or(self.window)
+    }
+
+    /// Whether windows have no fixed start: usage leaves bit by bit.
+    pub fn rolling(&self) -> bool {
+        self.unit == Unit::Concurrency || self.algorithm != Algorithm::FixedWindow
+    }
+
+    /// Whether nothing ever reaches it.
+    pub fn is_unlimited(&self) -> bool {
+        self.amount == MAX_AMOUNT
     }
 }
 
@@ -36,8 +76,10 @@ pub struct Group {
     /// Names the group's counters; without one they are named by the group's place, so that moving
     /// an unnamed group begins new counters.
     pub name: Option<PolicyName>,
-    /// When it applies.
-    pub when: Expr,
+    /// Of which requests; `None` = of all.
+    pub when: Option<Expr>,
+    /// At which times; `None` = always. This or `when` is given.
+    pub during: Option<Schedule>,
     /// At least one, at most [`MAX_LIMITS`](super::MAX_LIMITS).
     pub limits: Vec<Limit>,
 }
@@ -52,6 +94,25 @@ impl Group {
     pub fn limit_id(&self, index: usize, limit: &Limit) -> String {
         format!("{}:{}", self.label(index), limit.id())
     }
+}
+
+/// Other amounts for one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Override {
+    /// The value of each part of the policy's key.
+    pub key: Vec<String>,
+    /// Limits of the policy with other amounts; limits that are missing here keep theirs.
+    pub limits: Vec<Limit>,
+}
+
+/// Counters that were set back: those of one key, or of the whole policy. They go on under new names,
+/// which all agents take up with the policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reset {
+    /// The key; `None` = all.
+    pub key: Option<Vec<String>>,
+    /// When, in seconds since 1970; tells resets apart.
+    pub at: u64,
 }
 
 struct Label<'a> {

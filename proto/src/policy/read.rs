@@ -4,38 +4,40 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use self::fields::{Fields, place};
+use self::{
+    fields::{Fields, place},
+    limit::limit,
+    overrides::{overrides, resets},
+};
 use super::{
-    DEFAULT_WAIT, Group, KeyPart, Level, Limit, MAX_GROUPS, MAX_LIMITS, MAX_WAIT, Policy,
-    PolicyErrors, PolicyName, choice::Choice,
+    DEFAULT_WAIT, Group, KeyPart, Level, Limit, MAX_GROUPS, MAX_LIMITS, MAX_WAIT, Override, Policy,
+    PolicyErrors, PolicyName, Reset, choice::Choice,
 };
-use crate::{
-    amount::{LATER_UNITS, MAX_AMOUNT, Unit},
-    expr::Expr,
-    key::MAX_KEY_PARTS,
-    window::{Algorithm, Window},
-};
+use crate::{expr::Expr, key::MAX_KEY_PARTS};
 
+mod during;
 mod fields;
+mod limit;
+mod overrides;
+mod span;
 
-const POLICY_FIELDS: [&str; 11] = [
+const POLICY_FIELDS: [&str; 14] = [
     "name",
     "level",
     "match",
     "key",
     "limits",
     "groups",
+    "overrides",
+    "parent",
+    "resets",
     "mode",
     "on_limit",
     "on_disconnect",
     "accuracy",
     "max_wait",
 ];
-const GROUP_FIELDS: [&str; 3] = ["name", "when", "limits"];
-const LIMIT_FIELDS: [&str; 3] = ["requests", "window", "algorithm"];
-/// Fields of a limit that the policy language has and this version does not.
-const LATER_LIMIT_FIELDS: [&str; 3] = ["burst", "calendar", "timezone"];
-const LATER: &str = "is not supported by this version yet";
+const GROUP_FIELDS: [&str; 4] = ["name", "when", "during", "limits"];
 
 /// Reads the policy at `path`, which is empty for a bare one.
 pub(super) fn policy_at(value: &Value, path: &str) -> Result<Policy, PolicyErrors> {
@@ -52,17 +54,16 @@ fn policy(value: &Value, path: &str, errors: &mut PolicyErrors) -> Option<Policy
     let level: Option<Level> = fields.required("level", one_of::<Level>(), choice);
     let condition = fields.optional("match", condition);
     let key = fields.list("key", MAX_KEY_PARTS, key_part);
-    let (limits, groups) = if level == Some(Level::Deny) {
-        for field in ["key", "limits", "groups"] {
+    let counted = if level == Some(Level::Deny) {
+        for field in ["key", "limits", "groups", "overrides", "parent", "resets"] {
             fields.refuse_present(field, "does not belong in a deny policy, which counts nothing");
         }
-        (Vec::new(), Vec::new())
+        Counted::default()
     } else {
-        let limits = limits(&mut fields, level.is_some());
-        let groups = fields.list("groups", MAX_GROUPS, group);
-        check_groups(&groups, &mut fields);
-        (limits, groups)
+        counted(&mut fields, level.is_some())
     };
+    let Counted { limits, groups, overrides, resets } = counted;
+    let parent = parent(&mut fields, name.as_ref());
     Some(Policy {
         mode: fields.optional("mode", choice).unwrap_or_default(),
         on_limit: fields.optional("on_limit", choice).unwrap_or_default(),
@@ -75,7 +76,38 @@ fn policy(value: &Value, path: &str, errors: &mut PolicyErrors) -> Option<Policy
         key,
         limits,
         groups,
+        overrides,
+        parent,
+        resets,
     })
+}
+
+/// What counts, and how much passes.
+#[derive(Default)]
+struct Counted {
+    limits: Vec<Limit>,
+    groups: Vec<Group>,
+    overrides: Vec<Override>,
+    resets: Vec<Reset>,
+}
+
+fn counted(fields: &mut Fields<'_, '_>, needed: bool) -> Counted {
+    let limits = limits(fields, needed);
+    let groups = fields.list("groups", MAX_GROUPS, group);
+    check_groups(&groups, fields);
+    let parts = fields.count("key");
+    let overrides = overrides(fields, parts, &limits);
+    Counted { overrides, resets: resets(fields, parts), limits, groups }
+}
+
+/// A policy that counts these requests, too.
+fn parent(fields: &mut Fields<'_, '_>, own: Option<&PolicyName>) -> Option<PolicyName> {
+    let parent = fields.optional("parent", name)?;
+    if Some(&parent) == own {
+        fields.refuse("parent", "is this policy itself; name another one");
+        return None;
+    }
+    Some(parent)
 }
 
 /// The list of limits, without twins; `needed` asks for at least one.
@@ -102,35 +134,17 @@ fn limits(fields: &mut Fields<'_, '_>, needed: bool) -> Vec<Limit> {
     limits
 }
 
-fn limit(value: &Value, path: &str, errors: &mut PolicyErrors) -> Option<Limit> {
-    let mut fields = Fields::of(value, path, errors)?;
-    for field in LATER_UNITS.iter().chain(&LATER_LIMIT_FIELDS) {
-        fields.refuse_present(field, LATER);
-    }
-    fields.only(&LIMIT_FIELDS, &[&LATER_UNITS, &LATER_LIMIT_FIELDS]);
-    let unit = Unit::Requests;
-    // A field for later versions was refused already; that another is missing follows from it.
-    let amount = if LATER_UNITS.iter().any(|later| fields.has(later)) {
-        None
-    } else {
-        fields.required(unit.as_str(), "say how many pass per window", amount)
-    };
-    let window = if fields.has("calendar") {
-        None
-    } else {
-        fields.required("window", "say in which span, like 1s, 5m or 1d", window)
-    };
-    let algorithm = fields.optional("algorithm", algorithm).unwrap_or_default();
-    Some(Limit { unit, amount: amount?, window: window?, algorithm })
-}
-
 fn group(value: &Value, path: &str, errors: &mut PolicyErrors) -> Option<Group> {
     let mut fields = Fields::of(value, path, errors)?;
     fields.only(&GROUP_FIELDS, &[]);
     let name = fields.optional("name", name);
-    let when = fields.required("when", "say in CEL when the group applies", condition);
+    if !fields.has("when") && !fields.has("during") {
+        fields.missing("when", "say in CEL of which requests, or give during, the times");
+    }
+    let when = fields.optional("when", condition);
+    let during = fields.object("during", during::schedule);
     let limits = limits(&mut fields, true);
-    Some(Group { name, when: when?, limits })
+    Some(Group { name, when, during, limits })
 }
 
 /// Two groups with one label would share counters.
@@ -168,30 +182,6 @@ fn key_part(value: &Value, path: &str, errors: &mut PolicyErrors) -> Option<KeyP
     let part = text(value, "an attribute or a CEL expression in quotes")
         .and_then(|source| KeyPart::parse(source).map_err(|e| e.to_string()));
     part.map_err(|message| errors.refuse(path, value, message)).ok()
-}
-
-fn amount(value: &Value) -> Result<u64, String> {
-    value.as_u64().filter(|amount| *amount <= MAX_AMOUNT).ok_or_else(|| {
-        let hint = match value.as_str() {
-            Some("unlimited") => "; to lift a limit, leave it out or set mode: off",
-            _ => "",
-        };
-        format!("is not a whole number from 0 to {MAX_AMOUNT}{hint}")
-    })
-}
-
-fn window(value: &Value) -> Result<Window, String> {
-    let text = text(value, "a duration like 1m")?;
-    text.parse().map_err(|e: crate::window::WindowError| e.to_string())
-}
-
-fn algorithm(value: &Value) -> Result<Algorithm, String> {
-    let known = Algorithm::ALL.map(Algorithm::as_str);
-    let text = text(value, &format!("one of {}", known.join(", ")))?;
-    Algorithm::parse(text).ok_or_else(|| match text {
-        "token_bucket" => format!("{LATER}; use one of {}", known.join(", ")),
-        _ => fields::unknown_choice(text, &known),
-    })
 }
 
 /// `one of a, b, c`: what a closed choice allows.

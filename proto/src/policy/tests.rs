@@ -7,6 +7,7 @@ use crate::{amount::MAX_AMOUNT, window::Algorithm};
 
 mod faults;
 mod properties;
+mod time;
 
 /// The contract's example, without what this version does not support.
 const DOCUMENT: &str = r#"

@@ -5,12 +5,13 @@
 //! said so in a frame that had applied the last decision sent to it.
 
 mod budget;
+mod flagged;
 mod sharing;
 
 use std::{sync::Arc, time::Duration};
 
 use weir_proto::{
-    amount::MAX_AMOUNT,
+    amount::{Charging, MAX_AMOUNT},
     time::{Time, WindowStart},
 };
 
@@ -64,8 +65,10 @@ pub fn settle(
     turn: &mut Turn<'_>,
 ) -> Option<Time> {
     let limit = counter.limit.clone()?;
-    let rolling_from = turn.now - limit.window.duration();
-    if limit.rolling() && !turn.fleet.sovereign(rolling_from, turn.now) {
+    if limit.charging == Charging::Flagged {
+        return flagged::settle(ix, counter, start, turn);
+    }
+    if limit.rolling() && !turn.fleet.sovereign(turn.now - limit.horizon, turn.now) {
         return None;
     }
     if !limit.rolling() && limit.window.end(start) <= turn.now {
@@ -300,8 +303,7 @@ impl Scene<'_> {
         let window = &mut self.counter.windows[self.at];
         window.exhausted = true;
         let until = if self.limit.rolling() {
-            let soonest = turn.now + self.limit.window.duration() / crate::meter::SLOTS;
-            window.ring.next_release(self.limit.window.duration()).unwrap_or(soonest).max(soonest)
+            window.spent.next_release(&self.limit, turn.now)
         } else {
             self.limit.window.end(start)
         };

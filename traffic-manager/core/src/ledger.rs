@@ -13,16 +13,15 @@ use std::{
 
 use weir_proto::{
     key::CounterKey,
-    policy::Accuracy,
     time::{Time, WindowStart},
     usage::UsageEntry,
-    window::{Algorithm, Window},
 };
 
+pub use crate::limits::LimitInfo;
 use crate::{
     fleet::{AgentIx, SKEW},
     message::StreamId,
-    meter::Ring,
+    meter::Spent,
 };
 
 mod cell;
@@ -43,28 +42,6 @@ pub const GRACE: Duration = Duration::from_secs(5);
 
 /// Windows kept per counter. More are not alive at once; whoever sends more is wrong or hostile.
 const WINDOWS: usize = 8;
-
-/// The limit that a counter counts against.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LimitInfo {
-    /// Name of the policy.
-    pub policy: Arc<str>,
-    /// Amount per window.
-    pub amount: u64,
-    /// Length.
-    pub window: Window,
-    /// How it rolls.
-    pub algorithm: Algorithm,
-    /// As declared.
-    pub accuracy: Accuracy,
-}
-
-impl LimitInfo {
-    /// Whether windows have no fixed start.
-    pub fn rolling(&self) -> bool {
-        self.algorithm != Algorithm::FixedWindow
-    }
-}
 
 /// A counter's place; `generation` tells a reused place from the former counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,7 +84,7 @@ pub struct Slot {
     pub denied: bool,
     /// A recall is under way.
     pub recalling: bool,
-    /// Rolling: its `recent` use is in the ring.
+    /// Rolling: its `recent` use is among what was spent.
     pub charged: bool,
 }
 
@@ -150,8 +127,8 @@ pub struct WindowState {
     pub exhausted: bool,
     /// Rotates who gets the odd unit.
     pub turn: usize,
-    /// Rolling: what was spent when.
-    pub ring: Ring,
+    /// Rolling: what was spent and still counts.
+    pub spent: Spent,
     /// A look at its budget is due then.
     pub look_at: Option<Time>,
     /// Last change of any kind.
@@ -165,10 +142,15 @@ impl WindowState {
             slots: Vec::new(),
             exhausted: false,
             turn: 0,
-            ring: Ring::default(),
+            spent: Spent::default(),
             look_at: None,
             touched: now,
         }
+    }
+
+    /// What is in flight at agents that may still finish it.
+    pub fn in_flight(&self, gone: impl Fn(AgentIx) -> bool) -> u64 {
+        self.slots.iter().filter(|s| !gone(s.agent)).map(|s| s.used).sum()
     }
 
     /// Admitted by all agents.
@@ -278,10 +260,11 @@ impl Counter {
     /// long past are not kept.
     pub fn plausible(&self, window: WindowStart, now: Time) -> bool {
         let Some(limit) = self.limit.as_ref().filter(|l| !l.rolling()) else { return true };
-        let length = limit.window.duration();
-        limit.window.start_at(window.time()) == window
-            && window.time() <= now + length + SKEW
-            && window.time() + length + GRACE > now
+        // The bounds first: whoever tells nonsense must not make calendars reckon far and wide.
+        window.time() <= now + limit.window.duration() + SKEW
+            && window.time() + limit.window.duration() + GRACE > now
+            && limit.window.start_at(window.time()) == window
+            && limit.window.end(window) + GRACE > now
     }
 
     /// The state for a report about `window`, made if missing.
@@ -333,7 +316,7 @@ impl Counter {
         word: Word,
         now: Time,
     ) -> WindowStart {
-        let length = self.limit.as_ref().map(|l| l.window.duration());
+        let limit = self.limit.clone();
         let window = self.window(entry.window, now);
         let name = window.start;
         if window.find(agent).is_some_and(|s| s.birth > entry.window && !s.presumed()) {
@@ -359,8 +342,8 @@ impl Counter {
         }
         slot.used = entry.used;
         slot.rejected = entry.rejected;
-        if let Some(length) = length.filter(|_| charge) {
-            window.ring.charge(grown, length, now);
+        if let Some(limit) = limit.filter(|_| charge) {
+            window.spent.charge(grown, &limit, now);
         }
         name
     }
@@ -380,7 +363,7 @@ pub enum Word {
 /// When what was `touched` then in a window that began at `start` may be forgotten.
 fn expiry(limit: Option<&LimitInfo>, start: WindowStart, touched: Time) -> Time {
     match limit {
-        Some(l) if l.rolling() => touched + l.window.duration() * 2 + GRACE,
+        Some(l) if l.rolling() => touched + l.horizon * 2 + GRACE,
         Some(l) => l.window.end(start).max(touched) + GRACE,
         None => touched + Duration::from_secs(60),
     }

@@ -19,6 +19,7 @@ pub mod feed;
 pub mod fleet;
 pub mod grants;
 pub mod ledger;
+pub mod limits;
 pub mod manager;
 pub mod message;
 pub mod meter;

@@ -23,7 +23,8 @@ use crate::{
     feed::Feeds,
     fleet::{Announcement, Fleet, FleetConfig},
     grants::{self, Tally, Turn},
-    ledger::{CounterIx, Ledger, LimitInfo},
+    ledger::{CounterIx, Ledger},
+    limits::Limits,
     message::{Input, Output, StreamId},
     policies::{Policies, PolicyWriteError, StoredPolicy, encode},
 };
@@ -88,7 +89,7 @@ pub struct Manager {
     pub(crate) ledger: Ledger,
     pub(crate) policies: Policies,
     pub(crate) totals: Totals,
-    limits: BTreeMap<(String, String), Arc<LimitInfo>>,
+    limits: Limits,
     feeds: Feeds,
     usage: BTreeMap<StreamId, UsageStream>,
     credit: BTreeMap<StreamId, credit::Session>,
@@ -110,7 +111,7 @@ impl Manager {
             ledger: Ledger::new(config.max_counters, config.seed),
             policies: Policies::default(),
             totals: Totals::default(),
-            limits: BTreeMap::new(),
+            limits: Limits::default(),
             feeds: Feeds::default(),
             usage: BTreeMap::new(),
             credit: BTreeMap::new(),
@@ -312,25 +313,11 @@ impl Manager {
     }
 
     /// Gives the policy's counters their new limits.
-    fn relimit(&mut self, name: &str, policy: Option<&Policy>) {
-        let former: Vec<_> = self
-            .limits
-            .range((name.to_owned(), String::new())..)
-            .map(|(key, _)| key.clone())
-            .take_while(|(policy, _)| policy == name)
-            .collect();
-        for key in former {
-            self.limits.remove(&key);
-        }
-        if let Some(policy) = policy {
-            for info in limit_infos(policy) {
-                self.limits.insert((name.to_owned(), info.0), info.1);
-            }
-        }
+    fn relimit(&mut self, name: &str, policy: Option<&Arc<Policy>>) {
+        self.limits.set(name, policy);
         let own = self.ledger.iter().filter(|(_, counter)| counter.key.policy() == name);
-        let own: Vec<_> = own.map(|(ix, c)| (ix, c.key.limit().to_owned())).collect();
+        let own: Vec<_> = own.map(|(ix, counter)| (ix, self.limits.of(&counter.key))).collect();
         for (ix, limit) in own {
-            let limit = self.limits.get(&(name.to_owned(), limit)).cloned();
             self.ledger.set_limit(ix, limit);
             let Some(counter) = self.ledger.get_mut(ix) else { continue };
             for window in &counter.windows {
@@ -338,21 +325,4 @@ impl Manager {
             }
         }
     }
-}
-
-/// Each limit of the policy, groups included, by its identity.
-fn limit_infos(policy: &Policy) -> Vec<(String, Arc<LimitInfo>)> {
-    policy
-        .all_limits()
-        .map(|(id, limit)| {
-            let info = LimitInfo {
-                policy: policy.name.as_str().into(),
-                amount: limit.amount,
-                window: limit.window,
-                algorithm: limit.algorithm,
-                accuracy: policy.accuracy,
-            };
-            (id, Arc::new(info))
-        })
-        .collect()
 }

@@ -1,19 +1,100 @@
-//! What a sliding window has spent: a ring of sub-windows in manager time.
+//! What was spent of a rolling counter and still counts, in manager time.
 //!
-//! The oldest sub-window counts fully until it has left, so that no window of the full length ever
-//! holds more than the limit; the price is at most 1/(SLOTS + 1) of sustained throughput
-//! ("Rolling windows" in `ALGORITHM.md`).
+//! A sliding window is a ring of sub-windows. The oldest counts fully until it has left, so that no
+//! window of the full length ever holds more than the limit; the price is at most 1/(SLOTS + 1) of
+//! sustained throughput ("Rolling windows" in `ALGORITHM.md`). A token bucket is its level: the leaky
+//! bucket as a meter, which is the generic cell rate algorithm (ITU-T I.371) in whole units.
 
 use std::{collections::VecDeque, time::Duration};
 
 use weir_proto::time::Time;
 
+use crate::limits::{LimitInfo, Meter};
+
 /// Sub-windows per window.
 pub const SLOTS: u32 = 30;
 
+/// What was spent.
+#[derive(Debug, Clone, Default)]
+pub struct Spent {
+    ring: Ring,
+    level: Level,
+}
+
+impl Spent {
+    /// Charges `amount` at `now`.
+    pub fn charge(&mut self, amount: u64, limit: &LimitInfo, now: Time) {
+        match limit.meter {
+            Meter::Sliding => self.ring.charge(amount, limit.window.duration(), now),
+            Meter::Bucket { refill } => self.level.charge(amount, refill, limit, now),
+            Meter::Window | Meter::Gauge => {}
+        }
+    }
+
+    /// What still counts at `now`; nothing where use does not leave with time.
+    pub fn at(&mut self, limit: &LimitInfo, now: Time) -> u64 {
+        match limit.meter {
+            Meter::Sliding => self.ring.spent(limit.window.duration(), now),
+            Meter::Bucket { refill } => self.level.at(refill, limit, now),
+            Meter::Window | Meter::Gauge => 0,
+        }
+    }
+
+    /// When it is worth looking again: something will have left then.
+    pub fn next_release(&self, limit: &LimitInfo, now: Time) -> Time {
+        let length = limit.window.duration();
+        match limit.meter {
+            Meter::Bucket { refill } if refill > 0 => {
+                // A thirtieth of the bucket, or one unit.
+                let units = u128::from((limit.amount / u64::from(SLOTS)).max(1));
+                let micros = units * length.as_micros() / u128::from(refill);
+                now + Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX).max(1_000))
+            }
+            Meter::Gauge => now + GAUGE,
+            _ => {
+                let soonest = now + length / SLOTS;
+                self.ring.next_release(length).unwrap_or(soonest).max(soonest)
+            }
+        }
+    }
+}
+
+/// Requests end at any time: who waits for one to end asks again after this.
+const GAUGE: Duration = Duration::from_millis(50);
+
+/// The level of a bucket that leaks.
+#[derive(Debug, Clone, Default)]
+struct Level {
+    /// In units of 1/window: `refill` of them leave per microsecond.
+    parts: u128,
+    at: Time,
+}
+
+impl Level {
+    fn charge(&mut self, amount: u64, refill: u64, limit: &LimitInfo, now: Time) {
+        self.leak(refill, now);
+        self.parts = self.parts.saturating_add(u128::from(amount) * window(limit));
+    }
+
+    fn at(&mut self, refill: u64, limit: &LimitInfo, now: Time) -> u64 {
+        self.leak(refill, now);
+        u64::try_from(self.parts.div_ceil(window(limit))).unwrap_or(u64::MAX)
+    }
+
+    fn leak(&mut self, refill: u64, now: Time) {
+        let gone = now.since(self.at).as_micros().saturating_mul(u128::from(refill));
+        self.parts = self.parts.saturating_sub(gone);
+        self.at = self.at.max(now);
+    }
+}
+
+fn window(limit: &LimitInfo) -> u128 {
+    limit.window.duration().as_micros().max(1)
+}
+
 /// Amounts by sub-window; empty ones take no room.
 #[derive(Debug, Clone, Default)]
-pub struct Ring {
+struct Ring {
     slots: VecDeque<(u64, u64)>,
     sum: u64,
 }
@@ -25,7 +106,7 @@ fn step(window: Duration) -> u64 {
 
 impl Ring {
     /// Charges `amount` at `now`.
-    pub fn charge(&mut self, amount: u64, window: Duration, now: Time) {
+    fn charge(&mut self, amount: u64, window: Duration, now: Time) {
         self.expire(window, now);
         if amount == 0 {
             return;
@@ -39,13 +120,13 @@ impl Ring {
     }
 
     /// Spent within the window that ends at `now`.
-    pub fn spent(&mut self, window: Duration, now: Time) -> u64 {
+    fn spent(&mut self, window: Duration, now: Time) -> u64 {
         self.expire(window, now);
         self.sum
     }
 
     /// When the next amount leaves the window.
-    pub fn next_release(&self, window: Duration) -> Option<Time> {
+    fn next_release(&self, window: Duration) -> Option<Time> {
         let (slot, _) = self.slots.front()?;
         Some(Time::from_micros((slot + u64::from(SLOTS) + 1).saturating_mul(step(window))))
     }

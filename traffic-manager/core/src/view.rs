@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use weir_proto::{
+    amount::Charging,
     id::{AgentId, AgentLife},
     key::CounterKey,
     policy::Accuracy,
@@ -12,6 +13,7 @@ use weir_proto::{
 
 use crate::{
     ledger::{Counter, LimitInfo, WindowState},
+    limits::Meter,
     manager::Manager,
     policies::StoredPolicy,
 };
@@ -183,9 +185,8 @@ impl Manager {
 
     fn counter_view(&self, counter: &Counter, window: &WindowState, now: Time) -> CounterView {
         let limit = counter.limit.as_deref();
-        let rolling = limit.filter(|l| l.rolling());
-        let used = match rolling {
-            Some(l) => window.ring.clone().spent(l.window.duration(), now),
+        let used = match limit.filter(|l| l.rolling() && l.meter != Meter::Gauge) {
+            Some(l) => window.spent.clone().at(l, now),
             None => window.used(),
         };
         CounterView {
@@ -213,7 +214,7 @@ impl Manager {
     pub fn decisions(&self, now: Time) -> Vec<DecisionView> {
         let view = |counter: &Counter, limit: &LimitInfo, window: &WindowState| {
             let until = if limit.rolling() {
-                window.ring.next_release(limit.window.duration())?
+                window.spent.next_release(limit, now)
             } else {
                 limit.window.end(window.start)
             };
@@ -274,7 +275,11 @@ impl Manager {
         let limits: Vec<_> = stored
             .policy
             .all_limits()
-            .map(|(id, limit)| (id, limit.amount, limit.amount + extra(limit.amount)))
+            .map(|(id, limit)| {
+                let most = limit.capacity();
+                let extra = if limit.unit.charging() == Charging::Ahead { extra(most) } else { 0 };
+                (id, most, most + extra)
+            })
             .collect();
         let exceeds = limits.iter().any(|(_, limit, bound)| bound > limit);
         let balanced = stored.policy.accuracy == Accuracy::Balanced || exceeds;

@@ -12,15 +12,17 @@ use weir_proto::{
     matcher::{PolicySet, Scratch},
     policy::{Accuracy, Level, Mode},
     request::Request,
+    time::Time,
 };
 
 use crate::{
-    demand::{Demand, Stream},
+    demand::{Arrival, Demand, Stream},
     judge::{self, Facts, Hit, Judge, Score, Step},
     limiter::{Answered, Limiter, Query, Weir},
     outcome::Cost,
     rivals::{Flag, Fleet, Ratio, StaticShare},
     scenario::Scenario,
+    world::EPOCH_SECS,
 };
 
 /// Requests that wait are answered within a second; a run goes on for so long behind its end.
@@ -139,7 +141,7 @@ pub fn run(scenario: &Scenario, seed: u64, entrants: &[Entrant], keep: bool) -> 
                 side.limiter.incident(*incident);
             }
         }
-        let query = queries.of(&scenario.streams, arrival.stream, arrival.key);
+        let query = queries.of(&scenario.streams, &arrival);
         asked += 1;
         for side in &mut sides {
             side.advance(arrival.at, scenario.warm_up);
@@ -246,25 +248,34 @@ struct Queries<'a> {
     counters: BTreeMap<Vec<u8>, usize>,
     /// Of the first request of each counter.
     names: Vec<String>,
+    /// A group has a schedule.
+    timed: bool,
 }
 
 impl<'a> Queries<'a> {
     fn new(scenario: &Scenario, facts: &'a [Facts]) -> Self {
         let set = PolicySet::compile(1, scenario.policies.iter().cloned().map(Arc::new));
         let (scratch, known, counters) = (Scratch::default(), BTreeMap::new(), BTreeMap::new());
-        Queries { set, facts, scratch, known, counters, names: Vec::new() }
+        let mut groups = scenario.policies.iter().flat_map(|policy| &policy.groups);
+        let timed = groups.any(|group| group.during.is_some());
+        Queries { set, facts, scratch, known, counters, names: Vec::new(), timed }
     }
 
-    fn of(&mut self, streams: &[Stream], stream: usize, key: u64) -> Rc<Query> {
+    fn of(&mut self, streams: &[Stream], arrival: &Arrival) -> Rc<Query> {
+        let Arrival { at, stream, key, .. } = *arrival;
         if let Some(query) = self.known.get(&(stream, key)) {
             return Rc::clone(query);
         }
-        let query = Rc::new(self.resolve(&streams[stream], key));
-        self.known.insert((stream, key), Rc::clone(&query));
+        let time = Time::from_secs(EPOCH_SECS) + at;
+        let query = Rc::new(self.resolve(&streams[stream], key, time));
+        // What applies at some times only must be looked at each time.
+        if !self.timed {
+            self.known.insert((stream, key), Rc::clone(&query));
+        }
         query
     }
 
-    fn resolve(&mut self, stream: &Stream, key: u64) -> Query {
+    fn resolve(&mut self, stream: &Stream, key: u64, time: Time) -> Query {
         let mut attributes = stream.attributes.clone();
         attributes.push((stream.key.clone(), value(&stream.key, key)));
         let mut request = Request::new();
@@ -276,7 +287,7 @@ impl<'a> Queries<'a> {
         let (facts, counters, names) = (self.facts, &mut self.counters, &mut self.names);
         let name = attributes.iter().map(|(name, value)| format!("{name} = {value}"));
         let name = name.collect::<Vec<_>>().join(", ");
-        self.set.resolve(&request, &mut self.scratch, |hit| {
+        self.set.resolve(&request, time, &mut self.scratch, |hit| {
             let policy = &hit.policy.policy;
             if policy.level == Level::Deny && policy.mode == Mode::Enforce {
                 denied = true;

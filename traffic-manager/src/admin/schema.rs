@@ -53,23 +53,52 @@ pub(super) struct LimitDocument {
     /// Requests per window.
     #[schema(example = 5000)]
     requests: u64,
-    /// 1s to 365d.
+    /// 1s to 365d. This or `calendar` is given.
     #[schema(example = "1m")]
-    window: String,
-    /// `fixed_window` (default) or `sliding_window`.
+    window: Option<String>,
+    /// Windows from one full hour, midnight, Monday, first of the month or first of January to the
+    /// next, by the clocks of `timezone`.
+    #[schema(pattern = "^(hour|day|week|month|year)$")]
+    calendar: Option<String>,
+    /// Of the calendar, as the IANA time zone database names it; UTC if absent.
+    #[schema(example = "Europe/Berlin")]
+    timezone: Option<String>,
+    /// `fixed_window` (default, and the only one with `calendar`) or `sliding_window`.
     algorithm: Option<String>,
 }
 
-/// Limits that replace the policy's own while a condition holds.
+/// Limits that replace the policy's own for some requests, at some times.
 #[derive(ToSchema)]
 #[schema(as = Group)]
 pub(super) struct GroupDocument {
     /// Names the group's counters.
     name: Option<String>,
-    /// CEL over `request`.
-    when: String,
+    /// CEL over `request`: of which requests. This, `during` or both are given.
+    when: Option<String>,
+    /// At which times.
+    during: Option<DuringDocument>,
     /// At least one.
     limits: Vec<LimitDocument>,
+}
+
+/// When a group applies, by the managers' clock. All that is given must hold; at least one of
+/// `weekdays`, `hours` and `dates` is.
+#[derive(ToSchema)]
+#[schema(as = During, example = json!({
+    "timezone": "Europe/Berlin", "weekdays": ["mon", "tue"], "hours": "08:00-18:00"
+}))]
+pub(super) struct DuringDocument {
+    /// By whose clocks, as the IANA time zone database names it; UTC if absent.
+    #[schema(example = "Europe/Berlin")]
+    timezone: Option<String>,
+    /// Some of `mon`, `tue`, `wed`, `thu`, `fri`, `sat`, `sun`.
+    weekdays: Option<Vec<String>>,
+    /// From when up to but without when. Hours over midnight belong to the day on which they begin.
+    #[schema(example = "22:00-06:00")]
+    hours: Option<String>,
+    /// Dates, or first and last dates.
+    #[schema(example = json!(["2026-12-24..2026-12-26", "2027-01-01"]))]
+    dates: Option<Vec<String>>,
 }
 
 /// How exactly a policy is held by the present fleet.

@@ -185,13 +185,20 @@ fn overview(answer: &Value) -> Table {
     table
 }
 
-/// `5000 requests/1m, 10 requests/1s`
+/// Fields of a limit that are not its amount.
+const SPAN: [&str; 4] = ["window", "calendar", "timezone", "algorithm"];
+
+/// `5000 requests/1m, 10 requests/day@Europe/Berlin`
 fn limits(policy: &Value) -> String {
     let limit = |limit: &Value| {
         let fields = limit.as_object().into_iter().flatten();
-        let unit = fields.filter(|(name, _)| *name != "window" && *name != "algorithm");
+        let unit = fields.filter(|(name, _)| !SPAN.contains(&name.as_str()));
         let amount: Vec<String> = unit.map(|(unit, amount)| format!("{amount} {unit}")).collect();
-        format!("{}/{}", amount.join(" "), text(limit, "window"))
+        let span = match text(limit, "calendar") {
+            period if period.is_empty() => text(limit, "window"),
+            period => format!("{period}@{}", text(limit, "timezone")),
+        };
+        format!("{}/{span}", amount.join(" "))
     };
     let mut all: Vec<String> = list(policy, "limits").map(limit).collect();
     let groups = list(policy, "groups").count();

@@ -1,5 +1,7 @@
 //! Translations, by tables: what goes in, and the policies and findings that come out.
 
+use weir_proto::amount::MAX_AMOUNT;
+
 use super::*;
 
 mod envoy;

@@ -49,20 +49,23 @@ impl Agent {
     pub fn in_force(&self, key: &CounterKey, window: WindowStart, now: Time) -> u64 {
         let snapshot = self.table.snapshot();
         let policy = snapshot.policies.get(key.policy());
-        let Some(limit) = policy.and_then(|policy| policy.limit(key.limit())) else { return 0 };
-        let (limit, standing) = (limit.limit, &snapshot.standing);
+        let Some(limit) = policy.and_then(|policy| policy.limit(key.limit(), key.halves().1))
+        else {
+            return 0;
+        };
+        let (limit, standing) = (&limit.limit, &snapshot.standing);
         if limit.window.end(window) <= standing.manager_time(now) {
             return 0;
         }
         if let Some(counter) = self.table.slot(key).and_then(|slot| self.table.at(slot)) {
             if let Some(family) = counter.family().filter(|_| counter.window == window) {
-                return counter.ceiling(limit.amount, family, standing);
+                return counter.ceiling(limit.capacity(), family, standing);
             }
             if counter.window > window {
                 return 0;
             }
         }
-        standing.opening(limit.amount, window, false)
+        standing.opening(limit.capacity(), window, false)
     }
 
     /// Writes everything that what it does next depends on, apart from its configuration and

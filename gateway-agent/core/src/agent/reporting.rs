@@ -84,8 +84,8 @@ impl Agent {
             let over = !family.rolling && family.window.end(counter.window) + SKEW <= time;
             let default = policies
                 .get(&family.policy)
-                .and_then(|p| p.limit(&family.limit))
-                .map_or(0, |l| standing.history.at(counter.window).default_of(l.limit.amount));
+                .and_then(|p| p.limit(&family.limit, counter.parts()))
+                .map_or(0, |l| standing.history.at(counter.window).default_of(l.capacity));
             let opened = counter.set_ceiling().is_none() && counter.used <= default;
             if over || (opened && !family.rolling) {
                 continue;
@@ -121,6 +121,7 @@ impl Agent {
         let beat = u64::try_from(BEAT.as_micros()).unwrap_or(u64::MAX);
         let past = self.standing.manager_time(now).as_micros() % beat;
         self.beat_at = now + Duration::from_micros(beat - past);
+        self.table.expire_leases(now);
         self.sweep(now);
         self.pump(now, out);
     }

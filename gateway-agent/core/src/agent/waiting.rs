@@ -10,6 +10,7 @@ use std::{
 
 use foldhash::fast::FixedState;
 use weir_proto::{
+    amount::Charging,
     matcher::PolicySet,
     time::{Time, WindowStart},
 };
@@ -155,22 +156,24 @@ impl<'a> Judge<'a> {
             && !counter.hot
             && counter.rejected() == 0
             && counter.closed().is_empty();
-        if !calm || family.rolling {
+        if !calm || family.rolling || family.charging == Charging::Flagged {
             return false;
         }
         if family.window.end(counter.window) < self.time + self.longest {
             return false;
         }
-        let share = self.standing.history.at(counter.window).of(self.limit(family));
+        let limit = self.limit(family, counter);
+        let share = self.standing.history.at(counter.window).of(limit);
         waiting.untold(slot, counter).saturating_mul(PART) < share
     }
 
-    /// The limit of the family's counters; 0 if there is none any more.
-    fn limit(&mut self, family: &Family) -> u64 {
-        let policies = self.policies;
-        *self.limits.entry(family.number()).or_insert_with(|| {
-            let policy = policies.get(&family.policy);
-            policy.and_then(|p| p.limit(&family.limit)).map_or(0, |l| l.limit.amount)
-        })
+    /// The limit of the counter; 0 if there is none any more.
+    fn limit(&mut self, family: &Family, counter: &Counter) -> u64 {
+        let Some(policy) = self.policies.get(&family.policy) else { return 0 };
+        let limit = || policy.limit(&family.limit, counter.parts()).map_or(0, |l| l.capacity);
+        if policy.has_exceptions() {
+            return limit();
+        }
+        *self.limits.entry(family.number()).or_insert_with(limit)
     }
 }

@@ -3,17 +3,20 @@
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use weir_proto::{
+    amount::{Charging, Unit},
     matcher::{CompiledLimit, Hit},
     policy::{Level, Mode, OnLimit, Policy},
-    time::{Time, WindowStart},
+    time::WindowStart,
     usage::KeyId,
 };
 
-use super::{LimitStatus, Outcome, PolicyRef, Reason, Seen, Verdict, policy_ref::Policies};
+use super::{
+    Ask, Cost, LimitStatus, Outcome, PolicyRef, Reason, Seen, Verdict, policy_ref::Policies,
+};
 use crate::{
-    counter::{Answer, Ask},
+    counter::{self, Answer},
     standing::{Counted, Snapshot},
-    table::{Found, Name, Table},
+    table::{Found, Held, Name, Table},
 };
 
 /// What was counted for a request, in case it must be taken back.
@@ -22,6 +25,9 @@ pub(super) struct Charge {
     slot: u32,
     id: KeyId,
     window: WindowStart,
+    cost: u64,
+    /// Given back when the request is over, after this at the latest.
+    lease: Option<Duration>,
 }
 
 /// See the module's documentation.
@@ -31,9 +37,7 @@ pub(super) struct Round<'a> {
     /// A newer one, if the first was too old.
     newer: Option<Arc<Snapshot>>,
     policies: &'a Arc<Policies>,
-    cost: u64,
-    now: Time,
-    last: bool,
+    ask: Ask,
     charged: &'a mut Vec<Charge>,
     /// Filled where the caller wants it: moving it would cost as much as finding the counter.
     verdict: &'a mut Verdict,
@@ -44,11 +48,11 @@ impl<'a> Round<'a> {
     pub(super) fn new(
         (table, seen): (&'a Table, &'a Seen),
         charged: &'a mut Vec<Charge>,
-        (cost, now, last): (u64, Time, bool),
+        ask: Ask,
         verdict: &'a mut Verdict,
     ) -> Self {
         let Seen { snapshot, policies } = seen;
-        Round { table, snapshot, newer: None, policies, cost, now, last, charged, verdict }
+        Round { table, snapshot, newer: None, policies, ask, charged, verdict }
     }
 
     fn policy(&self, slot: u32) -> PolicyRef {
@@ -56,13 +60,18 @@ impl<'a> Round<'a> {
     }
 
     #[inline(always)]
-    pub(super) fn meet(&mut self, hit: &Hit<'_>) -> ControlFlow<()> {
+    pub(super) fn meet(&mut self, hit: &Hit<'_>, cost: Cost<'_>) -> ControlFlow<()> {
         let shadow = hit.policy.policy.mode == Mode::Shadow;
         if hit.policy.policy.level == Level::Deny {
             return self.deny(hit, shadow);
         }
         for limit in hit.limits {
-            self.count(hit, limit, shadow)?;
+            let cost = cost.of(&limit.limit.unit);
+            // What a request has nothing of, it does not meet.
+            let none = cost == 0 && limit.charging == Charging::Ahead;
+            if !none || limit.limit.unit == Unit::Requests {
+                self.count(hit, limit, cost, shadow)?;
+            }
         }
         ControlFlow::Continue(())
     }
@@ -81,13 +90,19 @@ impl<'a> Round<'a> {
     }
 
     #[inline(always)]
-    fn count(&mut self, hit: &Hit<'_>, limit: &CompiledLimit, shadow: bool) -> ControlFlow<()> {
-        let Some(answer) = self.ask(hit, limit, false) else {
+    fn count(
+        &mut self,
+        hit: &Hit<'_>,
+        limit: &CompiledLimit,
+        cost: u64,
+        shadow: bool,
+    ) -> ControlFlow<()> {
+        let Some(answer) = self.ask(hit, limit, cost, false) else {
             self.verdict.outcome = Outcome::Refused(Reason::Limit);
             return ControlFlow::Break(());
         };
         if !answer.admitted {
-            return self.refused(hit, limit, shadow, answer);
+            return self.refused(hit, limit, cost, shadow, answer);
         }
         if !shadow {
             self.note(hit, limit, &answer);
@@ -100,6 +115,7 @@ impl<'a> Round<'a> {
         &mut self,
         hit: &Hit<'_>,
         limit: &CompiledLimit,
+        cost: u64,
         shadow: bool,
         answer: Answer,
     ) -> ControlFlow<()> {
@@ -109,14 +125,14 @@ impl<'a> Round<'a> {
             return ControlFlow::Continue(());
         }
         if policy.on_limit == OnLimit::Allow && !answer.disconnected {
-            self.ask(hit, limit, true);
+            self.ask(hit, limit, cost, true);
             self.verdict.over_quota = true;
             self.note(hit, limit, &answer);
             return ControlFlow::Continue(());
         }
         self.verdict.outcome = if answer.disconnected {
             Outcome::Refused(Reason::Disconnected)
-        } else if answer.uncertain && !policy.max_wait.is_zero() && !self.last {
+        } else if answer.uncertain && !policy.max_wait.is_zero() && !self.ask.last {
             Outcome::Pending { wait: policy.max_wait }
         } else {
             Outcome::Refused(Reason::Limit)
@@ -130,7 +146,13 @@ impl<'a> Round<'a> {
     /// Asks the limit's counter. What it admits is charged. `None` when there is no room for a
     /// counter, not even for the shared one.
     #[inline(always)]
-    fn ask(&mut self, hit: &Hit<'_>, limit: &CompiledLimit, force: bool) -> Option<Answer> {
+    fn ask(
+        &mut self,
+        hit: &Hit<'_>,
+        limit: &CompiledLimit,
+        cost: u64,
+        force: bool,
+    ) -> Option<Answer> {
         let (table, snapshot) = (self.table, self.snapshot);
         let counted = snapshot.families.get(limit.index as usize)?;
         let policy: &Policy = &hit.policy.policy;
@@ -141,16 +163,18 @@ impl<'a> Round<'a> {
                 None => self.open(counted, &name)?,
             };
             let standing = &self.newer.as_ref().unwrap_or(snapshot).standing;
-            let answer = found.counter.ask(&Ask {
+            let Ask { now, last, peek } = self.ask;
+            let answer = found.counter.ask(&counter::Ask {
                 family: &counted.own,
                 limit,
                 policy,
                 standing,
                 newest: &table.newest,
-                cost: self.cost,
-                now: self.now,
+                cost,
+                peek,
+                now,
                 force,
-                last: self.last && !force && policy.on_limit != OnLimit::Allow,
+                last: last && !force && policy.on_limit != OnLimit::Allow,
             });
             if answer.again {
                 // The owner began to list what it holds after this thread had looked.
@@ -159,10 +183,19 @@ impl<'a> Round<'a> {
                 std::hint::spin_loop();
                 continue;
             }
+            if peek {
+                return Some(answer);
+            }
             table.touch(&mut found);
             if answer.admitted {
-                let (slot, id) = (found.slot, found.counter.id);
-                self.charged.push(Charge { slot, id, window: answer.window });
+                let held = limit.charging == Charging::Held;
+                self.charged.push(Charge {
+                    slot: found.slot,
+                    id: found.counter.id,
+                    window: answer.window,
+                    cost,
+                    lease: held.then(|| limit.limit.window.duration()),
+                });
             }
             if answer.wake {
                 table.heat(found);
@@ -178,7 +211,7 @@ impl<'a> Round<'a> {
         'a: 't,
     {
         let standing = &self.newer.as_ref().unwrap_or(self.snapshot).standing;
-        let time = standing.manager_time(self.now);
+        let time = standing.manager_time(self.ask.now);
         let family = &counted.own;
         let start =
             if family.rolling { WindowStart(time.as_secs()) } else { family.window.start_at(time) };
@@ -204,7 +237,7 @@ impl<'a> Round<'a> {
             policy: self.policy(hit.slot),
             index: limit.index,
             amount: limit.limit.amount,
-            window: limit.limit.window.duration(),
+            window: limit.limit.window.length_of(answer.window),
             start: answer.window,
             remaining: answer.remaining,
             reset: Duration::from_micros(answer.reset),
@@ -214,7 +247,15 @@ impl<'a> Round<'a> {
 
     #[inline(always)]
     pub(super) fn finish(&mut self) {
-        if self.last || self.verdict.outcome == Outcome::Allowed {
+        if self.ask.peek {
+            return;
+        }
+        if self.verdict.outcome == Outcome::Allowed
+            && self.charged.iter().any(|c| c.lease.is_some())
+        {
+            self.hold();
+        }
+        if self.ask.last || self.verdict.outcome == Outcome::Allowed {
             self.table.checks.add();
         }
         if self.verdict.outcome != Outcome::Allowed {
@@ -222,17 +263,40 @@ impl<'a> Round<'a> {
         }
     }
 
+    /// Notes what is given back when the request is over. Without room for that it is refused.
+    #[cold]
+    fn hold(&mut self) {
+        let now = self.ask.now;
+        let held = self.charged.iter().filter_map(|charge| {
+            let Charge { slot, id, window, cost, lease } = *charge;
+            Some(Held { slot, id, window, cost, until: now + lease? })
+        });
+        self.verdict.lease = self.table.hold(held.collect());
+        if self.verdict.lease.is_none() {
+            self.verdict.outcome = Outcome::Refused(Reason::Limit);
+        }
+    }
+
+    /// Adds an amount to the limit's counter, or takes it back where it is negative. False when there
+    /// is nothing to take it from, and no room for a counter.
+    pub(super) fn change(&mut self, hit: &Hit<'_>, limit: &CompiledLimit, change: i64) -> bool {
+        if change > 0 {
+            return self.ask(hit, limit, change.unsigned_abs(), true).is_some();
+        }
+        let Some(counted) = self.snapshot.families.get(limit.index as usize) else { return false };
+        let name = self.table.name(&counted.own, hit.parts);
+        let Some(mut found) = self.table.find(&name) else { return false };
+        let window = found.counter.window;
+        found.counter.refund(change.unsigned_abs(), window);
+        self.table.touch(&mut found);
+        true
+    }
+
     /// All or nothing: what the limits before the one that refused have counted.
     #[cold]
     fn take_back(&self) {
-        for Charge { slot, id, window } in self.charged.iter() {
-            // A counter that has left since then has reported what it counted.
-            let Some(counter) = self.table.at(*slot).filter(|counter| counter.id == *id) else {
-                continue;
-            };
-            let mut found = Found { slot: *slot, counter };
-            found.counter.refund(self.cost, *window);
-            self.table.touch(&mut found);
+        for Charge { slot, id, window, cost, .. } in self.charged.iter() {
+            self.table.refund(*slot, *id, *window, *cost);
         }
     }
 }

@@ -8,7 +8,12 @@ use governor::{
     middleware::NoOpMiddleware,
     state::{InMemoryState, NotKeyed},
 };
-use weir_proto::{policy::OnDisconnect, time::Time};
+use weir_proto::{
+    amount::Charging,
+    policy::OnDisconnect,
+    time::Time,
+    window::{Algorithm, Window},
+};
 
 use super::{Ask, Counter};
 
@@ -21,8 +26,11 @@ impl Counter {
             return;
         }
         self.cold().capped_at = standing.isolated_at;
-        let limit = ask.limit.limit.amount;
-        let most = self.used.saturating_add(standing.history.current().of(limit));
+        let limit = ask.limit.capacity;
+        let share = standing.history.current().of(limit);
+        // What is in flight counts, and nothing else.
+        let held = ask.family.charging == Charging::Held;
+        let most = if held { share.max(self.used) } else { self.used.saturating_add(share) };
         self.fix_ceiling(self.ceiling(limit, ask.family, standing).min(most));
     }
 
@@ -36,20 +44,29 @@ impl Counter {
     /// Alone for a whole window length: a rolling counter is paced at its share.
     pub(super) fn paced(&mut self, ask: &Ask<'_>, how: OnDisconnect) -> bool {
         let standing = ask.standing;
-        if !ask.family.rolling || !standing.isolated || how != OnDisconnect::Local {
+        let paced = ask.family.rolling && ask.family.charging != Charging::Held;
+        if !paced || !standing.isolated || how != OnDisconnect::Local {
             return false;
         }
         let time = standing.manager_time(ask.now);
-        let length = ask.family.window.duration();
+        let length = ask.family.length();
         // What was used on ceilings counts for one length.
         let granted = self.granted_use();
         let recent = granted != Time::ZERO && granted + length > ask.now;
         if recent || time <= standing.alone_from(true) + length {
             return false;
         }
-        let share = standing.history.current().of(ask.limit.limit.amount);
-        let pace = self.cold().pace.get_or_insert_with(|| Box::new(Pace::new(share, length)));
-        pace.admit(ask.cost, ask.now)
+        let share = standing.history.current();
+        let limit = &ask.limit.limit;
+        let pace = self.cold().pace.get_or_insert_with(|| {
+            Box::new(match limit.algorithm {
+                Algorithm::TokenBucket => {
+                    Pace::bucket(share.of(limit.capacity()), share.of(limit.amount), limit.window)
+                }
+                _ => Pace::new(share.of(limit.amount), length),
+            })
+        });
+        pace.admit(ask.need(), ask.now)
     }
 }
 
@@ -79,6 +96,17 @@ impl Pace {
         // With a share of 1 the one request must not be joined by a refill in the same window.
         let period = if share == 1 { length } else { length / refill };
         let quota = burst.and_then(|b| Some(Quota::with_period(period)?.allow_burst(b)));
+        let limiter = quota.map(|q| RateLimiter::direct_with_clock(q, clock.clone()));
+        Pace { limiter, clock, at: Time::ZERO, started: false }
+    }
+
+    /// A bucket of `burst` that `refill` per window fills.
+    pub fn bucket(burst: u64, refill: u64, window: Window) -> Self {
+        let clock = FakeRelativeClock::default();
+        let number = |n: u64| NonZeroU32::new(u32::try_from(n).unwrap_or(u32::MAX));
+        let quota = number(burst).zip(number(refill)).and_then(|(burst, refill)| {
+            Some(Quota::with_period(window.duration() / refill.get())?.allow_burst(burst))
+        });
         let limiter = quota.map(|q| RateLimiter::direct_with_clock(q, clock.clone()));
         Pace { limiter, clock, at: Time::ZERO, started: false }
     }

@@ -97,9 +97,9 @@ impl Counter {
         let last_use = self.last_use();
         if family.rolling && last_use == Time::ZERO {
             // Never used, but a manager may count on what it was told.
-            time.since(self.window.time()) > family.window.duration() * 2
+            time.since(self.window.time()) > family.length() * 2
         } else if family.rolling {
-            now.since(last_use) > family.window.duration() * 2
+            now.since(last_use) > family.length() * 2
         } else {
             family.window.end(self.window) <= time
         }

@@ -2,15 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
 use weir_proto::{
-    key::CounterKey,
-    matcher::CompiledLimit,
-    time::WindowStart,
-    window::{Algorithm, Window},
+    amount::Charging, key::CounterKey, matcher::CompiledLimit, time::WindowStart, window::Window,
 };
 
 /// A policy's limit as the counters see it: the first half of their keys, and their window. One family
@@ -24,10 +25,14 @@ pub struct Family {
     pub policy: Box<str>,
     /// The limit's id in it.
     pub limit: Box<str>,
-    /// Window length.
+    /// The window.
     pub window: Window,
     /// Whether windows have no fixed start.
     pub rolling: bool,
+    /// How use is charged.
+    pub charging: Charging,
+    /// See [`Family::length`], in seconds.
+    length: AtomicU64,
 }
 
 impl Family {
@@ -41,10 +46,19 @@ impl Family {
         &self.prefix
     }
 
+    /// Rolling counters: after so long without use nothing of it counts any more. It never shrinks while
+    /// the family lives, so that it is never shorter than a manager thinks.
+    pub fn length(&self) -> Duration {
+        Duration::from_secs(self.length.load(Ordering::Relaxed))
+    }
+
     /// The window whose share applies: a rolling counter opens with a share that has been its own for
     /// a whole length, as what the share's former owner used may still count.
     pub fn basis(&self, window: WindowStart) -> WindowStart {
-        if self.rolling { WindowStart(window.0.saturating_sub(self.window.secs())) } else { window }
+        if !self.rolling {
+            return window;
+        }
+        WindowStart(window.0.saturating_sub(self.length.load(Ordering::Relaxed)))
     }
 
     /// The whole key of a counter with these parts.
@@ -72,7 +86,9 @@ impl Families {
     /// The family with this first half of a key of `policy`'s `limit`.
     pub(super) fn of(&self, prefix: &[u8], policy: &str, limit: &CompiledLimit) -> Arc<Family> {
         let mut known = self.0.lock();
+        let length = limit.limit.horizon().secs();
         if let Some(family) = known.by_prefix.get(prefix).and_then(Weak::upgrade) {
+            family.length.fetch_max(length, Ordering::Relaxed);
             return family;
         }
         known.made += 1;
@@ -82,7 +98,9 @@ impl Families {
             policy: policy.into(),
             limit: limit.id.as_ref().into(),
             window: limit.limit.window,
-            rolling: limit.limit.algorithm != Algorithm::FixedWindow,
+            rolling: limit.limit.rolling(),
+            charging: limit.charging,
+            length: AtomicU64::new(length),
         });
         known.by_prefix.insert(prefix.into(), Arc::downgrade(&family));
         family

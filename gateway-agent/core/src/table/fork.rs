@@ -34,6 +34,7 @@ impl Table {
             hot: Mutex::new(self.hot.lock().clone()),
             waker,
             families: self.families.fork(),
+            leases: self.leases.fork(),
             address: AtomicUsize::new(super::address(&snapshot)),
             snapshot: Mutex::new(snapshot),
             newest: AtomicU64::new(self.newest.load(Ordering::SeqCst)),

@@ -7,8 +7,6 @@ use axum::{
 };
 use serde::Serialize;
 
-use weir_proto::window::Algorithm;
-
 use super::problem::{Problem, QUOTA_EXCEEDED};
 use crate::{
     HeaderStyle, LimitStatus, Outcome, RateLimitHeaders, Reason, Verdict,
@@ -37,6 +35,9 @@ struct Allowed<'a> {
     /// Over a limit that only reports.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     over_quota: bool,
+    /// Names the request in the report that ends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease: Option<String>,
     /// Policies in shadow mode that would have refused.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     shadow: Vec<&'a str>,
@@ -76,16 +77,14 @@ fn allowed(verdict: &Verdict) -> Allowed<'_> {
         window_seconds: limit.map(|limit| limit.window.as_secs()),
         window_start: limit.and_then(window_start),
         over_quota: verdict.over_quota,
+        lease: verdict.lease.map(|lease| lease.to_string()),
         shadow: shadows(verdict),
     }
 }
 
 /// Rolling windows have no start.
 fn window_start(limit: &LimitStatus) -> Option<u64> {
-    let groups = limit.policy.groups.iter().flat_map(|(_, limits)| limits);
-    let mut limits = limit.policy.limits.iter().chain(groups);
-    let found = limits.find(|known| *known.id == *limit.limit_id())?;
-    (found.limit.algorithm == Algorithm::FixedWindow).then_some(limit.start.0)
+    (!limit.limit()?.limit.rolling()).then_some(limit.start.0)
 }
 
 /// Why a request is refused; `None` for an allowed one.
@@ -110,14 +109,22 @@ pub(super) fn refusal(verdict: &Verdict) -> Option<Problem> {
     Some(problem)
 }
 
+/// `60 s`, or the period of a calendar.
+fn span(limit: &LimitStatus) -> String {
+    match limit.limit().and_then(|limit| limit.limit.window.as_calendar()) {
+        Some(calendar) => format!("{} in {}", calendar.period(), calendar.zone()),
+        None => format!("{} s", limit.window.as_secs()),
+    }
+}
+
 fn limited(verdict: &Verdict, limit: Option<&LimitStatus>) -> Problem {
     let retry_after = retry_after(verdict).unwrap_or(1);
     let detail = match limit {
         Some(limit) => format!(
-            "Policy {:?} allows {} per {} s ({}), and that is used up. Try again in {retry_after} s.",
+            "Policy {:?} allows {} per {} ({}), and that is used up. Try again in {retry_after} s.",
             limit.policy.policy.name.as_str(),
             limit.amount,
-            limit.window.as_secs(),
+            span(limit),
             limit.limit_id(),
         ),
         None => format!("A limit is used up. Try again in {retry_after} s."),

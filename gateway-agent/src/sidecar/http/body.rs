@@ -6,45 +6,67 @@ use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
-use weir_proto::{
-    amount::{MAX_AMOUNT, Unit},
-    request::{Field, Request},
-};
+use weir_proto::request::{Field, Request};
+
+use super::amounts::{Given, Reported};
 
 /// A parsed check.
-pub(super) struct Check<'a> {
-    attributes: Attributes<'a>,
-    pub(super) hits: u64,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Body<'a> {
+pub(super) struct Check<'a> {
     #[serde(borrow, default)]
     attributes: Attributes<'a>,
     #[serde(default)]
-    amounts: Amounts,
+    pub(super) amounts: Given,
+    /// Count nothing.
+    #[serde(default)]
+    pub(super) peek: bool,
 }
 
-impl<'a> Check<'a> {
-    /// Reads a body. The error names the field and, for unknown ones, what is known.
-    pub(super) fn parse(body: &'a [u8]) -> Result<Self, String> {
-        let mut reader = serde_json::Deserializer::from_slice(body);
-        let Object::<Body<'a>>(parsed) =
-            serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-                match error.path().to_string() {
-                    path if path == "." => format!("The body is refused: {}", error.inner()),
-                    path => format!("{path}: {}", error.inner()),
-                }
-            })?;
-        reader.end().map_err(|error| format!("The body is refused: {error}"))?;
-        Ok(Self { attributes: parsed.attributes, hits: parsed.amounts.0 })
-    }
+/// A parsed report.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Report<'a> {
+    #[serde(borrow, default)]
+    attributes: Attributes<'a>,
+    #[serde(default)]
+    pub(super) amounts: Reported,
+    /// What the check's answer gave.
+    #[serde(default)]
+    pub(super) lease: Option<String>,
+}
 
+/// Reads a body. The error names the field and, for unknown ones, what is known.
+pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, String> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let Object::<T>(parsed) = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        match error.path().to_string() {
+            path if path == "." => format!("The body is refused: {}", error.inner()),
+            path => format!("{path}: {}", error.inner()),
+        }
+    })?;
+    reader.end().map_err(|error| format!("The body is refused: {error}"))?;
+    Ok(parsed)
+}
+
+impl Check<'_> {
     /// The request that the body describes.
     pub(super) fn request(&self) -> Result<Request<'_>, String> {
-        let mut request = self.attributes.request.clone();
-        for descriptor in &self.attributes.descriptors {
+        self.attributes.request()
+    }
+}
+
+impl Report<'_> {
+    /// The request that the body describes.
+    pub(super) fn request(&self) -> Result<Request<'_>, String> {
+        self.attributes.request()
+    }
+}
+
+impl Attributes<'_> {
+    fn request(&self) -> Result<Request<'_>, String> {
+        let mut request = self.request.clone();
+        for descriptor in &self.descriptors {
             let entries: Vec<(&str, &str)> =
                 descriptor.iter().map(|Object(entry)| (&*entry.key.0, &*entry.value.0)).collect();
             request = request.descriptor(&entries);
@@ -229,44 +251,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
             }
         }
         from.deserialize_any(Reader)
-    }
-}
-
-/// What the request counts as.
-struct Amounts(u64);
-
-impl Default for Amounts {
-    fn default() -> Self {
-        Self(1)
-    }
-}
-
-impl<'de> Deserialize<'de> for Amounts {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Amounts;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of amounts")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut amounts = Amounts::default();
-                while let Some(name) = map.next_key::<String>()? {
-                    if Unit::parse(&name).is_none() {
-                        let known = Unit::ALL.map(Unit::as_str).join(", ");
-                        return Err(A::Error::custom(unknown("amount", &name, &known)));
-                    }
-                    amounts.0 = map.next_value()?;
-                    if !(1..=MAX_AMOUNT).contains(&amounts.0) {
-                        let value = amounts.0;
-                        let message = format_args!("{name} is {value}, not 1 to {MAX_AMOUNT}");
-                        return Err(A::Error::custom(message));
-                    }
-                }
-                Ok(amounts)
-            }
-        }
-        from.deserialize_map(Reader)
     }
 }
 

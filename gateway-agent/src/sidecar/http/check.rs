@@ -1,17 +1,23 @@
-//! `POST /v1/check`.
+//! `POST /v1/check` and `POST /v1/report`.
 
 use std::time::Duration;
 
 use axum::{
+    Json,
     body::{Bytes, HttpBody, to_bytes},
     extract::{Request, State},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use serde::Serialize;
 use tokio::time::timeout;
 
-use super::{answer::answer, body::Check, problem::Problem};
-use crate::sidecar::gate::Gate;
+use super::{
+    answer::answer,
+    body::{Check, Report, parse},
+    problem::Problem,
+};
+use crate::{Agent, LeaseId, sidecar::gate::Gate};
 
 /// Largest body, in bytes.
 pub(super) const MAX_BODY: usize = 64 << 10;
@@ -23,14 +29,50 @@ pub(super) async fn check(State(gate): State<Gate>, request: Request) -> Respons
         Ok(body) => body,
         Err(problem) => return problem.into_response(),
     };
-    let check = match Check::parse(&body) {
+    let check: Check<'_> = match parse(&body) {
         Ok(check) => check,
         Err(detail) => return Problem::bad_request(detail).into_response(),
     };
     match check.request() {
-        Ok(request) => answer(&gate.check(&request, check.hits).await, gate.headers),
+        Ok(request) if check.peek => {
+            answer(&gate.agent.peek(&request, &check.amounts.0), gate.headers)
+        }
+        Ok(request) => answer(&gate.check(&request, check.amounts.0.clone()).await, gate.headers),
         Err(detail) => Problem::bad_request(detail).into_response(),
     }
+}
+
+/// What came of a report.
+#[derive(Serialize)]
+struct Outcome {
+    /// Limits whose counters changed.
+    limits: u32,
+    /// Whether the lease was still held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    released: Option<bool>,
+}
+
+pub(super) async fn report(State(gate): State<Gate>, request: Request) -> Response {
+    let body = match read(request).await {
+        Ok(body) => body,
+        Err(problem) => return problem.into_response(),
+    };
+    match settle(&gate.agent, &body) {
+        Ok(outcome) => Json(outcome).into_response(),
+        Err(detail) => Problem::bad_request(detail).into_response(),
+    }
+}
+
+fn settle(agent: &Agent, body: &[u8]) -> Result<Outcome, String> {
+    let report: Report<'_> = parse(body)?;
+    if report.amounts.0.is_empty() && report.lease.is_none() {
+        return Err("The report says nothing: give amounts, or the lease of a check.".to_owned());
+    }
+    let lease = report.lease.as_deref().map(str::parse::<LeaseId>).transpose();
+    let lease = lease.map_err(|_| "lease: is not one that a check has answered".to_owned())?;
+    let request = report.request()?;
+    let released = lease.map(|lease| agent.release(lease));
+    Ok(Outcome { limits: agent.report(&request, &report.amounts.0).limits, released })
 }
 
 async fn read(request: Request) -> Result<Bytes, Box<Problem>> {

@@ -3,12 +3,11 @@
 //! Building the message first would cost a request some ten allocations that only its encoding
 //! would read. Fields that have their default are left out, as in every proto3 message.
 
-use std::time::Duration;
-
 use bytes::{BufMut, BytesMut};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use weir_proto::{
     amount::MAX_AMOUNT,
+    calendar::Period,
     wire::envoy::service::ratelimit::v3::rate_limit_response::{Code, rate_limit::Unit},
 };
 
@@ -47,7 +46,7 @@ fn status(verdict: &Verdict, out: &mut BytesMut) {
         // As Envoy's service answers about what is unlimited.
         return number(3, u64::from(u32::MAX), out);
     }
-    if let Some(unit) = unit(limit.window) {
+    if let Some(unit) = unit(limit) {
         current_limit(limit, unit, out);
     }
     number(3, saturated(limit.remaining), out);
@@ -104,9 +103,20 @@ fn length_of_number(value: u64) -> usize {
     if value == 0 { 0 } else { 1 + encoded_len_varint(value) }
 }
 
-fn unit(window: Duration) -> Option<Unit> {
+fn unit(limit: &LimitStatus) -> Option<Unit> {
     const DAY: u64 = 86_400;
-    match window.as_secs() {
+    let calendar = limit.limit().and_then(|limit| limit.limit.window.as_calendar());
+    if let Some(calendar) = calendar {
+        // However long this one is.
+        return Some(match calendar.period() {
+            Period::Hour => Unit::Hour,
+            Period::Day => Unit::Day,
+            Period::Week => Unit::Week,
+            Period::Month => Unit::Month,
+            Period::Year => Unit::Year,
+        });
+    }
+    match limit.window.as_secs() {
         1 => Some(Unit::Second),
         60 => Some(Unit::Minute),
         3_600 => Some(Unit::Hour),

@@ -30,6 +30,10 @@ const POLICIES: &str = "
   level: custom
   match: 'request.descriptors[0].generic_key == \"slow\"'
   limits: [{ requests: 1, window: 30d }]
+- name: monthly
+  level: custom
+  match: 'request.domain == \"billing\"'
+  limits: [{ requests: 9, calendar: month, timezone: Europe/Berlin }]
 ";
 
 /// What an import makes of a file for Envoy's own service, and a limit by a repeated key.
@@ -192,6 +196,21 @@ async fn entries_with_one_key_are_told_apart_by_their_places() {
         let response = client.should_rate_limit(ask).await.unwrap().into_inner();
         assert_eq!(response.overall_code(), expected, "{first} {second}");
     }
+}
+
+#[tokio::test]
+async fn a_calendar_has_the_unit_of_its_period_however_long_the_window_is() {
+    let (_manager, mut client) = started().await;
+    let ask = call("billing", vec![descriptor(&[("generic_key", "x")])]);
+    let response = client.should_rate_limit(ask).await.unwrap().into_inner();
+    let limit = response.statuses[0].current_limit.as_ref().unwrap();
+    assert_eq!((limit.requests_per_unit, limit.unit()), (9, Unit::Month));
+    assert_eq!(limit.name, "monthly/requests/month@Europe/Berlin/fixed_window");
+    let policy = header(&response, "ratelimit-policy").unwrap();
+    let seconds: i64 = policy.rsplit_once(";w=").unwrap().1.parse().unwrap();
+    // 28 to 31 days, give or take an hour; it ends with the month.
+    assert!((28 * 86_400 - 3_600..=31 * 86_400 + 3_600).contains(&seconds), "{policy}");
+    assert!(response.statuses[0].duration_until_reset.as_ref().unwrap().seconds < seconds);
 }
 
 #[tokio::test]

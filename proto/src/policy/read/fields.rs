@@ -88,6 +88,16 @@ impl<'v, 'e> Fields<'v, 'e> {
         self.optional(name, read)
     }
 
+    /// The field, if it is given and good; `read` gets its path, too.
+    pub(super) fn object<T>(
+        &mut self,
+        name: &str,
+        read: impl Fn(&Value, &str, &mut PolicyErrors) -> Option<T>,
+    ) -> Option<T> {
+        let path = self.at(name);
+        read(self.get(name)?, &path, self.errors)
+    }
+
     /// The good elements of a list, at most `most`; empty if it is absent.
     pub(super) fn list<T>(
         &mut self,
@@ -129,7 +139,19 @@ impl<'v, 'e> Fields<'v, 'e> {
         }
     }
 
-    fn at(&self, name: &str) -> String {
+    /// A field as it is, with where its faults go.
+    pub(super) fn raw(&mut self, name: &str) -> Option<(&'v Value, &mut PolicyErrors)> {
+        let value = self.get(name)?;
+        Some((value, self.errors))
+    }
+
+    /// How many elements a list has; none if it is no list.
+    pub(super) fn count(&self, name: &str) -> usize {
+        self.get(name).and_then(Value::as_array).map_or(0, Vec::len)
+    }
+
+    /// The path of a field.
+    pub(super) fn at(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 }

@@ -9,16 +9,16 @@ fn faults(policy: &serde_json::Value) -> Vec<(String, String, String)> {
 }
 
 /// The one fault of a policy with these changes.
-fn fault(changes: serde_json::Value) -> (String, String, String) {
+pub(super) fn fault(changes: serde_json::Value) -> (String, String, String) {
     let mut all = faults(&with(changes));
     assert_eq!(all.len(), 1, "{all:?}");
     all.remove(0)
 }
 
 /// Changes to the good policy, then the field, the value and words of the message of their fault.
-type Case<'a> = (serde_json::Value, &'a str, &'a str, &'a str);
+pub(super) type Case<'a> = (serde_json::Value, &'a str, &'a str, &'a str);
 
-fn check(cases: impl IntoIterator<Item = Case<'static>>) {
+pub(super) fn check(cases: impl IntoIterator<Item = Case<'static>>) {
     for (changes, field, value, words) in cases {
         let (at, excerpt, message) = fault(changes);
         assert_eq!((at.as_str(), excerpt.as_str()), (field, value), "{message}");
@@ -27,7 +27,7 @@ fn check(cases: impl IntoIterator<Item = Case<'static>>) {
 }
 
 /// A change to one limit.
-fn limit(limit: serde_json::Value) -> serde_json::Value {
+pub(super) fn limit(limit: serde_json::Value) -> serde_json::Value {
     json!({ "limits": [limit] })
 }
 
@@ -80,10 +80,10 @@ fn each_field_of_a_limit_has_its_own_fault() {
             "from 0 to 281474976710655",
         ),
         (
-            limit(json!({ "requests": "unlimited", "window": "1m" })),
+            limit(json!({ "requests": "infinite", "window": "1m" })),
             "limits[0].requests",
-            "\"unlimited\"",
-            "to lift a limit, leave it out",
+            "\"infinite\"",
+            "or unlimited",
         ),
         (
             limit(json!({ "requests": 1, "window": "1 m" })),
@@ -107,37 +107,124 @@ fn each_field_of_a_limit_has_its_own_fault() {
 }
 
 #[test]
-fn what_later_versions_support_is_refused_as_such() {
+fn each_kind_of_limit_has_its_own_faults() {
+    let minute = |field: &str, value: serde_json::Value| {
+        let mut body = json!({ "window": "1m" });
+        body[field] = value;
+        limit(body)
+    };
     check([
         (
-            limit(json!({ "requests": 1, "window": "1m", "algorithm": "token_bucket" })),
+            minute("bandwidth", json!("10 mib")),
+            "limits[0].bandwidth",
+            "\"10 mib\"",
+            "bytes like 10MiB",
+        ),
+        (minute("tokens", json!("10KB")), "limits[0].tokens", "\"10KB\"", "is not a whole number"),
+        (minute("amount", json!("books")), "limits[0].amount", "\"books\"", "is not an object"),
+        (
+            minute("amount", json!({ "name": "requests", "value": 1 })),
+            "limits[0].amount.name",
+            "\"requests\"",
+            "is not the name of an amount",
+        ),
+        (
+            minute("amount", json!({ "name": "books" })),
+            "limits[0].amount.value",
+            "",
+            "is missing; say how much",
+        ),
+        (
+            limit(json!({ "requests": 1, "tokens": 2, "window": "1m" })),
+            "limits[0].tokens",
+            "2",
+            "comes beside requests; a limit counts one unit",
+        ),
+        (limit(json!({ "window": "1m" })), "limits[0].requests", "", "is missing; say how many"),
+    ]);
+}
+
+#[test]
+fn leases_and_bursts_have_their_places() {
+    let bucket = |burst: serde_json::Value| {
+        limit(
+            json!({ "requests": 200, "window": "1s", "burst": burst, "algorithm": "token_bucket" }),
+        )
+    };
+    check([
+        (
+            limit(json!({ "concurrency": 5, "window": "1m" })),
+            "limits[0].window",
+            "\"1m\"",
+            "does not belong to concurrency, which has a lease",
+        ),
+        (
+            limit(json!({ "requests": 5, "window": "1m", "lease": "1m" })),
+            "limits[0].lease",
+            "\"1m\"",
+            "belongs to a limit of concurrency",
+        ),
+        (
+            limit(json!({ "requests": 5, "window": "1m", "burst": 9 })),
+            "limits[0].burst",
+            "9",
+            "belongs to algorithm: token_bucket",
+        ),
+        (
+            limit(json!({ "errors": 5, "window": "1m", "algorithm": "token_bucket" })),
             "limits[0].algorithm",
             "\"token_bucket\"",
-            "is not supported by this version yet; use one of fixed_window, sliding_window",
+            "allowed are fixed_window, sliding_window",
         ),
+        (bucket(json!(0)), "limits[0].burst", "0", "holds nothing"),
         (
-            limit(json!({ "bandwidth": "10MiB", "window": "1h" })),
-            "limits[0].bandwidth",
-            "\"10MiB\"",
-            "is not supported by this version yet",
-        ),
-        (
-            limit(json!({ "requests": 1, "calendar": "day" })),
-            "limits[0].calendar",
-            "\"day\"",
-            "is not supported by this version yet",
+            bucket(json!(1_000_000_000_000u64)),
+            "limits[0].burst",
+            "1000000000000",
+            "fills within 365d",
         ),
     ]);
 }
 
 #[test]
-fn a_burst_is_refused_with_its_algorithm() {
-    let limit =
-        json!({ "requests": 200, "window": "1s", "burst": 50, "algorithm": "token_bucket" });
-    let all = faults(&with(json!({ "limits": [limit] })));
-    let fields: Vec<&str> = all.iter().map(|(field, ..)| field.as_str()).collect();
-    assert_eq!(fields, ["limits[0].burst", "limits[0].algorithm"]);
-    assert!(all.iter().all(|(_, _, m)| m.starts_with("is not supported by this version yet")));
+fn overrides_change_limits_that_there_are() {
+    let with_key =
+        |overrides: serde_json::Value| json!({ "key": ["application"], "overrides": overrides });
+    let one = |requests: u64, window: &str| json!([{ "requests": requests, "window": window }]);
+    check([
+        (
+            with_key(json!([{ "key": ["a", "b"], "limits": one(5, "1m") }])),
+            "overrides[0].key",
+            "[…]",
+            "has 2 values; the policy's key has 1",
+        ),
+        (
+            with_key(json!([{ "key": ["a"], "limits": one(5, "2m") }])),
+            "overrides[0].limits[0]",
+            "{…}",
+            "which are requests/1m/fixed_window",
+        ),
+        (with_key(json!([{ "limits": one(5, "1m") }])), "overrides[0].key", "", "is missing"),
+        (
+            with_key(
+                json!([{ "key": ["a"], "limits": one(5, "1m") }, { "key": ["a"], "limits": [] }]),
+            ),
+            "overrides[1]",
+            "[…]",
+            "has the key of an earlier override",
+        ),
+        (json!({ "parent": "p" }), "parent", "\"p\"", "is this policy itself"),
+    ]);
+}
+
+#[test]
+fn an_override_takes_the_algorithm_of_the_limit_that_it_changes() {
+    let sliding = json!({ "requests": 5, "window": "1m", "algorithm": "sliding_window" });
+    let other = json!([{ "key": ["a"], "limits": [{ "requests": 7, "window": "1m" }] }]);
+    let fields = json!({ "key": ["application"], "limits": [sliding], "overrides": other });
+    let policy = Policy::from_json(&with(fields)).unwrap();
+    assert_eq!(policy.overrides[0].limits[0].id(), policy.limits[0].id());
+    assert_eq!(policy.overrides[0].limits[0].amount, 7);
 }
 
 #[test]
@@ -164,7 +251,7 @@ fn twins_are_refused() {
 fn a_deny_policy_counts_nothing() {
     let all = faults(&with(json!({ "level": "deny", "key": ["api"], "groups": [] })));
     let fields: Vec<&str> = all.iter().map(|(field, ..)| field.as_str()).collect();
-    assert_eq!(fields, ["key", "limits", "groups"]);
+    assert_eq!(fields, ["key", "limits", "groups"], "{all:?}");
     assert!(Policy::from_json(&json!({ "name": "d", "level": "deny" })).is_ok());
 }
 

@@ -7,6 +7,7 @@ use weir_proto::time::{Time, WindowStart};
 use crate::{
     fleet::{AgentIx, AgentRecord, CRASH_HOLD, Fleet, SKEW},
     ledger::{LimitInfo, Slot, WindowState},
+    limits::Meter,
 };
 
 /// The highest ceiling that the agent of `slot` may have in force, by the books.
@@ -22,11 +23,14 @@ pub(super) fn ceiling(slot: &Slot, limit: &LimitInfo, fleet: &Fleet, start: Wind
 /// Negative after a limit was lowered, or when agents were allowed to exceed it.
 pub fn free(limit: &LimitInfo, window: &mut WindowState, fleet: &Fleet, now: Time) -> i64 {
     let total = if limit.rolling() {
-        if !fleet.sovereign(now - limit.window.duration(), now) {
+        if !fleet.sovereign(now - limit.horizon, now) {
             // Between views, rolling counters live on what their agents hold.
             return 0;
         }
-        let spent = window.ring.spent(limit.window.duration(), now);
+        let spent = match limit.meter {
+            Meter::Gauge => window.in_flight(|agent| over(fleet.agent(agent), now)),
+            _ => window.spent.at(limit, now),
+        };
         signed(limit.amount) - signed(spent) - sum(limit, window, fleet, now, claim)
     } else if fleet.sovereign(window.start.time(), now) {
         signed(limit.amount) - sum(limit, window, fleet, now, held)
@@ -36,13 +40,18 @@ pub fn free(limit: &LimitInfo, window: &mut WindowState, fleet: &Fleet, now: Tim
     total.min(signed(limit.amount))
 }
 
+/// Whatever the agent had in flight has ended with it.
+fn over(agent: &AgentRecord, now: Time) -> bool {
+    agent.left || agent.dead().is_some_and(|at| at + CRASH_HOLD <= now)
+}
+
 /// An agent that follows this manager says something every 100 ms. One that does not may soon pace
 /// itself at its share.
 const SILENCE: Duration = Duration::from_millis(700);
 
 /// A rolling counter opens with the share that its agent had owned for a whole length.
 fn basis(birth: WindowStart, limit: &LimitInfo) -> WindowStart {
-    WindowStart(birth.0.saturating_sub(limit.window.secs()))
+    WindowStart(birth.0.saturating_sub(limit.horizon.as_secs()))
 }
 
 fn signed(amount: u64) -> i64 {
@@ -89,7 +98,7 @@ fn sum(
 fn held(part: &Part<'_>) -> i64 {
     let Part { agent, slot, limit, start, now } = *part;
     let used = slot.map_or(0, |s| s.used);
-    if agent.left || agent.dead().is_some_and(|at| at + CRASH_HOLD <= now) {
+    if over(agent, now) {
         return signed(used);
     }
     let book = slot.and_then(|s| s.book);
@@ -162,8 +171,12 @@ fn claim(part: &Part<'_>) -> i64 {
         Some(s) => {
             let born = agent.share(basis(s.birth, limit)).default_of(limit.amount);
             let left = s.book.unwrap_or(born).saturating_sub(s.used);
-            let idle = s.active_at + limit.window.duration() <= now;
-            if idle { left.max(default) } else { left }
+            let idle = s.active_at + limit.horizon <= now;
+            match limit.meter {
+                _ if !idle => left,
+                Meter::Gauge => left.max(default.saturating_sub(s.used)),
+                _ => left.max(default),
+            }
         }
         None if agent.gone.is_some() => 0,
         None => default,

@@ -282,7 +282,7 @@ impl Manager {
         // A usage stream may have told of later use already, which was left to this entry.
         let recent = entry.recent.saturating_add(slot.used.saturating_sub(entry.used));
         if let Some(l) = limit.filter(|l| first && l.rolling()) {
-            window.ring.charge(recent, l.window.duration(), now);
+            window.spent.charge(recent, &l, now);
         }
     }
 

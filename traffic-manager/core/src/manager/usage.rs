@@ -183,7 +183,7 @@ impl Manager {
             return Some(ix);
         }
         let key = self.ledger.key(cell)?;
-        let limit = self.limits.get(&(key.policy().to_owned(), key.limit().to_owned())).cloned();
+        let limit = self.limits.of(key);
         let ix = self.ledger.open(cell, limit)?;
         self.timers.set(now + crate::ledger::GRACE, Timer::Expire(ix));
         Some(ix)

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::atomic::Ordering, time::Duration};
 use gateway_agent_core as agent_core;
 use traffic_manager_core as manager_core;
 use traffic_manager_core::StreamId;
-use weir_proto::{request::Request, time::Time, usage::AgentStatus};
+use weir_proto::{amount::Amounts, request::Request, time::Time, usage::AgentStatus};
 
 use super::{
     action::Action,
@@ -98,7 +98,8 @@ impl World {
         let node = self.agents[a].change();
         let Some((_, checker)) = &node.core else { return };
         let life = node.life;
-        let verdict = checker.try_check(&Request::new().application("a"), 1, local);
+        let verdict =
+            checker.try_check(&Request::new().application("a"), &Amounts::default(), local);
         let poked = node.poked.swap(false, Ordering::Relaxed);
         if let Some(limit) = verdict.limit.as_ref().filter(|_| verdict.allowed()) {
             *self.used.entry(limit.start).or_default().entry((a, life)).or_default() += 1;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_proto::time::Time;
+use weir_proto::time::{Time, WindowStart};
 
 use super::{Cell, Counter, Facts, Judge};
 use crate::world::EPOCH_SECS;
@@ -73,8 +73,9 @@ impl Judge {
             for (label, cell) in &counter.cells {
                 sums.score.met += cell.offered;
                 let begin = Duration::from_secs(label.saturating_sub(EPOCH_SECS));
+                let length = facts.window.length_of(WindowStart(*label));
                 if begin >= from {
-                    sums.add(cell, facts, begin + facts.window.duration() <= to);
+                    sums.add(cell, facts, begin + length <= to);
                 }
             }
             if facts.sliding {

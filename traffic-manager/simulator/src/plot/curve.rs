@@ -5,7 +5,12 @@ use std::{
     time::Duration,
 };
 
-use crate::judge::{Facts, Step};
+use weir_proto::time::WindowStart;
+
+use crate::{
+    judge::{Facts, Step},
+    world::EPOCH_SECS,
+};
 
 /// Windows are shown as empty when nothing came for so long behind their end: as named by a clock
 /// that is late, they go on a little.
@@ -74,15 +79,16 @@ impl Running<'_> {
 
     /// What is held at `at` when nothing comes.
     fn at(&mut self, at: Duration) -> Column {
-        let length = self.facts.window.duration();
         if self.facts.sliding {
+            let length = self.facts.window.duration();
             while let Some(first) = self.recent.front().filter(|s| s.at + length <= at).copied() {
                 self.span.remove(&first);
                 self.recent.pop_front();
             }
             return self.span;
         }
-        if self.window + length + LATE <= at {
+        let start = WindowStart(EPOCH_SECS + self.window.as_secs());
+        if self.window + self.facts.window.length_of(start) + LATE <= at {
             return Column::default();
         }
         self.windows.get(&self.window).copied().unwrap_or_default()

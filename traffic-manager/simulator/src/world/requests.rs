@@ -7,6 +7,7 @@ use std::{
 
 use gateway_agent_core as agent_core;
 use weir_proto::{
+    amount::Amounts,
     policy::Policy,
     request::Request,
     time::{Time, WindowStart},
@@ -93,7 +94,7 @@ impl World {
         let verdict = if over || self.policies.iter().all(|policy| policy.max_wait.is_zero()) {
             checker.check(&request, 1, local)
         } else {
-            checker.try_check(&request, 1, local)
+            checker.try_check(&request, &Amounts::default(), local)
         };
         self.tally(agent, &ask, waiter.is_none(), &verdict);
         if let agent_core::Outcome::Pending { wait } = verdict.outcome {
@@ -168,8 +169,7 @@ impl World {
     fn manager_time_at(&mut self, agent: usize, verdict: &agent_core::Verdict) -> Time {
         let local = self.local(agent);
         let fixed = verdict.limit.as_ref().filter(|limit| {
-            let found = limit.policy.limit(limit.limit_id());
-            found.is_some_and(|l| l.limit.algorithm == Algorithm::FixedWindow)
+            limit.limit().is_some_and(|found| found.limit.algorithm == Algorithm::FixedWindow)
         });
         if let Some(limit) = fixed {
             let time = end(limit.start, limit.window) - limit.reset;

@@ -34,8 +34,8 @@ const ago = (time) => {
   return seconds < 90 ? `${seconds} s ago` : new Date(time).toLocaleString();
 };
 const limits = (policy) => {
-  const own = (policy.limits ?? []).map(({ window, algorithm, ...units }) =>
-    Object.entries(units).map(([unit, amount]) => `${amount} ${unit}`).join(" ") + ` / ${window}`);
+  const own = (policy.limits ?? []).map(({ window, calendar, timezone, algorithm, ...units }) =>
+    Object.entries(units).map(([unit, amount]) => `${amount} ${unit}`).join(" ") + ` / ${window ?? `${calendar} (${timezone})`}`);
   if (policy.groups) own.push(`${policy.groups.length} conditional`);
   return own.join(", ") || "refuses";
 };

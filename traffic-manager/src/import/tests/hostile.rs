@@ -98,6 +98,7 @@ fn ten_thousand_limits_are_found_by_one_lookup() {
         matcher::{PolicySet, Scratch},
         request::Request,
         rule::Rules,
+        time::Time,
     };
 
     let entry = |n: usize| {
@@ -117,7 +118,7 @@ fn ten_thousand_limits_are_found_by_one_lookup() {
         let rule = rules.find("d", [("customer", customer)]).unwrap();
         let request = Request::new().rule(rule).descriptor(&[("customer", customer)]);
         let mut met = Vec::new();
-        set.resolve(&request, &mut Scratch::default(), |hit| {
+        set.resolve(&request, Time::ZERO, &mut Scratch::default(), |hit| {
             met.extend(hit.limits.iter().map(|limit| limit.limit.amount));
             std::ops::ControlFlow::Continue(())
         });

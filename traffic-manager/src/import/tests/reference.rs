@@ -9,6 +9,7 @@ use weir_proto::{
     policy::Mode,
     request::Request,
     rule::Rules,
+    time::Time,
 };
 
 use super::*;
@@ -112,7 +113,7 @@ proptest! {
                 request = request.rule(rule);
             }
             let mut met = Vec::new();
-            set.resolve(&request, &mut Scratch::default(), |hit| {
+            set.resolve(&request, Time::ZERO, &mut Scratch::default(), |hit| {
                 assert_ne!(hit.policy.policy.mode, Mode::Off);
                 met.extend(hit.limits.iter().map(|limit| limit.limit.amount));
                 std::ops::ControlFlow::Continue(())

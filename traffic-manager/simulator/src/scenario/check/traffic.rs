@@ -5,6 +5,7 @@ use std::time::Duration;
 use weir_proto::{
     policy::{Limit, Policy},
     request::Request,
+    time::Time,
 };
 
 use super::{
@@ -18,6 +19,7 @@ use super::{
 use crate::{
     demand::{Shape, Spread, Stream},
     plan::Plan,
+    world::EPOCH_SECS,
 };
 
 /// Runs with more requests take too long to be of use.
@@ -219,7 +221,10 @@ impl Place<'_> {
             Rate::PerSecond(rate) => Some(rate),
             Rate::OfLimit(factor) => {
                 let amount = self.multiple(name, factor, limit, faults)?;
-                Some(amount / limit?.window.duration().as_secs_f64())
+                let window = limit?.window;
+                // A calendar's is the one in which runs begin.
+                let length = window.length_of(window.start_at(Time::from_secs(EPOCH_SECS)));
+                Some(amount / length.as_secs_f64())
             }
         }
     }

@@ -6,7 +6,10 @@ use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
-use weir_proto::request::{Field, Request};
+use weir_proto::{
+    request::{Attribute, Field, Request},
+    rule::Rules,
+};
 
 use super::amounts::{Given, Reported};
 
@@ -50,26 +53,31 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, String>
 }
 
 impl Check<'_> {
-    /// The request that the body describes.
-    pub(super) fn request(&self) -> Result<Request<'_>, String> {
-        self.attributes.request()
+    /// The request that the body describes. Its `rule`, unless that is given, is the one that its
+    /// first descriptor meets, as in a call of Envoy's service.
+    pub(super) fn request(&self, rules: Option<&Rules>) -> Result<Request<'_>, String> {
+        self.attributes.request(rules)
     }
 }
 
 impl Report<'_> {
-    /// The request that the body describes.
-    pub(super) fn request(&self) -> Result<Request<'_>, String> {
-        self.attributes.request()
+    /// The request that the body describes. Its `rule`, unless that is given, is the one that its
+    /// first descriptor meets, as in a call of Envoy's service.
+    pub(super) fn request(&self, rules: Option<&Rules>) -> Result<Request<'_>, String> {
+        self.attributes.request(rules)
     }
 }
 
 impl Attributes<'_> {
-    fn request(&self) -> Result<Request<'_>, String> {
+    fn request(&self, rules: Option<&Rules>) -> Result<Request<'_>, String> {
         let mut request = self.request.clone();
-        for descriptor in &self.descriptors {
+        for (index, descriptor) in self.descriptors.iter().enumerate() {
             let entries: Vec<(&str, &str)> =
                 descriptor.iter().map(|Object(entry)| (&*entry.key.0, &*entry.value.0)).collect();
             request = request.descriptor(&entries);
+            if let (0, Some(rules)) = (index, rules) {
+                request = with_rule(request, rules, &entries);
+            }
         }
         request.check().map_err(ToString::to_string)?;
         Ok(request)
@@ -132,6 +140,18 @@ impl<'a> Attributes<'a> {
             self.request = set(mem::take(&mut self.request), name, value);
         }
         Ok(())
+    }
+}
+
+fn with_rule<'a>(request: Request<'a>, rules: &Rules, entries: &[(&str, &str)]) -> Request<'a> {
+    if request.get(&Attribute::Field(Field::Rule)).is_some() {
+        return request;
+    }
+    let domain = request.get(&Attribute::Field(Field::Domain));
+    let rule = domain.and_then(|domain| rules.find(domain, entries.iter().copied()));
+    match rule.map(str::to_owned) {
+        Some(rule) => request.rule(rule.clone()).call_rule(rule),
+        None => request,
     }
 }
 

@@ -19,6 +19,7 @@ use weir_proto::{
     amount::{Amounts, Changes},
     id::AgentLife,
     request::Request,
+    rule::Rules,
     usage::AgentIdentity,
 };
 
@@ -26,6 +27,7 @@ use crate::{
     clock::{Clock, incarnation},
     config::{Config, ManagerUrl},
     driver::{Channels, Driver, Snapshot},
+    rules::RuleBook,
 };
 
 /// Most checks that wait at a time; others are answered at once.
@@ -54,6 +56,7 @@ struct Inner {
     wake: Arc<Notify>,
     waiters: Semaphore,
     leave: Arc<Notify>,
+    rules: Arc<RuleBook>,
     status: watch::Receiver<Arc<Snapshot>>,
 }
 
@@ -90,13 +93,19 @@ impl Agent {
         let now = clock.now();
         let first = Snapshot { at: now, status: core.status(now) };
         let (to_status, status) = watch::channel(Arc::new(first));
-        let channels =
-            Channels { wake: wake.clone(), poke, leave: leave.clone(), status: to_status };
+        let rules = Arc::new(RuleBook::default());
+        let channels = Channels {
+            wake: wake.clone(),
+            poke,
+            leave: leave.clone(),
+            rules: rules.clone(),
+            status: to_status,
+        };
         let driver = drive(Driver::new(core, clock, managers.clone(), channels));
         runtime.spawn(watch_over(runtime.spawn(driver)));
 
         let waiters = Semaphore::new(MAX_WAITERS);
-        let inner = Inner { checker, clock, managers, wake, waiters, leave, status };
+        let inner = Inner { checker, clock, managers, wake, waiters, leave, rules, status };
         Ok(Agent { inner: Arc::new(inner) })
     }
 
@@ -197,6 +206,13 @@ impl Agent {
 
     fn try_check(&self, request: &Request<'_>, amounts: &Amounts) -> Verdict {
         self.inner.checker.try_check(request, amounts, self.inner.clock.recent())
+    }
+
+    /// Runs `job` with the rules that the policies in force name, if they name any: which of them a
+    /// rate limit descriptor meets is said by [`Rules::find`], and told to policies by
+    /// [`Request::rule`].
+    pub fn with_rules<R>(&self, job: impl FnOnce(Option<&Rules>) -> R) -> R {
+        self.inner.rules.with(job)
     }
 
     /// What the agent knows of itself, at most a few milliseconds old. Once it has

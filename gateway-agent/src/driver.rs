@@ -14,7 +14,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until, timeout, timeout_at},
 };
-use weir_proto::{decision::CreditFrame, time::Time, usage::UsageReport};
+use weir_proto::{decision::CreditFrame, rule::Rules, time::Time, usage::UsageReport};
 
 use crate::{
     clock::Clock,
@@ -22,6 +22,7 @@ use crate::{
     link::{LINGER, Outbox},
     publish::{LinkNumbers, Publisher},
     receive::Session,
+    rules::RuleBook,
 };
 
 /// Events that wait for the driver; more make their senders wait.
@@ -64,6 +65,8 @@ pub(crate) struct Channels {
     pub(crate) poke: Arc<Notify>,
     /// Rung when the agent must leave.
     pub(crate) leave: Arc<Notify>,
+    /// What the policies in force name.
+    pub(crate) rules: Arc<RuleBook>,
     /// Where snapshots of the status go; closed at the end.
     pub(crate) status: watch::Sender<Arc<Snapshot>>,
 }
@@ -207,7 +210,10 @@ impl Driver {
                         hung.push(Input::UsageClosed(manager, connection, HUNG.to_owned()));
                     }
                 }
-                Output::Policies(_) => self.snapshot_due = Some(now),
+                Output::Policies(set) => {
+                    self.channels.rules.replace(Rules::of(&set));
+                    self.snapshot_due = Some(now);
+                }
                 Output::Wake => self.channels.wake.notify_waiters(),
                 Output::Notice(notice) => {
                     self.snapshot_due = Some(now);

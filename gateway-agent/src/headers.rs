@@ -1,14 +1,69 @@
 //! What a verdict says to an HTTP client: the fields of the IETF draft "RateLimit header fields for
-//! HTTP" (draft-ietf-httpapi-ratelimit-headers-11), which are structured fields (RFC 9651).
+//! HTTP" (draft-ietf-httpapi-ratelimit-headers-11), which are structured fields (RFC 9651), and the
+//! older three that Envoy's rate limit service sends.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use gateway_agent_core::{LimitStatus, Outcome, Verdict};
+use weir_proto::amount::MAX_AMOUNT;
 
 /// Largest integer of a structured field.
 const MAX_INTEGER: u64 = 999_999_999_999_999;
 /// Room for a separator, two numbers with their names, and quotes.
 const NUMBERS: usize = 42;
+
+/// Which headers clients get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HeaderStyle {
+    /// `RateLimit` and `RateLimit-Policy`, and `Retry-After`.
+    #[default]
+    Ietf,
+    /// `X-RateLimit-Limit`, `-Remaining` and `-Reset`, and `Retry-After`.
+    XRateLimit,
+    /// All of them.
+    Both,
+    /// None, not even `Retry-After`.
+    None,
+}
+
+impl HeaderStyle {
+    const ALL: [HeaderStyle; 4] =
+        [HeaderStyle::Ietf, HeaderStyle::XRateLimit, HeaderStyle::Both, HeaderStyle::None];
+
+    /// The name in a configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            HeaderStyle::Ietf => "ietf",
+            HeaderStyle::XRateLimit => "x-ratelimit",
+            HeaderStyle::Both => "both",
+            HeaderStyle::None => "none",
+        }
+    }
+
+    /// The style of that name.
+    pub fn parse(name: &str) -> Option<HeaderStyle> {
+        Self::ALL.into_iter().find(|style| style.as_str() == name)
+    }
+
+    fn has_ietf(self) -> bool {
+        matches!(self, HeaderStyle::Ietf | HeaderStyle::Both)
+    }
+
+    fn has_x(self) -> bool {
+        matches!(self, HeaderStyle::XRateLimit | HeaderStyle::Both)
+    }
+}
+
+/// What the older headers tell: the limit that is closest to refusing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tightest {
+    /// `X-RateLimit-Limit`: the whole limit.
+    pub limit: u64,
+    /// `X-RateLimit-Remaining`: what is left of it; nothing after a refusal.
+    pub remaining: u64,
+    /// `X-RateLimit-Reset`: seconds until the window ends.
+    pub reset: u64,
+}
 
 /// Values of the response headers for one or more verdicts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -19,6 +74,8 @@ pub struct RateLimitHeaders {
     pub limit: String,
     /// `Retry-After`, in seconds; for refused requests only.
     pub retry_after: Option<u64>,
+    /// The older headers; `None` when no limit was met.
+    pub tightest: Option<Tightest>,
 }
 
 impl RateLimitHeaders {
@@ -28,6 +85,12 @@ impl RateLimitHeaders {
     pub const LIMIT: &'static str = "ratelimit";
     /// Name of the header that tells when to come back.
     pub const RETRY_AFTER: &'static str = "retry-after";
+    /// Name of the older header with the limit.
+    pub const X_LIMIT: &'static str = "x-ratelimit-limit";
+    /// Name of the older header with what is left.
+    pub const X_REMAINING: &'static str = "x-ratelimit-remaining";
+    /// Name of the older header with the seconds until the window ends.
+    pub const X_RESET: &'static str = "x-ratelimit-reset";
 
     /// For one verdict.
     pub fn of(verdict: &Verdict) -> Self {
@@ -40,7 +103,10 @@ impl RateLimitHeaders {
         let mut seen: Vec<&LimitStatus> = Vec::new();
         for verdict in verdicts {
             headers.retry_after = headers.retry_after.max(retry_after(verdict));
-            let Some(limit) = &verdict.limit else { continue };
+            // There is nothing to say of a limit that nothing reaches.
+            let limit = verdict.limit.as_ref().filter(|limit| limit.amount < MAX_AMOUNT);
+            let Some(limit) = limit else { continue };
+            headers.tighten(limit, verdict.allowed());
             let known = |other: &&LimitStatus| {
                 other.policy.policy.name == limit.policy.policy.name
                     && other.limit_id() == limit.limit_id()
@@ -54,12 +120,27 @@ impl RateLimitHeaders {
     }
 
     /// Name and value of each header to send.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, String)> {
-        let texts = [(Self::POLICY, &self.policy), (Self::LIMIT, &self.limit)];
-        let texts = texts.into_iter().filter(|(_, value)| !value.is_empty());
+    pub fn iter(&self, style: HeaderStyle) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
+        let texts = [(Self::POLICY, &*self.policy), (Self::LIMIT, &*self.limit)];
+        let texts = texts.into_iter().filter(move |(_, text)| style.has_ietf() && !text.is_empty());
+        let older = self.tightest.filter(|_| style.has_x()).into_iter().flat_map(|tightest| {
+            let Tightest { limit, remaining, reset } = tightest;
+            [(Self::X_LIMIT, limit), (Self::X_REMAINING, remaining), (Self::X_RESET, reset)]
+        });
+        let wait = self.retry_after.filter(|_| style != HeaderStyle::None);
+        let numbers = older.chain(wait.map(|seconds| (Self::RETRY_AFTER, seconds)));
         texts
-            .map(|(name, value)| (name, value.clone()))
-            .chain(self.retry_after.map(|seconds| (Self::RETRY_AFTER, seconds.to_string())))
+            .map(|(name, text)| (name, Cow::Borrowed(text)))
+            .chain(numbers.map(|(name, number)| (name, Cow::Owned(number.to_string()))))
+    }
+
+    /// As Envoy's service does: the least that is left, and the last one that refused before all.
+    fn tighten(&mut self, limit: &LimitStatus, allowed: bool) {
+        let remaining = if allowed { limit.remaining } else { 0 };
+        if !allowed || self.tightest.is_none_or(|known| remaining < known.remaining) {
+            let reset = whole_seconds(limit.reset);
+            self.tightest = Some(Tightest { limit: limit.amount, remaining, reset });
+        }
     }
 
     fn add(&mut self, limit: &LimitStatus) {

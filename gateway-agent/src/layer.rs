@@ -27,7 +27,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 use weir_proto::request::Request;
 
-use crate::{Agent, Outcome, RateLimitHeaders, Reason, Verdict};
+use crate::{Agent, HeaderStyle, Outcome, RateLimitHeaders, Reason, Verdict};
 
 /// Puts a [`Limit`] in front of a service.
 #[derive(Debug, Clone)]
@@ -107,7 +107,7 @@ fn refusal<R: Default>(verdict: &Verdict) -> http::Response<R> {
 }
 
 fn with_headers<R>(mut response: http::Response<R>, verdict: &Verdict) -> http::Response<R> {
-    for (name, value) in RateLimitHeaders::of(verdict).iter() {
+    for (name, value) in RateLimitHeaders::of(verdict).iter(HeaderStyle::default()) {
         if let Ok(value) = HeaderValue::from_str(&value) {
             response.headers_mut().insert(name, value);
         }

@@ -41,6 +41,7 @@ mod headers;
 mod link;
 mod publish;
 mod receive;
+mod rules;
 
 #[cfg(feature = "tower")]
 pub mod layer;
@@ -60,5 +61,5 @@ pub use weir_proto::{
 pub use crate::{
     agent::{Agent, ConnectError, MAX_WAITERS},
     config::{Config, ConfigError, DEFAULT_MAX_COUNTERS, MAX_MANAGERS, ManagerUrl},
-    headers::RateLimitHeaders,
+    headers::{HeaderStyle, RateLimitHeaders, Tightest},
 };

@@ -28,7 +28,7 @@ mod node;
 mod pattern;
 
 /// Longest source, in bytes.
-pub const MAX_SOURCE_BYTES: usize = 512;
+pub const MAX_SOURCE_BYTES: usize = 2_048;
 
 /// A checked expression. Cheap to clone; equal if the source is.
 #[derive(Clone)]

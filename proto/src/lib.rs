@@ -15,6 +15,7 @@
 //! | [`expr`] | CEL, bounded so that no expression can hurt |
 //! | [`request`] | the attributes that policies see |
 //! | [`matcher`] | policies compiled into an index: request → counters |
+//! | [`rule`] | which rule a rate limit descriptor meets, of all that policies name |
 //! | [`share`] | fleet views and the share of a limit that each agent owns |
 //! | [`usage`], [`decision`] | the two planes' messages as domain types |
 //! | [`convert`] | the only gate from foreign bytes to these types |
@@ -30,6 +31,7 @@ pub mod key;
 pub mod matcher;
 pub mod policy;
 pub mod request;
+pub mod rule;
 pub mod schedule;
 pub mod share;
 pub mod time;

@@ -1,8 +1,8 @@
 //! The attributes of a request, as policies see them.
 //!
 //! A request borrows what it can and holds only what was set. A missing attribute is absent, never
-//! empty: an expression that meets one does not match. The maps (`headers`, `query`, `claims`) and
-//! the list of descriptors are always there, but may be empty.
+//! empty: an expression that meets one does not match. The maps (`headers`, `query`, `claims`,
+//! `rules`) and the list of descriptors are always there, but may be empty.
 
 use std::{borrow::Cow, net::IpAddr};
 
@@ -73,6 +73,7 @@ struct More<'a> {
     headers: Map<'a>,
     query: Map<'a>,
     claims: Map<'a>,
+    rules: Map<'a>,
     descriptors: Vec<Map<'a>>,
     broken: Option<RequestError>,
 }
@@ -124,6 +125,8 @@ impl<'a> Request<'a> {
         tenant => Tenant;
         /// The Envoy rate limit domain.
         domain => Domain;
+        /// The most specific rule that the rate limit descriptor meets: [`Rules::find`](crate::rule::Rules::find).
+        rule => Rule;
     }
 
     /// The client's address. An IPv4 address in IPv6 clothes (`::ffff:10.1.2.3`) counts as IPv4,
@@ -154,6 +157,12 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn claim(self, name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, str>>) -> Self {
         self.entry("claims", |more| &mut more.claims, name.into(), value.into())
+    }
+
+    /// A rule that any descriptor of the same rate limit call meets, this one's included.
+    #[must_use]
+    pub fn call_rule(self, rule: impl Into<Cow<'a, str>>) -> Self {
+        self.entry("rules", |more| &mut more.rules, rule.into(), "".into())
     }
 
     /// Appends an Envoy rate limit descriptor: `request.descriptors[0].key` for the first.
@@ -200,6 +209,7 @@ impl<'a> Request<'a> {
             Attribute::Header(key) => self.more().headers.set("headers", owned(&key), value),
             Attribute::Query(key) => self.more().query.set("query", owned(&key), value),
             Attribute::Claim(key) => self.more().claims.set("claims", owned(&key), value),
+            Attribute::Rule(key) => self.more().rules.set("rules", owned(&key), value),
             Attribute::Descriptor(index, key) => self.set_descriptor(index, owned(&key), value),
         }
     }
@@ -235,6 +245,7 @@ impl<'a> Request<'a> {
             Attribute::Header(key) => more.headers.get(key),
             Attribute::Query(key) => more.query.get(key),
             Attribute::Claim(key) => more.claims.get(key),
+            Attribute::Rule(key) => more.rules.get(key),
             Attribute::Descriptor(index, key) => more.descriptors.get(*index)?.get(key),
         }
     }
@@ -257,6 +268,7 @@ impl<'a> Request<'a> {
             (more.headers.iter().map(|(k, v)| (Attribute::Header(k.into()), v)))
                 .chain(more.query.iter().map(|(k, v)| (Attribute::Query(k.into()), v)))
                 .chain(more.claims.iter().map(|(k, v)| (Attribute::Claim(k.into()), v)))
+                .chain(more.rules.iter().map(|(k, v)| (Attribute::Rule(k.into()), v)))
                 .chain(descriptors)
         });
         fields.chain(maps)

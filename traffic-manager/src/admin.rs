@@ -25,6 +25,7 @@ use crate::{
 mod body;
 mod conditions;
 mod explain;
+mod import;
 mod live;
 mod openapi;
 mod pages;
@@ -87,6 +88,7 @@ pub(crate) fn router(admin: Admin) -> Router {
             get(policies::read).put(policies::replace).delete(policies::delete),
         )
         .route("/policies:validate", post(policies::validate))
+        .route("/policies:import", post(import::import))
         .route("/counters", get(live::counters))
         .route("/counters:reset", post(reset::reset))
         .route("/decisions", get(live::decisions))

@@ -15,6 +15,7 @@ use crate::config::Settings;
 
 mod client;
 mod explain;
+mod import;
 mod live;
 mod output;
 mod policy;

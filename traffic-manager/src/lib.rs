@@ -8,6 +8,7 @@
 //! | `ingest`, `broker` | the usage and the decision plane, both by way of `streams` |
 //! | `grpc`, `http`, `net` | the two ports and their bounds |
 //! | `admin` | the HTTP API, the status page, the API's documentation |
+//! | `import` | other limiters' files as policies |
 //! | [`telemetry`] | metrics and log |
 //! | `serve` | all of these, from start to shutdown |
 //! | [`cli`] | the program's commands |
@@ -21,6 +22,7 @@ pub mod config;
 mod driver;
 mod grpc;
 mod http;
+mod import;
 mod ingest;
 mod net;
 mod serve;

@@ -69,13 +69,13 @@ fn several_verdicts_share_the_headers() {
     assert_eq!(headers.limit, r#""gold";r=73;t=21, "backend";r=0;t=21"#);
     assert_eq!(headers.policy, r#""gold";q=100;w=60, "backend";q=100;w=60"#);
     assert_eq!(headers.retry_after, Some(21));
-    assert_eq!(headers.iter().count(), 3);
+    assert_eq!(headers.iter(HeaderStyle::Ietf).count(), 3);
 }
 
 #[test]
 fn nothing_met_means_no_headers() {
     let headers = RateLimitHeaders::of(&verdict(Outcome::Allowed, None));
-    assert_eq!(headers.iter().count(), 0);
+    assert_eq!(headers.iter(HeaderStyle::Ietf).count(), 0);
 }
 
 #[test]
@@ -94,4 +94,48 @@ fn names_become_structured_strings_and_numbers_stay_in_range() {
         push_number("q=", value, &mut text);
         assert_eq!(text, expected);
     }
+}
+
+#[test]
+fn each_style_sends_its_own_headers() {
+    let refused = Outcome::Refused(Reason::Limit);
+    let verdicts = [
+        verdict(Outcome::Allowed, Some(limit("gold", 9))),
+        verdict(refused, Some(limit("burst", 5))),
+        verdict(Outcome::Allowed, Some(limit("silver", 3))),
+    ];
+    let headers = RateLimitHeaders::of_all(&verdicts);
+    let ietf = ["ratelimit-policy", "ratelimit"];
+    let older = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"];
+    let wait = ["retry-after"];
+    for (name, expected) in [
+        ("ietf", [&ietf[..], &wait].concat()),
+        ("x-ratelimit", [&older[..], &wait].concat()),
+        ("both", [&ietf[..], &older, &wait].concat()),
+        ("none", Vec::new()),
+    ] {
+        let style = HeaderStyle::parse(name).unwrap();
+        assert_eq!(style.as_str(), name);
+        let sent: Vec<&str> = headers.iter(style).map(|(name, _)| name).collect();
+        assert_eq!(sent, expected, "{name}");
+    }
+    assert_eq!(HeaderStyle::parse("draft"), None);
+}
+
+#[test]
+fn the_older_headers_tell_of_the_limit_that_is_closest() {
+    let of = |verdicts: &[Verdict]| RateLimitHeaders::of_all(verdicts).tightest;
+    let allowed = |left| verdict(Outcome::Allowed, Some(limit("a", left)));
+    let tightest = |remaining| Some(Tightest { limit: 100, remaining, reset: 21 });
+    assert_eq!(of(&[allowed(9), allowed(3), allowed(4)]), tightest(3));
+    let refused = verdict(Outcome::Refused(Reason::Limit), Some(limit("b", 7)));
+    assert_eq!(of(&[allowed(0), refused, allowed(0)]), tightest(0), "nothing is left");
+    assert_eq!(of(&[verdict(Outcome::Allowed, None)]), None);
+}
+
+#[test]
+fn there_is_nothing_to_say_of_the_unlimited() {
+    let limit = LimitStatus { amount: MAX_AMOUNT, ..limit("free", MAX_AMOUNT) };
+    let headers = RateLimitHeaders::of(&verdict(Outcome::Allowed, Some(limit)));
+    assert_eq!(headers, RateLimitHeaders::default());
 }

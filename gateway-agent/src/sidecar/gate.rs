@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use weir_proto::{amount::Amounts, request::Request};
 
 use super::telemetry::Telemetry;
-use crate::{Agent, Verdict};
+use crate::{Agent, HeaderStyle, Verdict};
 
 /// The policies in shadow mode that would have refused, each once.
 pub(crate) fn shadows(verdict: &Verdict) -> Vec<&str> {
@@ -22,12 +22,14 @@ pub(crate) fn shadows(verdict: &Verdict) -> Vec<&str> {
 pub(crate) struct Gate {
     pub(crate) agent: Agent,
     pub(crate) telemetry: Arc<Telemetry>,
+    /// Which headers clients get.
+    pub(crate) headers: HeaderStyle,
 }
 
 impl Gate {
     pub(crate) fn new(agent: Agent) -> Self {
         let telemetry = Arc::new(Telemetry::new());
-        Self { agent, telemetry }
+        Self { agent, telemetry, headers: HeaderStyle::default() }
     }
 
     /// Checks a request; `None` if it is uncertain and worth waiting: then nothing is counted, and

@@ -3,7 +3,8 @@
 //! As in Envoy's reference service, each descriptor is a check of its own: one that is refused does
 //! not keep the others from counting, and the whole is over the limit when any of them is. A
 //! descriptor's entries are both `request.descriptors[0]` and, where an entry is named like an
-//! attribute, that attribute: see [`request`].
+//! attribute, that attribute: see [`request`]. The most specific rule that it meets, of those that
+//! policies name, is `request.rule`: see [`rules`].
 //!
 //! Not supported, and refused rather than misread: negative hits. Limits that a descriptor brings
 //! along (`limit`) are ignored: limits come from policies.
@@ -13,7 +14,7 @@
 //! | `connection` | HTTP/2: calls arrive and leave in batches |
 //! | `call` | one call, at once or later |
 //! | `frame` | gRPC's messages, errors and ends |
-//! | `request`, `response` | descriptors in, verdicts out |
+//! | `request`, `rules`, `response` | descriptors in, the rules that they meet, verdicts out |
 //! | `others` | health and reflection on the same port, served by tonic |
 
 use bytes::Bytes;
@@ -24,6 +25,7 @@ use weir_proto::wire::envoy::{
     service::ratelimit::v3::RateLimitRequest,
 };
 
+use self::rules::Met;
 use super::gate::Gate;
 use crate::Verdict;
 
@@ -35,6 +37,7 @@ mod frame;
 mod others;
 mod request;
 mod response;
+mod rules;
 
 /// Largest request, in bytes.
 const MAX_MESSAGE: usize = 256 << 10;
@@ -59,13 +62,16 @@ impl RateLimits {
     /// is in `verdicts` is counted, and not looked at again.
     fn decide(&self, message: &[u8], verdicts: &mut Vec<Verdict>) -> Result<bool, Status> {
         let request = decode(message)?;
-        for (described, hits) in checks(&request)?.iter().skip(verdicts.len()) {
-            match self.gate.try_check(described, *hits) {
-                Some(verdict) => verdicts.push(verdict),
-                None => return Ok(false),
+        self.gate.agent.with_rules(|rules| {
+            let met = Met::of(&request, rules);
+            for (described, hits) in checks(&request, &met)?.iter().skip(verdicts.len()) {
+                match self.gate.try_check(described, *hits) {
+                    Some(verdict) => verdicts.push(verdict),
+                    None => return Ok(false),
+                }
             }
-        }
-        Ok(true)
+            Ok(true)
+        })
     }
 
     /// Decides about the descriptors after those that are decided; each may wait. While one does,
@@ -77,10 +83,11 @@ impl RateLimits {
     ) -> Result<Vec<Verdict>, Status> {
         while !self.decide(&message, &mut verdicts)? {
             let mut request = decode(&message)?;
+            let met = self.gate.agent.with_rules(|rules| Met::of(&request, rules).into_owned());
             let descriptor = request.descriptors.swap_remove(verdicts.len());
             request.descriptors = Vec::new();
             let hits = request::hits(&request, &descriptor);
-            let described = describe(&request, &descriptor)?;
+            let described = describe(&request, &descriptor, &met, verdicts.len())?;
             verdicts.push(self.gate.check(&described, hits).await);
         }
         Ok(verdicts)
@@ -93,18 +100,22 @@ fn decode(message: &[u8]) -> Result<RateLimitRequest, Status> {
 }
 
 /// All are understood before the first counts, so that a refused call charges nothing.
-fn checks(request: &RateLimitRequest) -> Result<Vec<Check<'_>>, Status> {
+fn checks<'a>(request: &'a RateLimitRequest, met: &'a Met<'_>) -> Result<Vec<Check<'a>>, Status> {
     request::validate(request).map_err(Status::invalid_argument)?;
-    let check =
-        |descriptor| Ok((describe(request, descriptor)?, request::hits(request, descriptor)));
-    request.descriptors.iter().map(check).collect()
+    let check = |(index, descriptor)| {
+        let hits = request::hits(request, descriptor);
+        Ok((describe(request, descriptor, met, index)?, hits))
+    };
+    request.descriptors.iter().enumerate().map(check).collect()
 }
 
 fn describe<'a>(
     request: &'a RateLimitRequest,
     descriptor: &'a RateLimitDescriptor,
+    met: &'a Met<'_>,
+    index: usize,
 ) -> Result<weir_proto::request::Request<'a>, Status> {
-    request::describe(&request.domain, descriptor)
+    request::describe(&request.domain, descriptor, met, index)
         .map_err(|error| Status::invalid_argument(error.to_string()))
 }
 

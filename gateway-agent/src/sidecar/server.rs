@@ -12,7 +12,7 @@ use super::{
     settings::Settings,
     workers::{Port, Workers},
 };
-use crate::{Agent, ConnectError};
+use crate::{Agent, ConnectError, HeaderStyle};
 
 /// How long requests in flight may take after the servers stopped accepting.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -63,6 +63,7 @@ pub struct Sidecar {
     http_address: SocketAddr,
     grpc_address: SocketAddr,
     workers: NonZeroUsize,
+    headers: HeaderStyle,
 }
 
 impl Sidecar {
@@ -82,9 +83,9 @@ impl Sidecar {
             version = env!("CARGO_PKG_VERSION"),
             "gateway agent starts"
         );
-        let workers = settings.workers;
+        let Settings { workers, headers, .. } = settings;
         let agent = Agent::connect(settings.agent)?;
-        Ok(Sidecar { agent, http, grpc, http_address, grpc_address, workers })
+        Ok(Sidecar { agent, http, grpc, http_address, grpc_address, workers, headers })
     }
 
     /// Where HTTP is served: the real port, where the configuration said 0.
@@ -111,7 +112,7 @@ impl Sidecar {
     /// # Errors
     /// The workers do not start, or a server ends by itself.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
-        let gate = Gate::new(self.agent.clone());
+        let gate = Gate { headers: self.headers, ..Gate::new(self.agent.clone()) };
         let workers = start_workers(self.workers, &gate).await?;
         let workers = Arc::new(workers);
         let (stop, stopped) = watch::channel(false);

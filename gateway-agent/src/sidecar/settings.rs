@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::workers::MAX_WORKERS;
-use crate::{Config, ConfigError, DEFAULT_MAX_COUNTERS, OnDisconnect};
+use crate::{Config, ConfigError, DEFAULT_MAX_COUNTERS, HeaderStyle, OnDisconnect};
 
 /// Where the sidecar listens unless told otherwise.
 const DEFAULT_GRPC: SocketAddr = SocketAddr::new(LOOPBACK, 8081);
@@ -26,6 +26,8 @@ pub struct Settings {
     pub http: SocketAddr,
     /// Threads that answer requests, 1 to 256; the cores unless configured.
     pub workers: NonZeroUsize,
+    /// Which headers clients get.
+    pub headers: HeaderStyle,
 }
 
 /// Why the program does not start. The operator's configuration is at fault.
@@ -58,6 +60,14 @@ pub enum SettingsError {
     /// `on_disconnect` has three values.
     #[error("{sources}: on_disconnect is {value:?}; it may be open, closed or local")]
     OnDisconnect {
+        /// Where the value may come from.
+        sources: String,
+        /// As given.
+        value: String,
+    },
+    /// `headers` has four values.
+    #[error("{sources}: headers is {value:?}; it may be ietf, x-ratelimit, both or none")]
+    Headers {
         /// Where the value may come from.
         sources: String,
         /// As given.
@@ -105,6 +115,7 @@ struct File {
     fail_back: Option<bool>,
     on_disconnect: Option<String>,
     max_counters: Option<usize>,
+    headers: Option<String>,
     insecure_listen: Option<bool>,
     #[serde(default)]
     listen: Listen,
@@ -139,6 +150,9 @@ pub struct Overrides {
     /// Counters to keep at most [file: max_counters]
     #[arg(long, env = "WEIR_MAX_COUNTERS")]
     pub max_counters: Option<usize>,
+    /// What clients are told: ietf, x-ratelimit, both or none [file: headers; default: ietf]
+    #[arg(long, env = "WEIR_HEADERS")]
+    pub headers: Option<String>,
     /// Allow to listen beyond loopback without authentication [file: insecure_listen]
     #[arg(long, env = "WEIR_INSECURE_LISTEN", num_args = 0..=1, default_missing_value = "true")]
     pub insecure_listen: Option<bool>,
@@ -203,9 +217,15 @@ fn merge(file: File, flags: Overrides, sources: &str) -> Result<Settings, Settin
             .filter(|workers| *workers <= MAX_WORKERS)
             .ok_or_else(|| SettingsError::WorkerCount { sources: sources.clone(), value })?,
     };
+    let headers = match flags.headers.or(file.headers) {
+        None => HeaderStyle::default(),
+        Some(value) => HeaderStyle::parse(&value)
+            .ok_or_else(|| SettingsError::Headers { sources: sources.clone(), value })?,
+    };
     let settings = Settings {
         agent,
         workers,
+        headers,
         grpc: flags.listen_grpc.or(file.listen.grpc).unwrap_or(DEFAULT_GRPC),
         http: flags.listen_http.or(file.listen.http).unwrap_or(DEFAULT_HTTP),
     };

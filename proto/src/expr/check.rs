@@ -15,6 +15,10 @@ use super::{
     node::{Atom, Test},
     pattern,
 };
+use crate::{
+    request::{Attribute, Field},
+    rule::Rule,
+};
 
 use self::path::Path;
 
@@ -120,6 +124,7 @@ impl Checker {
         }
         let id = tree.id;
         if let Ast::Call(call) = &mut tree.expr {
+            rules(call)?;
             if let Some(atom) = atom(id, call)? {
                 self.put(tree, Operand::Test(atom));
                 return Ok(());
@@ -178,6 +183,41 @@ impl Checker {
         }
         call.args.iter_mut().try_for_each(|argument| self.walk(argument, depth + 1))
     }
+}
+
+/// Refuses a text that `request.rule` can never be: such a policy would meet nothing.
+fn rules(call: &CallExpr) -> Result<(), Fault> {
+    const ASKS: [&str; 3] = [operators::EQUALS, operators::NOT_EQUALS, operators::IN];
+    let [a, b] = call.args.as_slice() else { return Ok(()) };
+    if !ASKS.contains(&call.func_name.as_str()) {
+        return Ok(());
+    }
+    let rule = Attribute::Field(Field::Rule);
+    let of = |tree| Ok::<_, Fault>(path::of(tree)?.and_then(|path| path.attribute(0).ok()));
+    let asked = match (of(a)?, of(b)?) {
+        (Some(attribute), None) if attribute == rule => b,
+        (None, Some(attribute)) if attribute == rule => a,
+        _ => return Ok(()),
+    };
+    let texts = match &asked.expr {
+        Ast::List(list) => list.elements.as_slice(),
+        _ => std::slice::from_ref(asked),
+    };
+    texts.iter().try_for_each(|tree| match &tree.expr {
+        Ast::Literal(LiteralValue::String(text)) => {
+            let text = text.inner();
+            let written = text.parse::<Rule>().map(|rule| rule.to_string());
+            let message = match written {
+                Ok(written) if written == text => return Ok(()),
+                Ok(written) => format!(
+                    "the rule {text:?} has needless backslashes or lacks some; write {written:?}"
+                ),
+                Err(error) => format!("the rule {text:?} {error}"),
+            };
+            Err(Fault::new(tree.id, message))
+        }
+        _ => Ok(()),
+    })
 }
 
 /// Tests that native code does for the interpreter, too; `None` for other calls.

@@ -20,6 +20,8 @@ fn request() -> Request<'static> {
         .header("X-Plan", "gold")
         .claim("sub", "anna")
         .descriptor(&[("remote_address", "192.0.2.1")])
+        .rule("edge|remote_address")
+        .call_rule("edge|remote_address")
 }
 
 fn matches(source: &str) -> Result<bool, EvalError> {
@@ -52,6 +54,10 @@ fn conditions_hold_or_not() {
         (r#""X-Other" in request.headers"#, false),
         (r#""remote_address" in request.descriptors[0]"#, true),
         (r#""remote_address" in request.descriptors[1]"#, false),
+        (r#"request.rule == "edge|remote_address""#, true),
+        (r#"request.rule in ["edge|api", "edge|remote_address"]"#, true),
+        (r#""edge|remote_address" in request.rules"#, true),
+        (r#"!("edge|api" in request.rules)"#, true),
         ("has(request.api)", true),
         ("has(request.user)", false),
         ("has(request.claims.sub)", true),
@@ -193,6 +199,9 @@ fn what_is_not_offered_is_refused_with_its_place() {
         ("request.api ==", 15, "Syntax error"),
         ("true // and more", 6, "comments"),
         ("request.`api` == ''", 9, "backquotes"),
+        ("request.rule == 'edge'", 17, "the rule \"edge\" has no entries"),
+        (r"request.rule == 'e|k=\\a'", 17, "needless backslashes"),
+        ("request.rule in ['e|k', 'e|']", 25, "empty domain or key"),
         ("request.api == 'x", 16, "does not end"),
     ] {
         let error = Expr::parse(source).expect_err(source);

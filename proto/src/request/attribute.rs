@@ -37,11 +37,13 @@ pub enum Field {
     Ip,
     /// `request.domain`
     Domain,
+    /// `request.rule`
+    Rule,
 }
 
 impl Field {
     /// Every field, in the contract's order.
-    pub const ALL: [Field; 15] = [
+    pub const ALL: [Field; 16] = [
         Field::Api,
         Field::ApiVersion,
         Field::Resource,
@@ -57,6 +59,7 @@ impl Field {
         Field::Tenant,
         Field::Ip,
         Field::Domain,
+        Field::Rule,
     ];
 
     /// The name after `request.`.
@@ -77,6 +80,7 @@ impl Field {
             Field::Tenant => "tenant",
             Field::Ip => "ip",
             Field::Domain => "domain",
+            Field::Rule => "rule",
         }
     }
 
@@ -93,7 +97,7 @@ impl fmt::Display for Field {
 }
 
 /// The attributes that hold entries rather than one text.
-pub(crate) const COLLECTIONS: [&str; 4] = ["headers", "query", "claims", "descriptors"];
+pub(crate) const COLLECTIONS: [&str; 5] = ["headers", "query", "claims", "rules", "descriptors"];
 
 /// One attribute of a request: a field, an entry of a map, or an entry of a descriptor.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,6 +110,8 @@ pub enum Attribute {
     Query(Arc<str>),
     /// `request.claims["sub"]`
     Claim(Arc<str>),
+    /// `request.rules["domain|key=value"]`: empty, and there if a descriptor of the call meets the rule.
+    Rule(Arc<str>),
     /// `request.descriptors[0]["remote_address"]`
     Descriptor(usize, Arc<str>),
 }
@@ -122,7 +128,8 @@ pub struct AttributeError {
 pub(crate) fn known_attributes() -> String {
     let fields = Field::ALL.map(Field::as_str).join(", ");
     format!(
-        "{fields}, headers[\"NAME\"], query[\"NAME\"], claims[\"NAME\"], descriptors[N][\"KEY\"]"
+        "{fields}, headers[\"NAME\"], query[\"NAME\"], claims[\"NAME\"], rules[\"RULE\"], \
+         descriptors[N][\"KEY\"]"
     )
 }
 
@@ -162,6 +169,7 @@ impl Attribute {
             "headers" => Some(Attribute::Header(key.to_ascii_lowercase().into())),
             "query" => Some(Attribute::Query(key.into())),
             "claims" => Some(Attribute::Claim(key.into())),
+            "rules" => Some(Attribute::Rule(key.into())),
             _ => None,
         }
     }
@@ -203,6 +211,10 @@ impl fmt::Display for Attribute {
             }
             Attribute::Claim(key) => {
                 f.write_str("claims")?;
+                key
+            }
+            Attribute::Rule(key) => {
+                f.write_str("rules")?;
                 key
             }
             Attribute::Descriptor(index, key) => {

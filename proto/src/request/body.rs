@@ -12,7 +12,8 @@ use serde::{
     de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::{Field, Request, RequestError};
+use super::{Attribute, Field, Request, RequestError};
+use crate::rule::Rules;
 
 /// The attributes of a request; [`Attributes::request`] makes one of them. Unknown names, and values
 /// beyond the bounds of [`Request`], are refused while they are read.
@@ -21,6 +22,18 @@ pub struct Attributes<'a> {
     request: Request<'a>,
     /// Apart, for a request borrows the entries of its descriptors.
     descriptors: Vec<Vec<Entry<'a>>>,
+}
+
+fn with_rule<'a>(request: Request<'a>, rules: &Rules, entries: &[(&str, &str)]) -> Request<'a> {
+    if request.get(&Attribute::Field(Field::Rule)).is_some() {
+        return request;
+    }
+    let domain = request.get(&Attribute::Field(Field::Domain));
+    let rule = domain.and_then(|domain| rules.find(domain, entries.iter().copied()));
+    match rule.map(str::to_owned) {
+        Some(rule) => request.rule(rule.clone()).call_rule(rule),
+        None => request,
+    }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Attributes<'a> {
@@ -45,16 +58,20 @@ impl<'de: 'a, 'a> Deserialize<'de> for Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    /// The request that they describe.
+    /// The request that they describe. Its `rule`, unless that is given, is the one of `rules` that its
+    /// first descriptor meets, as in a call of Envoy's service.
     ///
     /// # Errors
     /// More descriptors, or entries of one, than a request has.
-    pub fn request(&self) -> Result<Request<'_>, RequestError> {
+    pub fn request(&self, rules: Option<&Rules>) -> Result<Request<'_>, RequestError> {
         let mut request = self.request.clone();
-        for descriptor in &self.descriptors {
+        for (index, descriptor) in self.descriptors.iter().enumerate() {
             let entries: Vec<(&str, &str)> =
                 descriptor.iter().map(|Entry(key, value)| (&**key, &**value)).collect();
             request = request.descriptor(&entries);
+            if let (0, Some(rules)) = (index, rules) {
+                request = with_rule(request, rules, &entries);
+            }
         }
         request.check().map_err(Clone::clone)?;
         Ok(request)

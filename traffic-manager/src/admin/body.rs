@@ -83,32 +83,46 @@ impl<S: Sync> FromRequest<S> for Document {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Document, Problem> {
-        let kind = request.headers().get(header::CONTENT_TYPE);
-        let kind = kind.and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let Some(format) = Format::named(kind) else {
-            return Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                format!(
-                    "the content type {kind:?} is not understood; send application/json or \
-                     application/yaml"
-                ),
-            ));
-        };
-        let bytes =
-            match tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), MAX_BODY)).await
-            {
-                Ok(Ok(bytes)) => bytes,
-                Ok(Err(error)) => return Err(unreadable(&error)),
-                Err(_) => {
-                    let detail =
-                        format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
-                    return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
-                }
-            };
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|error| Problem::bad_request(format!("the body is not UTF-8: {error}")))?;
-        parse(format, text).map(Document).map_err(Problem::bad_request)
+        let (format, text) = read(request).await?;
+        parse(format, &text).map(Document).map_err(Problem::bad_request)
     }
+}
+
+/// A JSON or YAML body as it came, for those who want its lines.
+pub(super) struct Text(pub(super) String);
+
+impl<S: Sync> FromRequest<S> for Text {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Text, Problem> {
+        read(request).await.map(|(_, text)| Text(text))
+    }
+}
+
+async fn read(request: Request) -> Result<(Format, String), Problem> {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let Some(format) = Format::named(kind) else {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            format!(
+                "the content type {kind:?} is not understood; send application/json or \
+                 application/yaml"
+            ),
+        ));
+    };
+    let body = to_bytes(request.into_body(), MAX_BODY);
+    let bytes = match tokio::time::timeout(BODY_TIMEOUT, body).await {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(error)) => return Err(unreadable(&error)),
+        Err(_) => {
+            let detail = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
+            return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
+        }
+    };
+    let text = String::from_utf8(bytes.into())
+        .map_err(|error| Problem::bad_request(format!("the body is not UTF-8: {error}")))?;
+    Ok((format, text))
 }
 
 fn parse(format: Format, text: &str) -> Result<Value, String> {

@@ -16,6 +16,7 @@ use weir_proto::{
     },
     policy::Policy,
     request::Attributes,
+    rule::Rules,
     time::Time,
 };
 
@@ -185,7 +186,7 @@ pub(super) async fn explain(
 /// Checks the body; the time that it asks about, if any.
 fn read(body: &Value) -> Result<Option<Time>, Problem> {
     let asked = Asked::read(body).map_err(Problem::bad_request)?;
-    asked.attributes.request().map_err(|error| Problem::bad_request(error.to_string()))?;
+    asked.attributes.request(None).map_err(|error| Problem::bad_request(error.to_string()))?;
     for (name, amount) in &asked.amounts {
         if let Err(error) = Unit::named(name) {
             let message = format!("amounts.{name} {error}; known are {}", Unit::names().join(", "));
@@ -227,15 +228,16 @@ fn findings(
     at: Time,
 ) -> Result<(Vec<Finding>, Amounts), Problem> {
     let asked = Asked::read(body).map_err(Problem::bad_request)?;
-    let request =
-        asked.attributes.request().map_err(|error| Problem::bad_request(error.to_string()))?;
+    let set = PolicySet::compile(0, policies);
+    let rules = Rules::of(&set);
+    let request = asked.attributes.request(Some(&rules));
+    let request = request.map_err(|error| Problem::bad_request(error.to_string()))?;
     let mut amounts = Amounts::default();
     for (name, amount) in &asked.amounts {
         if let Ok(unit) = Unit::named(name) {
             amounts.set(unit, *amount);
         }
     }
-    let set = PolicySet::compile(0, policies);
     Ok((look(&set, &request, at), amounts))
 }
 

@@ -8,7 +8,7 @@ use axum::{
 };
 use utoipa::OpenApi;
 
-use super::{explain, live, policies, reset};
+use super::{explain, import, live, policies, reset};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -24,6 +24,7 @@ use super::{explain, live, policies, reset};
         policies::replace,
         policies::delete,
         policies::validate,
+        import::import,
         live::counters,
         live::decisions,
         reset::reset,

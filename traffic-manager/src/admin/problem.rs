@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use weir_proto::policy::PolicyErrors;
 
 use super::conditions::etag;
+use crate::import::Finding;
 
 /// What went wrong. Nothing was changed.
 #[derive(Debug, Serialize, ToSchema)]
@@ -45,6 +46,9 @@ pub(crate) struct FieldProblem {
     /// The refused value as JSON, shortened; empty if the field is missing.
     #[schema(example = "\"1 minute\"")]
     value: String,
+    /// The line in the body, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
     /// Why it was refused and what is allowed.
     #[schema(example = "is not a duration; write it like 1s, 90s, 5m, 1h30m or 30d")]
     message: String,
@@ -95,6 +99,7 @@ impl Problem {
             .map(|error| FieldProblem {
                 field: error.field,
                 value: error.value,
+                line: None,
                 message: error.message,
             })
             .collect();
@@ -107,8 +112,27 @@ impl Problem {
         problem.errors.push(FieldProblem {
             field: field.to_owned(),
             value: serde_json::Value::from(value).to_string(),
+            line: None,
             message,
         });
+        problem
+    }
+
+    /// Another limiter's file that cannot be taken over as it is.
+    pub(super) fn untranslatable<'f>(findings: impl Iterator<Item = &'f Finding>) -> Problem {
+        let mut problem = Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "the file cannot be translated as it is; nothing was changed. With partial=true what \
+             has no equivalent is left out",
+        );
+        problem.errors = findings
+            .map(|finding| FieldProblem {
+                field: finding.field.clone(),
+                value: finding.value.clone(),
+                line: Some(finding.line),
+                message: finding.message.clone(),
+            })
+            .collect();
         problem
     }
 

@@ -193,8 +193,8 @@ pub(super) struct Validation {
     pub(super) policies: Vec<Outcome>,
 }
 
-/// What writing a policy would do.
-#[derive(Serialize, ToSchema)]
+/// What writing a policy would do, or did.
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Outcome {
     /// The policy.
     name: String,

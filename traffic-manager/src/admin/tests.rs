@@ -322,3 +322,70 @@ async fn the_description_matches_the_routes() {
         assert!(!described["components"]["schemas"][name].is_null(), "{name} is not described");
     }
 }
+
+const IMPORT: &str = "/api/v1/policies:import";
+/// The second descriptor has no equivalent.
+const ENVOYS: &str = "domain: d
+descriptors:
+- {key: k, rate_limit: {unit: day, requests_per_unit: 5}}
+- {key: k, value: v, quota_mode: true, rate_limit: {unit: day, requests_per_unit: 9}}
+";
+
+#[tokio::test]
+async fn another_limiters_file_is_taken_over_or_every_line_is_named() {
+    let served = serve();
+    let yaml = [("content-type", "application/yaml")];
+    let import = async |query: &str, body: &str| {
+        served.call("POST", &format!("{IMPORT}?{query}"), &yaml, body).await
+    };
+    let refused = import("format=envoy", ENVOYS).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(refused.fields(), ["descriptors[1].quota_mode"]);
+    let error = &refused.json()["errors"][0];
+    assert_eq!((&error["line"], &error["value"]), (&json!(4), &json!("true")));
+
+    let tried = import("format=envoy&partial=true&dry_run=true", ENVOYS).await;
+    assert_eq!(tried.status, StatusCode::OK, "{}", tried.text);
+    let tried = tried.json();
+    assert_eq!(tried["policies"][0], json!({ "name": "d.k", "outcome": "create" }));
+    assert_eq!(tried["document"]["policies"][1]["mode"], "off");
+    assert_eq!(tried["findings"][0]["severity"], "no_equivalent");
+    assert_eq!(served.get(POLICIES).await.json()["policies"], json!([]), "only tried");
+
+    for outcome in ["create", "unchanged"] {
+        let done = import("format=envoy&partial=true", ENVOYS).await.json();
+        assert_eq!(done["policies"][1], json!({ "name": "d.k.v", "outcome": outcome }));
+    }
+    let changed = ENVOYS.replace("requests_per_unit: 5", "requests_per_unit: 6");
+    let done = import("format=envoy&partial=true", &changed).await.json();
+    assert_eq!(done["policies"][0]["outcome"], "replace");
+    assert_eq!(served.get("/api/v1/policies/d.k").await.json()["limits"][0]["requests"], 6);
+
+    let limits = "- {namespace: n, name: l, max_value: 1, seconds: 60}\n";
+    let done = import("format=limitador", limits).await.json();
+    assert_eq!(done["policies"][0]["name"], "n.l");
+}
+
+#[tokio::test]
+async fn an_import_says_what_it_wants_to_be_told() {
+    let served = serve();
+    let yaml = [("content-type", "application/yaml")];
+    for (query, headers, body, status, words) in [
+        ("format=nginx", &yaml[..], ENVOYS, 422, "give envoy or limitador"),
+        ("", &yaml, ENVOYS, 400, "format"),
+        ("format=envoy&dryrun=true", &yaml, ENVOYS, 400, "dryrun"),
+        ("format=envoy", &[], ENVOYS, 415, "content type"),
+        ("format=envoy", &yaml, "", 422, "is empty"),
+        ("format=envoy", &yaml, "domain: [", 422, "is not valid YAML"),
+        ("format=envoy", &yaml, "domain: d\ndescriptors: [{key: ''}]", 422, "descriptors[0].key"),
+    ] {
+        let answer = served.call("POST", &format!("{IMPORT}?{query}"), headers, body).await;
+        assert_eq!(answer.status.as_u16(), status, "{query} {}", answer.text);
+        assert!(answer.text.contains(words), "{query}: {}", answer.text);
+    }
+    let json = json!({ "domain": "d", "descriptors": [
+        { "key": "k", "rate_limit": { "unit": "day", "requests_per_unit": 1 } },
+    ] });
+    let answer = served.json("POST", &format!("{IMPORT}?format=envoy"), &json).await;
+    assert_eq!(answer.status, StatusCode::OK, "JSON is YAML: {}", answer.text);
+}

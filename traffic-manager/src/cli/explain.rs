@@ -77,6 +77,8 @@ fn put(attributes: &mut Map<String, Value>, attribute: &Attribute, value: &str) 
                 entries.push(json!({ "key": &**key, "value": value }));
             }
         }
+        // The manager finds out itself which rules a call meets.
+        Attribute::Rule(_) => {}
         Attribute::Field(field) => {
             attributes.insert(field.as_str().to_owned(), json!(value));
         }

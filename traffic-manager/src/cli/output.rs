@@ -18,6 +18,18 @@ pub(super) enum OutputFormat {
     Yaml,
 }
 
+impl OutputFormat {
+    /// Whether people read it.
+    pub(super) fn is_table(self) -> bool {
+        self == OutputFormat::Table
+    }
+
+    /// Whether comments may stand in it.
+    pub(super) fn is_yaml(self) -> bool {
+        self == OutputFormat::Yaml
+    }
+}
+
 /// The chosen way to print.
 pub(super) struct Output {
     format: OutputFormat,

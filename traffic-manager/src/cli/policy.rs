@@ -1,4 +1,4 @@
-//! `policy list|get|apply|delete|validate`.
+//! `policy list|get|apply|delete|validate|import`.
 
 use std::{
     fs,
@@ -17,6 +17,7 @@ use weir_proto::{
 use super::{
     Client, Failure, Output, Remote,
     client::escape,
+    import::{self, Import},
     output::{cells, list, text},
     table::Table,
 };
@@ -62,6 +63,11 @@ pub(super) enum PolicyCommand {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Take over the files of another limiter, unchanged
+    ///
+    /// What a file says is translated into policies, or named with its line: then nothing is written,
+    /// unless --partial is given. Policies of an earlier import that the files have no more stay.
+    Import(Import),
 }
 
 /// Runs a command.
@@ -105,11 +111,16 @@ pub(super) fn obey(command: PolicyCommand, out: &mut dyn io::Write) -> Result<()
                 vec![table]
             })
         }
+        PolicyCommand::Import(options) => import::obey(&options, out),
     }
 }
 
 /// Creates or replaces, but only what was looked at: a rival write in between is an error.
-fn apply(client: &Client, policy: &Policy, dry_run: bool) -> Result<&'static str, Failure> {
+pub(super) fn apply(
+    client: &Client,
+    policy: &Policy,
+    dry_run: bool,
+) -> Result<&'static str, Failure> {
     let path = place(policy.name.as_str());
     let body = policy.to_json();
     let (condition, outcome) = match client.find(&path)? {
@@ -133,6 +144,15 @@ fn equal(served: &Value, own: &Value) -> bool {
 
 /// The policies of a file; every fault of it is reported.
 fn read(file: &Path) -> Result<Vec<Policy>, Failure> {
+    let (name, text) = read_text(file)?;
+    parse_document(&text).map_err(|errors| {
+        let lines: Vec<String> = errors.0.iter().map(|error| format!("  {error}")).collect();
+        Failure::Refused(format!("{name} is not valid; nothing was changed\n{}", lines.join("\n")))
+    })
+}
+
+/// A file's name for people, and its text.
+pub(super) fn read_text(file: &Path) -> Result<(String, String), Failure> {
     let (name, text) = if file == Path::new("-") {
         let mut text = String::new();
         // One byte more than allowed is enough to be refused.
@@ -144,12 +164,10 @@ fn read(file: &Path) -> Result<Vec<Policy>, Failure> {
     } else {
         (file.display().to_string(), fs::read_to_string(file))
     };
-    let text =
-        text.map_err(|error| Failure::Unreachable(format!("cannot read {name}: {error}")))?;
-    parse_document(&text).map_err(|errors| {
-        let lines: Vec<String> = errors.0.iter().map(|error| format!("  {error}")).collect();
-        Failure::Refused(format!("{name} is not valid; nothing was changed\n{}", lines.join("\n")))
-    })
+    match text {
+        Ok(text) => Ok((name, text)),
+        Err(error) => Err(Failure::Unreachable(format!("cannot read {name}: {error}"))),
+    }
 }
 
 fn place(name: &str) -> String {

@@ -59,6 +59,44 @@ fn an_invalid_policy_is_one_and_nothing_is_asked() {
     assert!(is(run_with(&[&["policy", "apply", "-f", file], &server[..]].concat()).0, 1));
 }
 
+#[test]
+fn an_import_is_printed_without_a_server_and_refused_with_its_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let (good, bad) = (folder.path().join("good.yaml"), folder.path().join("bad.yaml"));
+    let limit = "rate_limit: {unit: day, requests_per_unit: 5}";
+    std::fs::write(
+        &good,
+        format!("domain: d\ndescriptors: [{{key: k, detailed_metric: true, {limit}}}]\n"),
+    )
+    .unwrap();
+    std::fs::write(
+        &bad,
+        format!("domain: e\ndescriptors: [{{key: k, quota_mode: true, {limit}}}]\n"),
+    )
+    .unwrap();
+    let (good, bad) = (good.to_str().unwrap(), bad.to_str().unwrap());
+    let import = |more: &[&str]| {
+        run_with(
+            &[&["policy", "import", "--format", "envoy", "--dry-run", "-o", "yaml"], more].concat(),
+        )
+    };
+    let (code, out) = import(&[good]);
+    assert!(is(code, 0) && out.starts_with("# note: "), "{out}");
+    let policies = weir_proto::policy::parse_document(&out).unwrap();
+    assert_eq!(policies[0].name.as_str(), "d.k");
+    let (code, out) = import(&[good, bad]);
+    assert!(is(code, 1) && out.is_empty(), "{out}");
+    let (code, out) = import(&[good, bad, "--partial"]);
+    assert!(is(code, 0) && out.contains("# left out: ") && out.contains("quota_mode"), "{out}");
+    let (code, out) = import(&[good, "-o", "json"]);
+    assert!(is(code, 2) && out.is_empty(), "given twice: {out}");
+    assert!(is(import(&["/nowhere.yaml"]).0, 2));
+    assert!(is(run_with(&["policy", "import", good]).0, 2), "whose file?");
+    let server = ["--server", "http://127.0.0.1:1"];
+    let direct = ["policy", "import", "--format", "envoy", good];
+    assert!(is(run_with(&[&direct[..], &server].concat()).0, 2));
+}
+
 /// Both managers die at 3 s.
 const SCENARIO: &str = "duration = '6s'\nwarm_up = '2s'\nexpect_over = 0\n\
     [agents]\ncount = 3\n[[traffic]]\nrate = '3x'\n\

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::problem::{Problem, QUOTA_EXCEEDED};
 use crate::{
-    LimitStatus, Outcome, RateLimitHeaders, Reason, Verdict,
+    HeaderStyle, LimitStatus, Outcome, RateLimitHeaders, Reason, Verdict,
     headers::{policy_name, retry_after, whole_seconds},
     sidecar::gate::shadows,
 };
@@ -44,17 +44,21 @@ struct Allowed<'a> {
 }
 
 /// The whole answer to a check.
-pub(super) fn answer(verdict: &Verdict) -> Response {
+pub(super) fn answer(verdict: &Verdict, style: HeaderStyle) -> Response {
     let response = match refusal(verdict) {
         Some(problem) => problem.into_response(),
         None => Json(allowed(verdict)).into_response(),
     };
-    with_headers(response, verdict)
+    with_headers(response, verdict, style)
 }
 
 /// Adds what the client should know of its limits.
-pub(super) fn with_headers(mut response: Response, verdict: &Verdict) -> Response {
-    for (name, value) in RateLimitHeaders::of(verdict).iter() {
+pub(super) fn with_headers(
+    mut response: Response,
+    verdict: &Verdict,
+    style: HeaderStyle,
+) -> Response {
+    for (name, value) in RateLimitHeaders::of(verdict).iter(style) {
         if let Ok(value) = HeaderValue::from_str(&value) {
             response.headers_mut().insert(name, value);
         }

@@ -70,7 +70,7 @@ pub(super) async fn auth(State(gate): State<Gate>, uri: Uri, headers: HeaderMap)
         *response.status_mut() = status;
     }
     response.headers_mut().insert(VERDICT, HeaderValue::from_static(verdict_label(&verdict)));
-    with_headers(response, &verdict)
+    with_headers(response, &verdict, gate.headers)
 }
 
 fn options(uri: &Uri) -> Result<Options, Box<Problem>> {

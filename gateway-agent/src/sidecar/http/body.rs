@@ -6,7 +6,10 @@ use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
-use weir_proto::request::{Attributes, Request};
+use weir_proto::{
+    request::{Attributes, Request},
+    rule::Rules,
+};
 
 use super::amounts::{Given, Reported};
 
@@ -51,15 +54,15 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, String>
 
 impl Check<'_> {
     /// The request that the body describes.
-    pub(super) fn request(&self) -> Result<Request<'_>, String> {
-        self.attributes.request().map_err(|error| error.to_string())
+    pub(super) fn request(&self, rules: Option<&Rules>) -> Result<Request<'_>, String> {
+        self.attributes.request(rules).map_err(|error| error.to_string())
     }
 }
 
 impl Report<'_> {
     /// The request that the body describes.
-    pub(super) fn request(&self) -> Result<Request<'_>, String> {
-        self.attributes.request().map_err(|error| error.to_string())
+    pub(super) fn request(&self, rules: Option<&Rules>) -> Result<Request<'_>, String> {
+        self.attributes.request(rules).map_err(|error| error.to_string())
     }
 }
 

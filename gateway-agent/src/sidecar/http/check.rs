@@ -33,9 +33,11 @@ pub(super) async fn check(State(gate): State<Gate>, request: Request) -> Respons
         Ok(check) => check,
         Err(detail) => return Problem::bad_request(detail).into_response(),
     };
-    match check.request() {
-        Ok(request) if check.peek => answer(&gate.agent.peek(&request, &check.amounts.0).await),
-        Ok(request) => answer(&gate.check(&request, check.amounts.0.clone()).await),
+    match gate.agent.with_rules(|rules| check.request(rules)) {
+        Ok(request) if check.peek => {
+            answer(&gate.agent.peek(&request, &check.amounts.0).await, gate.headers)
+        }
+        Ok(request) => answer(&gate.check(&request, check.amounts.0.clone()).await, gate.headers),
         Err(detail) => Problem::bad_request(detail).into_response(),
     }
 }
@@ -68,7 +70,7 @@ fn settle(agent: &Agent, body: &[u8]) -> Result<Outcome, String> {
     }
     let lease = report.lease.as_deref().map(str::parse::<LeaseId>).transpose();
     let lease = lease.map_err(|_| "lease: is not one that a check has answered".to_owned())?;
-    let request = report.request()?;
+    let request = agent.with_rules(|rules| report.request(rules))?;
     let released = lease.map(|lease| agent.release(lease));
     Ok(Outcome { limits: agent.report(&request, &report.amounts.0).limits, released })
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
-use crate::{Agent, Config, fake_manager::FakeManager};
+use crate::{Agent, Config, HeaderStyle, fake_manager::FakeManager};
 
 const POLICIES: &str = "
 - { name: two, level: application, key: [application], limits: [{ requests: 2, window: 365d }] }
@@ -65,6 +65,35 @@ async fn started() -> (FakeManager, Router) {
 fn lonely() -> Router {
     let config = Config::new("gw", ["http://127.0.0.1:1"]).unwrap();
     router(Gate::new(Agent::connect(config).unwrap()))
+}
+
+#[tokio::test]
+async fn a_descriptor_meets_its_rule_here_too() {
+    let policies = r#"
+- name: all
+  level: custom
+  match: 'request.rule == "d|k"'
+  key: ['descriptors[0].k']
+  limits: [{ requests: 1, window: 365d }]
+- { name: free, level: custom, match: 'request.rule == "d|k=free"', limits: [{ requests: unlimited, window: 1d }] }
+"#;
+    let manager = FakeManager::start("tm-1", policies).await;
+    let agent = FakeManager::agent(&[&manager]).await;
+    let router = router(Gate { headers: HeaderStyle::Both, ..Gate::new(agent) });
+    let ask = async |value: &str| {
+        let attributes = serde_json::json!({
+            "domain": "d", "descriptors": [[{ "key": "k", "value": value }]],
+        });
+        check(&router, serde_json::json!({ "attributes": attributes }).to_string()).await
+    };
+    for (value, status) in [("a", 200), ("a", 429), ("b", 200), ("free", 200), ("free", 200)] {
+        assert_eq!(ask(value).await.status, status, "{value}");
+    }
+    let refused = ask("a").await.headers;
+    assert_eq!(refused["x-ratelimit-limit"], "1");
+    assert_eq!(refused["x-ratelimit-remaining"], "0");
+    assert!(refused.contains_key("ratelimit") && refused.contains_key("retry-after"));
+    assert!(!ask("free").await.headers.contains_key("x-ratelimit-limit"), "nothing to tell");
 }
 
 const SHOP: &str = r#"{"attributes": {"application": "shop"}}"#;

@@ -18,7 +18,7 @@ use super::{
     frame::{self, Gathered},
     others, response,
 };
-use crate::Verdict;
+use crate::{HeaderStyle, Verdict};
 
 /// How long a message may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(10);
@@ -69,13 +69,13 @@ impl Call {
         let mut decided = Vec::new();
         // Dropping the body gives the window back.
         match message.and_then(|message| Ok((service.decide(&message, &mut decided)?, message))) {
-            Ok((true, _)) => send(&mut respond, Ok(&decided)),
+            Ok((true, _)) => send(&mut respond, Ok(&decided), service.gate.headers),
             Ok((false, message)) => {
                 // A copy: the bytes that arrived are part of a larger buffer.
                 let message = Bytes::copy_from_slice(&message);
                 return Some(Call { respond, rest: Rest::Decide { message, decided, body } });
             }
-            Err(status) => send(&mut respond, Err(&status)),
+            Err(status) => send(&mut respond, Err(&status), service.gate.headers),
         }
         None
     }
@@ -96,7 +96,7 @@ impl Call {
             }
         };
         if let Some(outcome) = outcome {
-            send(&mut respond, outcome.as_ref());
+            send(&mut respond, outcome.as_ref(), service.gate.headers);
         }
     }
 }
@@ -129,14 +129,18 @@ async fn read_and_decide(
 }
 
 /// Sends an answer. A client that is gone is no error.
-fn send(respond: &mut SendResponse<Bytes>, outcome: Result<&Vec<Verdict>, &Status>) {
+fn send(
+    respond: &mut SendResponse<Bytes>,
+    outcome: Result<&Vec<Verdict>, &Status>,
+    style: HeaderStyle,
+) {
     let Ok(decided) = outcome.map_err(|status| {
         let _ = respond.send_response(frame::failed(status), true);
     }) else {
         return;
     };
     if let Ok(mut stream) = respond.send_response(frame::ok(), false) {
-        let _ = send_message(&mut stream, frame::write(|out| response::write(decided, out)));
+        let _ = send_message(&mut stream, frame::write(|out| response::write(decided, style, out)));
     }
 }
 

@@ -9,6 +9,7 @@ use weir_proto::{
     },
 };
 
+use super::rules::Met;
 use crate::sidecar::proxy::shortened;
 
 /// Most descriptors of a call.
@@ -56,13 +57,16 @@ pub(super) fn hits(request: &RateLimitRequest, descriptor: &RateLimitDescriptor)
 }
 
 /// The request that a descriptor stands for. `remote_address` is the client's address; other entries
-/// that are named like an attribute (`application`, `path`, …) set it. Of two entries with one key
-/// the last counts.
+/// that are named like an attribute (`application`, `path`, …) set it; `domain` and `rule` are not
+/// the client's to set. Of two entries with one key the last counts, and each is also there by its
+/// place: `key[0]`, `key[1]`.
 pub(super) fn describe<'a>(
     domain: &'a str,
     descriptor: &'a RateLimitDescriptor,
+    met: &'a Met<'_>,
+    index: usize,
 ) -> Result<Request<'a>, RequestError> {
-    let mut request = Request::new().domain(shortened(domain.into()));
+    let mut request = met.tell(Request::new().domain(shortened(domain.into())), index);
     let usual = |entry: &Entry| entry.value.len() <= MAX_VALUE_BYTES && has_plain_key(entry);
     let usual = descriptor.entries.iter().all(usual);
     if usual {
@@ -74,7 +78,7 @@ pub(super) fn describe<'a>(
         let (key, value) = (&*entry.key, shortened((&*entry.value).into()));
         let field = match key {
             REMOTE_ADDRESS => Some(Field::Ip),
-            _ => Field::parse(key).filter(|field| *field != Field::Domain),
+            _ => Field::parse(key).filter(|field| !matches!(field, Field::Domain | Field::Rule)),
         };
         if let Some(field) = field {
             request.set(field.as_str(), value.clone())?;
@@ -83,7 +87,22 @@ pub(super) fn describe<'a>(
             request.set(&format!("descriptors[0][\"{key}\"]"), value)?;
         }
     }
+    add_places(descriptor, &mut request);
     Ok(request)
+}
+
+/// Names entries with one key by their places among each other.
+fn add_places<'a>(descriptor: &'a RateLimitDescriptor, request: &mut Request<'a>) {
+    let entries = &descriptor.entries;
+    for (index, entry) in entries.iter().enumerate().filter(|(_, entry)| has_plain_key(entry)) {
+        let same = |other: &&Entry| other.key == entry.key;
+        let before = entries.iter().take(index).filter(same).count();
+        if before > 0 || entries.iter().skip(index + 1).any(|other| same(&other)) {
+            let name = format!("descriptors[0][\"{}[{before}]\"]", entry.key);
+            // Left out where there is no room: nothing but these names is lost.
+            let _ = request.set(&name, shortened((&*entry.value).into()));
+        }
+    }
 }
 
 /// Whether policies can name the entry.

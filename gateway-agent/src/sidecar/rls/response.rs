@@ -6,17 +6,18 @@
 use bytes::{BufMut, BytesMut};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use weir_proto::{
+    amount::MAX_AMOUNT,
     calendar::Period,
     wire::envoy::service::ratelimit::v3::rate_limit_response::{Code, rate_limit::Unit},
 };
 
-use crate::{LimitStatus, RateLimitHeaders, Verdict};
+use crate::{HeaderStyle, LimitStatus, RateLimitHeaders, Verdict};
 
 /// About the length of an answer about one descriptor.
 const USUAL: usize = 256;
 
 /// The answer to a call: a status per descriptor, in order.
-pub(super) fn write(verdicts: &[Verdict], out: &mut BytesMut) {
+pub(super) fn write(verdicts: &[Verdict], style: HeaderStyle, out: &mut BytesMut) {
     out.reserve(USUAL * verdicts.len());
     let all_allowed = verdicts.iter().all(Verdict::allowed);
     number(1, code(all_allowed), out);
@@ -27,13 +28,8 @@ pub(super) fn write(verdicts: &[Verdict], out: &mut BytesMut) {
         inner.clear();
     }
     let headers = RateLimitHeaders::of_all(verdicts);
-    let texts =
-        [(RateLimitHeaders::POLICY, &headers.policy), (RateLimitHeaders::LIMIT, &headers.limit)];
-    for (name, value) in texts.into_iter().filter(|(_, value)| !value.is_empty()) {
-        header(name, value, out);
-    }
-    if let Some(seconds) = headers.retry_after {
-        header(RateLimitHeaders::RETRY_AFTER, &seconds.to_string(), out);
+    for (name, value) in headers.iter(style) {
+        header(name, &value, out);
     }
 }
 
@@ -46,6 +42,10 @@ fn code(allowed: bool) -> u64 {
 fn status(verdict: &Verdict, out: &mut BytesMut) {
     number(1, code(verdict.allowed()), out);
     let Some(limit) = &verdict.limit else { return };
+    if limit.amount == MAX_AMOUNT {
+        // As Envoy's service answers about what is unlimited.
+        return number(3, u64::from(u32::MAX), out);
+    }
     if let Some(unit) = unit(limit) {
         current_limit(limit, unit, out);
     }

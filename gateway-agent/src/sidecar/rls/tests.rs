@@ -36,10 +36,34 @@ const POLICIES: &str = "
   limits: [{ requests: 9, calendar: month, timezone: Europe/Berlin }]
 ";
 
+/// What an import makes of a file for Envoy's own service, and a limit by a repeated key.
+const RULES: &str = "
+- name: any
+  level: custom
+  match: 'request.rule == \"d|user\"'
+  key: ['descriptors[0].user']
+  limits: [{ requests: 2, window: 365d }]
+- { name: free, level: custom, match: 'request.rule == \"d|user=free\"', mode: 'off', limits: [{ requests: 0, window: 1d }] }
+- { name: one, level: custom, match: 'request.rule == \"d|user=one\"', limits: [{ requests: 1, window: 365d }] }
+- name: replaced
+  level: custom
+  match: 'request.rule == \"d|path\" && !(\"d|user=one\" in request.rules)'
+  limits: [{ requests: 1, window: 365d }]
+- name: twice
+  level: custom
+  match: 'request.rule == \"d|k=a*|k\"'
+  key: ['descriptors[0][\"k[0]\"]', 'descriptors[0][\"k[1]\"]']
+  limits: [{ requests: 1, window: 365d }]
+";
+
 type Client = RateLimitServiceClient<tonic::transport::Channel>;
 
 async fn started() -> (FakeManager, Client) {
-    let manager = FakeManager::start("tm-1", POLICIES).await;
+    started_with(POLICIES).await
+}
+
+async fn started_with(policies: &str) -> (FakeManager, Client) {
+    let manager = FakeManager::start("tm-1", policies).await;
     let agent = FakeManager::agent(&[&manager]).await;
     let url = format!("http://{}", serve_with(agent).await);
     let channel = tonic::transport::Channel::from_shared(url).unwrap().connect().await.unwrap();
@@ -122,6 +146,56 @@ async fn each_descriptor_is_answered_and_one_refusal_is_enough() {
     assert_eq!(response.statuses[1].current_limit, None);
     assert_eq!(response.statuses[2].duration_until_reset, None);
     assert!(header(&response, "ratelimit").unwrap().contains(r#", "address";r=98"#));
+}
+
+#[tokio::test]
+async fn a_descriptor_meets_only_the_most_specific_rule() {
+    let (_manager, mut client) = started_with(RULES).await;
+    let (over, ok) = (Answer::OverLimit, Answer::Ok);
+    let user = |name: &str| descriptor(&[("user", name)]);
+    // A client cannot name a rule.
+    let forged = descriptor(&[("rule", "d|user=one")]);
+    let all = call("d", vec![user("one"), user("two"), user("free"), forged]);
+    for expected in [[ok, ok, ok, ok], [over, ok, ok, ok], [over, over, ok, ok]] {
+        let response = client.should_rate_limit(all.clone()).await.unwrap().into_inner();
+        assert_eq!(codes(&response).1, expected);
+        assert_eq!(response.statuses[2].current_limit, None);
+    }
+    let other = client.should_rate_limit(call("e", vec![user("one")])).await.unwrap();
+    assert_eq!(other.into_inner().overall_code(), ok, "another domain");
+    let more = call("d", vec![descriptor(&[("user", "one"), ("more", "")])]);
+    let more = client.should_rate_limit(more).await.unwrap();
+    assert_eq!(more.into_inner().overall_code(), ok, "more entries than the rule");
+}
+
+#[tokio::test]
+async fn a_rule_of_another_descriptor_may_take_one_out() {
+    let (_manager, mut client) = started_with(RULES).await;
+    let path = || descriptor(&[("path", "/")]);
+    let both = call("d", vec![path(), descriptor(&[("user", "one")])]);
+    let response = client.should_rate_limit(both).await.unwrap().into_inner();
+    assert_eq!(response.statuses[0].current_limit, None, "replaced");
+    assert!(response.statuses[1].current_limit.is_some());
+    for expected in [Answer::Ok, Answer::OverLimit] {
+        let alone = client.should_rate_limit(call("d", vec![path()])).await.unwrap();
+        assert_eq!(alone.into_inner().overall_code(), expected);
+    }
+}
+
+#[tokio::test]
+async fn entries_with_one_key_are_told_apart_by_their_places() {
+    let (_manager, mut client) = started_with(RULES).await;
+    for (first, second, expected) in [
+        ("a1", "b", Answer::Ok),
+        ("a2", "b", Answer::Ok),
+        ("a1", "b", Answer::OverLimit),
+        ("a1", "c", Answer::Ok),
+        ("b", "a1", Answer::Ok),
+    ] {
+        let ask = call("d", vec![descriptor(&[("k", first), ("k", second)])]);
+        let response = client.should_rate_limit(ask).await.unwrap().into_inner();
+        assert_eq!(response.overall_code(), expected, "{first} {second}");
+    }
 }
 
 #[tokio::test]

@@ -32,6 +32,7 @@ fn the_contracts_example_is_valid() {
         fail_back = true
         on_disconnect = "closed"
         max_counters = 1000
+        headers = "both"
         [listen]
         grpc = "127.0.0.1:8081"
         http = "[::1]:8080"
@@ -43,6 +44,7 @@ fn the_contracts_example_is_valid() {
     assert_eq!(settings.agent.on_disconnect, OnDisconnect::Closed);
     assert_eq!(settings.http.to_string(), "[::1]:8080");
     assert_eq!(settings.workers.get(), 3);
+    assert_eq!(settings.headers, HeaderStyle::Both);
 }
 
 #[test]
@@ -50,6 +52,7 @@ fn managers_suffice() {
     let settings = load(MANAGERS, Overrides::default()).unwrap();
     assert_eq!(settings.agent.id().as_str(), host_name());
     assert!(settings.agent.fail_back);
+    assert_eq!(settings.headers, HeaderStyle::Ietf);
     assert_eq!((settings.grpc, settings.http), (DEFAULT_GRPC, DEFAULT_HTTP));
 }
 
@@ -79,6 +82,10 @@ fn mistakes_are_named() {
     refused("managers = [\"http://a:1\", \"http://a:1\"]", &["more than once"]);
     refused(&format!("id = \"a b\"\n{MANAGERS}"), &["id contains ' '"]);
     refused(&format!("on_disconnect = \"maybe\"\n{MANAGERS}"), &["maybe", "open, closed or local"]);
+    refused(
+        &format!("headers = \"draft\"\n{MANAGERS}"),
+        &["headers is \"draft\"", "ietf, x-ratelimit, both or none"],
+    );
     for workers in ["0", "257"] {
         let text = format!("{MANAGERS}[listen]\nworkers = {workers}");
         refused(&text, &["listen.workers", workers, "1 to 256"]);

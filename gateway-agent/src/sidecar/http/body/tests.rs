@@ -10,14 +10,14 @@ fn check(body: &str) -> Check<'_> {
 
 fn get(body: &str, attribute: &str) -> Option<String> {
     let check = check(body);
-    let request = check.request().unwrap();
+    let request = check.request(None).unwrap();
     request.get(&Attribute::parse(attribute).unwrap()).map(str::to_owned)
 }
 
 #[track_caller]
 fn refused(body: &str, expected: &[&str]) {
     let message = match parse::<Check<'_>>(body.as_bytes()) {
-        Ok(check) => check.request().map(|_| ()).unwrap_err(),
+        Ok(check) => check.request(None).map(|_| ()).unwrap_err(),
         Err(message) => message,
     };
     for part in expected {
@@ -60,7 +60,7 @@ fn attributes_of_every_kind_are_read() {
 fn everything_may_be_left_out() {
     let check = check("{}");
     assert_eq!(check.amounts.0.requests(), 1);
-    assert_eq!(check.request().unwrap().iter().count(), 0);
+    assert_eq!(check.request(None).unwrap().iter().count(), 0);
 }
 
 #[test]

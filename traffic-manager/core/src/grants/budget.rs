@@ -89,11 +89,17 @@ fn sum(
 fn held(part: &Part<'_>) -> i64 {
     let Part { agent, slot, limit, start, now } = *part;
     let used = slot.map_or(0, |s| s.used);
-    if agent.left || agent.dead().is_some_and(|at| at + CRASH_HOLD <= now) {
-        return signed(used);
-    }
+    // What it gave up elsewhere was given to others there.
+    let lent = slot.map_or(0, |s| s.lent);
     let book = slot.and_then(|s| s.book);
     let share = agent.share(start);
+    if agent.left || agent.dead().is_some_and(|at| at + CRASH_HOLD <= now) {
+        // It admits nothing more, but others may.
+        return match book {
+            None if agent.share_at_large(start) => signed(share.of(limit.amount).max(used)),
+            _ => signed(used) + signed(lent),
+        };
+    }
     if agent.gone.is_some_and(|at| start.time() > at + SKEW) {
         return signed(used.max(book.unwrap_or(0)));
     }
@@ -103,8 +109,7 @@ fn held(part: &Part<'_>) -> i64 {
         None if known => share.default_of(limit.amount),
         None => share.of(limit.amount),
     };
-    // What it gave up elsewhere was given to others there.
-    signed(most.max(used)) + signed(slot.map_or(0, |s| s.lent))
+    signed(most.max(used)) + signed(lent)
 }
 
 /// What an agent handed to another manager of a window of which it still holds the default here.

@@ -124,6 +124,9 @@ fn the_bound_holds_where_it_once_broke() {
         // goodbye freed that, too.
         (297_668, FIXED),
         (367_087, FIXED),
+        (789_868, FIXED),
+        (892_337, FIXED),
+        (917_592, FIXED),
         // An agent lost its session, was all of a fleet elsewhere, and crashed: the manager that had had
         // it before took that for one event, and governed on.
         (347_767, FIXED),
@@ -136,6 +139,9 @@ fn the_bound_holds_where_it_once_broke() {
         (741, sliding),
         // What was used between an agent's two words on coming back was in neither.
         (12_292, sliding),
+        // An agent came into sight with a counter that it had just opened anew, and crashed before it
+        // told how much of it was recent.
+        (2_006_510, sliding),
         // A ceiling was raised to what had been used beyond it, and exceeded once more.
         (1_302, balanced),
         (1_412, balanced),

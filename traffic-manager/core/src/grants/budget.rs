@@ -174,6 +174,14 @@ fn claim(part: &Part<'_>) -> i64 {
         None => default,
     };
     let silent = agent.last_heard + SILENCE < now;
-    let alone = (silent || !agent.attached()) && agent.gone.is_none();
-    signed(own + if alone { fresh.of(limit.amount) } else { 0 })
+    let alone = match agent.gone {
+        None => silent || !agent.attached(),
+        // It ended out of sight: what it used at last was not heard here.
+        Some(at) => agent.ended.is_none() && at + CRASH_HOLD > now,
+    };
+    // What it told on coming into sight, but not how much of it lately, and then it was gone.
+    let ended_lately = agent.gone.is_some_and(|at| at + limit.window.duration() > now);
+    let untold = slot.filter(|s| ended_lately && !s.charged);
+    let untold = untold.map_or(0, |s| s.used.min(limit.amount));
+    signed(own + untold + if alone { fresh.of(limit.amount) } else { 0 })
 }

@@ -3,6 +3,7 @@
 //! `model/verdicts.rs`: a fleet of one agent gives the verdicts that a table of numbers gives.
 //! `model/amounts.rs`: every kind of amount, and what a policy says of single keys.
 //! `model/calendar.rs`: days and hours of a calendar, over changes of the clocks.
+//! `model/endings.rs`: what is left of an agent that goes.
 //! `model/explained.rs`: what a manager says of a request is what the agent does with it.
 //! `model/merging.rs`: usage frames may be lost, repeated and reordered.
 //! `model/explore.rs`: every schedule of small fleets keeps the bound.
@@ -13,6 +14,8 @@
 mod amounts;
 #[path = "model/calendar.rs"]
 mod calendar;
+#[path = "model/endings.rs"]
+mod endings;
 #[path = "model/explained.rs"]
 mod explained;
 #[path = "model/explore.rs"]

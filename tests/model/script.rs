@@ -15,7 +15,7 @@ use weir_proto::{
     request::Request,
     share::{Share, View},
     time::{Time, WindowStart},
-    usage::{KeyDef, UsageEntry, UsageFrame},
+    usage::{AgentStatus, KeyDef, UsageEntry, UsageFrame},
 };
 
 use crate::pair::{identity, manager_life};
@@ -84,6 +84,8 @@ pub(crate) struct Puppet {
     pub(crate) applied: u64,
     pub(crate) proposed: Option<View>,
     pub(crate) installed: Option<View>,
+    /// From when on the view counts that was installed last.
+    pub(crate) from: Time,
     /// The last decision.
     pub(crate) decision: Option<Decision>,
     pub(crate) closed: Option<String>,
@@ -114,20 +116,31 @@ impl Desk {
     /// The incumbent of a fleet of sessions 1 and 2, agents `gw-1` and `gw-2`, 50 ms into a window of
     /// which both have pledged their shares to it.
     pub(crate) fn incumbent() -> Desk {
-        let mut desk = Desk::new(BEGIN - ms(5_000));
-        for session in [1, 2] {
-            desk.attach(session, stranger(&format!("gw-{session}")), true);
-        }
-        desk.until(BEGIN - ms(3_000));
-        for session in [1, 2] {
-            let view = desk.sessions[&session].proposed.clone().expect("a view is proposed");
-            desk.say(session, |frame| frame.promised_view = view.number);
-        }
-        assert!(desk.manager.fleet().incumbent, "both have promised");
-        desk.until(BEGIN + ms(50));
+        let mut desk = Desk::governing(2, BEGIN + ms(50));
         desk.say(1, |_| ());
         desk.say(2, |_| ());
         desk
+    }
+
+    /// The incumbent of a fleet of sessions 1 to `agents`, agents `gw-1` and so on, at this time.
+    pub(crate) fn governing(agents: u64, now: Time) -> Desk {
+        let mut desk = Desk::new(BEGIN - ms(5_000));
+        for session in 1..=agents {
+            desk.attach(session, stranger(&format!("gw-{session}")), true);
+        }
+        desk.until(BEGIN - ms(3_000));
+        desk.promise(1..=agents);
+        assert!(desk.manager.fleet().incumbent, "all have promised");
+        desk.until(now);
+        desk
+    }
+
+    /// These sessions promise what was proposed to them last.
+    pub(crate) fn promise(&mut self, sessions: impl IntoIterator<Item = u64>) {
+        for session in sessions {
+            let view = self.sessions[&session].proposed.clone().expect("a view is proposed");
+            self.say(session, |frame| frame.promised_view = view.number);
+        }
     }
 
     /// Lets time pass; every session sends a beat each 100 ms.
@@ -179,9 +192,7 @@ impl Desk {
             ..CreditFrame::default()
         };
         fill(&mut frame);
-        let mut out = Vec::new();
-        self.manager.handle(manager::Input::Credit(StreamId(session), frame), now, &mut out);
-        self.take(out);
+        self.tell(manager::Input::Credit(StreamId(session), frame));
     }
 
     /// Says what the agent used, up to where it may, and what it wants more.
@@ -191,6 +202,11 @@ impl Desk {
 
     /// A usage frame of this agent, on a stream of its own.
     pub(crate) fn usage(&mut self, name: &str, used: u64) {
+        self.report(name, used, None);
+    }
+
+    /// The same, with what the agent says of itself.
+    pub(crate) fn report(&mut self, name: &str, used: u64, status: Option<AgentStatus>) {
         self.stamp += 1;
         let entry = UsageEntry { key: 0, window: WINDOW, used, rejected: 0 };
         let frame = UsageFrame {
@@ -199,18 +215,25 @@ impl Desk {
             names: [(0, &key())].into_iter().collect(),
             entries: vec![entry],
             state_complete: true,
+            status,
             ..UsageFrame::default()
         };
-        let mut out = Vec::new();
-        let stream = StreamId(1_000 + u64::from(name.as_bytes()[name.len() - 1]));
-        self.manager.handle(manager::Input::Usage(stream, frame), self.now, &mut out);
-        self.take(out);
+        self.tell(manager::Input::Usage(stream(name), frame));
+    }
+
+    /// The agent's usage stream ends.
+    pub(crate) fn close_usage(&mut self, name: &str) {
+        self.tell(manager::Input::UsageClosed(stream(name)));
     }
 
     pub(crate) fn close(&mut self, session: u64) {
-        let mut out = Vec::new();
-        self.manager.handle(manager::Input::SessionClosed(StreamId(session)), self.now, &mut out);
         self.sessions.remove(&session);
+        self.tell(manager::Input::SessionClosed(StreamId(session)));
+    }
+
+    fn tell(&mut self, input: manager::Input) {
+        let mut out = Vec::new();
+        self.manager.handle(input, self.now, &mut out);
         self.take(out);
     }
 
@@ -222,8 +245,9 @@ impl Desk {
                     assert_eq!(frame.revision, puppet.applied + 1, "revisions are consecutive");
                     puppet.applied = frame.revision;
                     puppet.proposed = frame.propose.or(puppet.proposed.take());
-                    puppet.installed =
-                        frame.install.map(|(view, _)| view).or(puppet.installed.take());
+                    if let Some((view, from)) = frame.install {
+                        (puppet.installed, puppet.from) = (Some(view), from);
+                    }
                     puppet.decision = frame.decisions.last().copied().or(puppet.decision);
                 }
                 manager::Output::CloseSession(StreamId(session), why) => {
@@ -236,6 +260,10 @@ impl Desk {
             }
         }
     }
+}
+
+fn stream(name: &str) -> StreamId {
+    StreamId(1_000 + u64::from(name.as_bytes()[name.len() - 1]))
 }
 
 pub(crate) fn entry(used: u64, ceiling: u64, want: u64) -> CreditEntry {

@@ -120,12 +120,28 @@ fn the_bound_holds_where_it_once_broke() {
         (188_102, FIXED),
         // A manager that had lost all of its fleet governed on, while another had founded a new one.
         (576_367, FIXED),
+        // An agent came back without what others had been given of its share elsewhere, and left: its
+        // goodbye freed that, too.
+        (297_668, FIXED),
+        (367_087, FIXED),
+        (789_868, FIXED),
+        (892_337, FIXED),
+        (917_592, FIXED),
+        // An agent lost its session, was all of a fleet elsewhere, and crashed: the manager that had had
+        // it before took that for one event, and governed on.
+        (347_767, FIXED),
+        // An agent that crashed had followed a manager whose clock was ahead: it had used a window that
+        // began, for the manager that governed, in the new view.
+        (462_516, FIXED),
         // Alone, agents spent what they held while others paced themselves at their shares.
         (1_926, sliding),
         // A counter was opened anew before the manager, told late, thought that it was idle.
         (741, sliding),
         // What was used between an agent's two words on coming back was in neither.
         (12_292, sliding),
+        // An agent came into sight with a counter that it had just opened anew, and crashed before it
+        // told how much of it was recent.
+        (2_006_510, sliding),
         // A ceiling was raised to what had been used beyond it, and exceeded once more.
         (1_302, balanced),
         (1_412, balanced),

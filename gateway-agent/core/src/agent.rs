@@ -257,13 +257,14 @@ impl Agent {
 
     /// Carries out what the receiver decided.
     fn follow(&mut self, steps: Vec<Step>, now: Time, out: &mut Vec<Output>) {
+        let mut moved = false;
         for step in steps {
             match step {
                 Step::Connect(manager, connection) => {
                     out.push(Output::Connect(manager, connection))
                 }
                 Step::Disconnect(connection) => {
-                    self.end_session(connection, now);
+                    moved |= self.end_session(connection, now);
                     out.push(Output::Disconnect(connection));
                 }
                 Step::Attach(manager, connection) => {
@@ -272,17 +273,23 @@ impl Agent {
                 }
                 Step::Lost(manager, why) => {
                     if let Some(connection) = self.session.as_ref().map(|s| s.connection) {
-                        self.end_session(connection, now);
+                        moved |= self.end_session(connection, now);
                     }
                     out.push(Output::Notice(Notice::Detached(manager, why)));
                 }
             }
         }
+        if moved {
+            // A manager that lost this agent must not take it for dead while it follows another.
+            self.links.iter_mut().for_each(|link| link.restless = true);
+            self.pump(now, out);
+        }
     }
 
-    fn end_session(&mut self, connection: ConnectionId, now: Time) {
+    /// Whether it was the present session.
+    fn end_session(&mut self, connection: ConnectionId, now: Time) -> bool {
         if self.session.as_ref().is_none_or(|s| s.connection != connection) {
-            return;
+            return false;
         }
         if let Some(session) = self.session.take() {
             // A manager that never said its name may still have taken the pledge.
@@ -292,6 +299,7 @@ impl Agent {
             });
             self.detached_at = Some(now);
         }
+        true
     }
 
     /// Tells the manager who attaches and what it holds.

@@ -253,6 +253,8 @@ pub struct Link {
     greeted: bool,
     state_sent: bool,
     sent_at: Time,
+    /// What the agent says of itself has changed, and must not wait.
+    pub restless: bool,
 }
 
 impl Link {
@@ -342,6 +344,7 @@ impl Link {
         frame.status = Some(status());
         self.in_flight.push_back(frame.seq);
         self.sent_at = now;
+        self.restless = false;
         Some(frame)
     }
 

@@ -184,7 +184,7 @@ impl Fleet {
         record.ended = None;
         if record.gone.is_some() && !record.left {
             // It was only silent. Its former ceilings may still be in force: they stay on the books.
-            record.gone = None;
+            (record.gone, record.settled) = (None, false);
             self.review(now);
         }
         Ok(ix)

@@ -234,7 +234,7 @@ impl Agent {
                 let status = self.agent_status();
                 let stamp = &mut self.stamp;
                 let link = &mut self.links[manager];
-                let due = link.sent_at() + LINK_BEAT <= now;
+                let due = link.restless || link.sent_at() + LINK_BEAT <= now;
                 let beat = || {
                     due.then(|| {
                         *stamp += 1;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use weir_proto::{
+    id::ManagerLife,
     share::{Share, ShareHistory},
     time::{Time, WindowStart},
     usage::{AgentIdentity, AgentStatus},
@@ -43,10 +44,12 @@ pub struct AgentRecord {
     pub strayed: bool,
     /// When both its connections broke in the middle of its talking: a crash, unless it is heard again.
     pub ended: Option<Time>,
-    /// When its last session with this manager ended.
+    /// When its last session with this manager ended, unless it lived on without.
     pub followed_until: Option<Time>,
     /// It left, was superseded by a later life, or was silent for too long.
     pub gone: Option<Time>,
+    /// A complete view was installed since it went: whatever it gave others elsewhere is known by now.
+    pub settled: bool,
     /// Member of the newest view known here.
     pub member: bool,
     /// It said goodbye: it admits nothing more.
@@ -72,6 +75,7 @@ impl AgentRecord {
             ended: None,
             followed_until: None,
             gone: None,
+            settled: false,
             member: false,
             left: false,
             superseded: false,
@@ -91,6 +95,15 @@ impl AgentRecord {
     /// When it went, if it is certain that it admits nothing more. A silent one may live on alone.
     pub fn dead(&self) -> Option<Time> {
         self.gone.filter(|_| self.superseded || self.ended.is_some())
+    }
+
+    /// What it says of itself. When its session here is over, and it says so, it lives on: where it went,
+    /// it may be given what nobody tells here.
+    pub fn tell(&mut self, status: AgentStatus, me: &ManagerLife) {
+        if self.session.is_none() && status.active_manager != me.id.as_str() {
+            self.followed_until = None;
+        }
+        self.status = Some(status);
     }
 
     /// Whether it followed this manager when it ended: its ceilings are on the books here.
@@ -119,6 +132,14 @@ impl AgentRecord {
     /// manager, or everything was known when a view was installed later.
     pub fn accounted(&self, start: WindowStart) -> bool {
         self.pledged(start) || start.time() <= self.known_at
+    }
+
+    /// Whether, now that it has ended, another manager may be giving others its share of windows begun
+    /// at `start`. Nobody is once a complete view was installed, or if it followed this manager until
+    /// the end and had pledged all earlier windows by then.
+    pub fn share_at_large(&self, start: WindowStart) -> bool {
+        let unpledged = self.known_to_the_end() && start.time() > self.heard_until();
+        !(self.settled || unpledged || self.accounted(start))
     }
 
     /// Its share of windows begun at `start`, as it told at its last attachment.

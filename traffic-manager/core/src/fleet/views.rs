@@ -142,9 +142,8 @@ impl Fleet {
                 self.murky_until = self.murky_until.max(self.murk());
             }
         }
-        // A window in which a lost agent may have used something is nobody's new share.
-        let earliest = if proposal.unbroken { now } else { self.murky_until.max(now) };
-        let from = Time::from_millis(proposal.latest.max(earliest).as_millis() + 1);
+        let earliest = proposal.latest.max(self.murky_until).max(self.begun_until(now));
+        let from = Time::from_millis(earliest.as_millis() + 1);
         let view = self.view.clone();
         self.mark_members();
         for record in &mut self.agents {
@@ -155,9 +154,22 @@ impl Fleet {
                     // Not until now: where this manager stood still, the agent may be alone by now.
                     record.known_at = record.heard_until();
                 }
+            } else if proposal.complete {
+                record.settled = record.gone.is_some();
             }
         }
         from
+    }
+
+    /// Until when somebody may have seen windows begin in which a former view's shares count: no new
+    /// share is of these. Whoever is gone may have used something in them, as its time may be ahead of
+    /// this manager's; and no agent's eras overlap.
+    fn begun_until(&self, now: Time) -> Time {
+        let gone = self.agents.iter().filter(|a| a.gone.is_some());
+        let heard = gone.map(|a| a.heard_until().min(now + SKEW));
+        let attached = self.agents.iter().filter(|a| a.attached());
+        let eras = attached.filter_map(|a| a.history.eras().last()).map(|(since, _)| *since);
+        heard.chain(eras).max().unwrap_or(now).max(self.murk()).max(now)
     }
 
     /// Notes who is a member of the newest view. Only members are granted anything: whoever takes over

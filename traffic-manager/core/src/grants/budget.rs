@@ -98,11 +98,17 @@ fn sum(
 fn held(part: &Part<'_>) -> i64 {
     let Part { agent, slot, limit, start, now } = *part;
     let used = slot.map_or(0, |s| s.used);
-    if over(agent, now) {
-        return signed(used);
-    }
+    // What it gave up elsewhere was given to others there.
+    let lent = slot.map_or(0, |s| s.lent);
     let book = slot.and_then(|s| s.book);
     let share = agent.share(start);
+    if over(agent, now) {
+        // It admits nothing more, but others may.
+        return match book {
+            None if agent.share_at_large(start) => signed(share.of(limit.amount).max(used)),
+            _ => signed(used) + signed(lent),
+        };
+    }
     if agent.gone.is_some_and(|at| start.time() > at + SKEW) {
         return signed(used.max(book.unwrap_or(0)));
     }
@@ -112,8 +118,7 @@ fn held(part: &Part<'_>) -> i64 {
         None if known => share.default_of(limit.amount),
         None => share.of(limit.amount),
     };
-    // What it gave up elsewhere was given to others there.
-    signed(most.max(used)) + signed(slot.map_or(0, |s| s.lent))
+    signed(most.max(used)) + signed(lent)
 }
 
 /// What an agent handed to another manager of a window of which it still holds the default here.
@@ -182,6 +187,15 @@ fn claim(part: &Part<'_>) -> i64 {
         None => default,
     };
     let silent = agent.last_heard + SILENCE < now;
-    let alone = (silent || !agent.attached()) && agent.gone.is_none();
-    signed(own + if alone { fresh.of(limit.amount) } else { 0 })
+    let alone = match agent.gone {
+        None => silent || !agent.attached(),
+        // It ended out of sight: what it used at last was not heard here.
+        Some(at) => agent.ended.is_none() && at + CRASH_HOLD > now,
+    };
+    // What it told on coming into sight, but not how much of it lately, and then it was gone.
+    let ended_lately = agent.gone.is_some_and(|at| at + limit.horizon > now);
+    let gauge = limit.meter == Meter::Gauge;
+    let untold = slot.filter(|s| ended_lately && !s.charged && !gauge);
+    let untold = untold.map_or(0, |s| s.used.min(limit.amount));
+    signed(own + untold + if alone { fresh.of(limit.amount) } else { 0 })
 }

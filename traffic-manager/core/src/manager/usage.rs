@@ -63,9 +63,8 @@ impl Manager {
         self.merge_all(&state, &frame.entries, frame.seq, now);
         state.live |= frame.state_complete;
         self.fleet.hear(state.agent, now);
-        let record = self.fleet.agent_mut(state.agent);
-        if frame.status.is_some() {
-            record.status = frame.status;
+        if let Some(status) = frame.status {
+            self.fleet.agent_mut(state.agent).tell(status, &self.config.life);
         }
         let retry = state.refused && self.ledger.roomy();
         self.usage.insert(stream, state);

@@ -29,14 +29,15 @@ fn seeds(shard: u64) -> Range<u64> {
 #[derive(Clone, Copy)]
 struct Kind {
     sliding: bool,
+    bucket: bool,
     balanced: bool,
 }
 
-const FIXED: Kind = Kind { sliding: false, balanced: false };
+const FIXED: Kind = Kind { sliding: false, bucket: false, balanced: false };
 
 fn plan(seed: u64, kind: Kind) -> Plan {
-    let Kind { sliding, balanced } = kind;
-    Plan { sliding, balanced, ..fuzz::plan(seed, fuzz::Menu::ALL) }
+    let Kind { sliding, bucket, balanced } = kind;
+    Plan { sliding, bucket, balanced, ..fuzz::plan(seed, fuzz::Menu::ALL) }
 }
 
 fn check(kind: Kind, shard: u64) {
@@ -57,14 +58,15 @@ fn report(plan: &Plan, excess: &Excess) -> String {
     let flag = |name, on| if on { name } else { "" };
     format!(
         "seed {}: {} of {}\n\
-         replay: cargo run --release -p weir-simulator --example fuzz -- --replay {}{}{}\n\
+         replay: cargo run --release -p weir-simulator --example fuzz -- --replay {}{}{}{}\n\
          plan: {plan:?}\n\
          smallest plan that fails: {small:?}",
         plan.seed,
         excess.admitted,
         excess.bound,
         plan.seed,
-        flag(" --sliding", plan.sliding),
+        flag(" --sliding", plan.sliding && !plan.bucket),
+        flag(" --bucket", plan.bucket),
         flag(" --balanced", plan.balanced),
     )
 }
@@ -90,6 +92,11 @@ fn the_bound_holds_with_sliding_windows_two() {
 }
 
 #[test]
+fn the_bound_holds_with_token_buckets() {
+    check(Kind { sliding: true, bucket: true, ..FIXED }, 0);
+}
+
+#[test]
 fn the_bound_holds_with_a_floor_one() {
     check(Kind { balanced: true, ..FIXED }, 0);
 }
@@ -101,7 +108,7 @@ fn the_bound_holds_with_a_floor_two() {
 
 #[test]
 fn the_bound_holds_with_a_floor_and_sliding_windows() {
-    check(Kind { balanced: true, sliding: true }, 0);
+    check(Kind { balanced: true, sliding: true, ..FIXED }, 0);
 }
 
 /// Seeds that once broke the bound, each for a reason of its own.

@@ -26,16 +26,22 @@ impl Spent {
     pub fn charge(&mut self, amount: u64, limit: &LimitInfo, now: Time) {
         match limit.meter {
             Meter::Sliding => self.ring.charge(amount, limit.window.duration(), now),
-            Meter::Bucket { refill } => self.level.charge(amount, refill, limit, now),
+            Meter::Bucket { .. } => self.level.charge(amount, limit, now),
             Meter::Window | Meter::Gauge => {}
         }
     }
 
     /// What still counts at `now`; nothing where use does not leave with time.
     pub fn at(&mut self, limit: &LimitInfo, now: Time) -> u64 {
+        self.beside(limit, &[], now)
+    }
+
+    /// The same while others, who tell nothing, may use a bucket's refill since then, each at so much
+    /// per window.
+    pub fn beside(&mut self, limit: &LimitInfo, others: &[(Time, u64)], now: Time) -> u64 {
         match limit.meter {
             Meter::Sliding => self.ring.spent(limit.window.duration(), now),
-            Meter::Bucket { refill } => self.level.at(refill, limit, now),
+            Meter::Bucket { refill } => self.level.at(refill, others, limit, now),
             Meter::Window | Meter::Gauge => 0,
         }
     }
@@ -62,27 +68,47 @@ impl Spent {
 /// Requests end at any time: who waits for one to end asks again after this.
 const GAUGE: Duration = Duration::from_millis(50);
 
-/// The level of a bucket that leaks.
+/// The level of a bucket that leaks. At which rate it leaked is known when somebody looks: what is
+/// charged before that waits.
 #[derive(Debug, Clone, Default)]
 struct Level {
     /// In units of 1/window: `refill` of them leave per microsecond.
     parts: u128,
     at: Time,
+    waiting: VecDeque<(Time, u64)>,
 }
 
 impl Level {
-    fn charge(&mut self, amount: u64, refill: u64, limit: &LimitInfo, now: Time) {
-        self.leak(refill, now);
-        self.parts = self.parts.saturating_add(u128::from(amount) * window(limit));
+    fn charge(&mut self, amount: u64, limit: &LimitInfo, now: Time) {
+        let step = step(limit.window.duration());
+        match self.waiting.back_mut() {
+            // Late is safe: it has less time to leak.
+            Some((at, sum)) if at.as_micros() / step == now.as_micros() / step => {
+                (*at, *sum) = (now.max(*at), sum.saturating_add(amount));
+            }
+            _ => self.waiting.push_back((now, amount)),
+        }
+        if self.waiting.len() > SLOTS as usize
+            && let Some((_, oldest)) = self.waiting.pop_front()
+            && let Some((_, next)) = self.waiting.front_mut()
+        {
+            *next = next.saturating_add(oldest);
+        }
     }
 
-    fn at(&mut self, refill: u64, limit: &LimitInfo, now: Time) -> u64 {
-        self.leak(refill, now);
+    fn at(&mut self, refill: u64, others: &[(Time, u64)], limit: &LimitInfo, now: Time) -> u64 {
+        for (at, amount) in std::mem::take(&mut self.waiting) {
+            self.leak(refill, others, at);
+            self.parts = self.parts.saturating_add(u128::from(amount) * window(limit));
+        }
+        self.leak(refill, others, now);
         u64::try_from(self.parts.div_ceil(window(limit))).unwrap_or(u64::MAX)
     }
 
-    fn leak(&mut self, refill: u64, now: Time) {
-        let gone = now.since(self.at).as_micros().saturating_mul(u128::from(refill));
+    fn leak(&mut self, refill: u64, others: &[(Time, u64)], now: Time) {
+        let leaked = |since: Time, rate: u64| now.since(since).as_micros() * u128::from(rate);
+        let elsewhere = others.iter().map(|(since, rate)| leaked(self.at.max(*since), *rate));
+        let gone = leaked(self.at, refill).saturating_sub(elsewhere.sum());
         self.parts = self.parts.saturating_sub(gone);
         self.at = self.at.max(now);
     }

@@ -6,7 +6,7 @@
 //! fuzz --shrink SEED              the smallest failing plan made of it, and its log
 //! ```
 //!
-//! With `--sliding` windows slide; with `--balanced` agents may exceed their ceilings by the floor,
+//! With `--sliding` windows slide; with `--bucket` the limit is a token bucket; with `--balanced` agents may exceed their ceilings by the floor,
 //! which the bound then holds; with `--ceilings` a run fails when more than the limit might be used, at
 //! any time.
 //!
@@ -23,7 +23,7 @@ use std::{process::ExitCode, time::Instant};
 use weir_simulator::{Excess, Outcome, Plan, World, fuzz, shrink};
 
 const USAGE: &str = "usage: fuzz [--from SEED] [--runs N] [--replay SEED] [--shrink SEED] [--sliding] \
-                     [--balanced] [--ceilings]";
+                     [--bucket] [--balanced] [--ceilings]";
 
 /// By then the fleet should be founded, in seconds.
 const FOUNDED: f64 = 1.5;
@@ -35,6 +35,7 @@ struct Arguments {
     replay: Option<u64>,
     shrink: Option<u64>,
     sliding: bool,
+    bucket: bool,
     balanced: bool,
     ceilings: bool,
 }
@@ -44,11 +45,12 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
     while let Some(name) = given.next() {
         match name.as_str() {
             "--sliding" => arguments.sliding = true,
+            "--bucket" => (arguments.bucket, arguments.sliding) = (true, true),
             "--balanced" => arguments.balanced = true,
             "--ceilings" => arguments.ceilings = true,
             _ => {}
         }
-        if matches!(name.as_str(), "--sliding" | "--balanced" | "--ceilings") {
+        if matches!(name.as_str(), "--sliding" | "--bucket" | "--balanced" | "--ceilings") {
             continue;
         }
         if !matches!(name.as_str(), "--from" | "--runs" | "--replay" | "--shrink") {
@@ -74,8 +76,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let Arguments { sliding, balanced, ceilings, .. } = arguments;
-    let plan = |seed| Plan { sliding, balanced, ceilings, ..fuzz::plan(seed, fuzz::Menu::ALL) };
+    let Arguments { sliding, bucket, balanced, ceilings, .. } = arguments;
+    let plan =
+        |seed| Plan { sliding, bucket, balanced, ceilings, ..fuzz::plan(seed, fuzz::Menu::ALL) };
     if let Some(seed) = arguments.replay {
         return show(&plan(seed));
     }

@@ -102,7 +102,10 @@ impl Outcome {
     /// The window that comes closest to its bound, or breaks it most; of equals the first.
     fn fullest(&self, plan: &Plan) -> Option<Excess> {
         let sliding = self.times.iter().filter_map(|(key, times)| {
-            let (first, admitted) = densest(times, plan.window)?;
+            let (first, admitted) = match plan.bucket {
+                true => deepest(times, plan.limit, plan.window)?,
+                false => densest(times, plan.window)?,
+            };
             let bound = plan.limit + self.slack(*key, WindowStart::default());
             Some(Excess { key: *key, from: first.since(Time::ZERO), admitted, bound })
         });
@@ -165,6 +168,27 @@ fn begin(start: WindowStart) -> Duration {
 #[expect(clippy::cast_precision_loss, reason = "counts are small here")]
 fn ratio(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+/// The highest level of a bucket that leaks `limit` per `window`, and when it was last empty before.
+fn deepest(times: &[Time], limit: u64, window: Duration) -> Option<(Time, u64)> {
+    let unit = window.as_micros();
+    let (mut level, mut empty, mut last) = (0, *times.first()?, *times.first()?);
+    let mut deepest = (empty, 0);
+    for at in times {
+        let leaked = at.since(last).as_micros() * u128::from(limit);
+        if leaked >= level {
+            (level, empty) = (0, *at);
+        } else {
+            level -= leaked;
+        }
+        (level, last) = (level + unit, *at);
+        let tokens = u64::try_from(level.div_ceil(unit)).unwrap_or(u64::MAX);
+        if tokens > deepest.1 {
+            deepest = (empty, tokens);
+        }
+    }
+    Some(deepest)
 }
 
 /// The most events within any window of this length, and when it begins.

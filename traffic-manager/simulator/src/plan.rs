@@ -77,6 +77,9 @@ pub struct Plan {
     pub window: Duration,
     /// Sliding instead of fixed windows.
     pub sliding: bool,
+    /// A token bucket that holds the limit and fills once per window; judged like sliding windows, which
+    /// must be chosen, too.
+    pub bucket: bool,
     /// `balanced` instead of `strict`.
     pub balanced: bool,
     /// How long an uncertain request waits.
@@ -121,6 +124,7 @@ impl Plan {
             limit,
             window,
             sliding: false,
+            bucket: false,
             balanced: false,
             max_wait: Duration::from_millis(5),
             delay: (Duration::from_micros(300), Duration::from_micros(700)),
@@ -181,7 +185,11 @@ impl Plan {
             "limits": [{
                 "requests": self.limit,
                 "window": format!("{}s", self.window.as_secs()),
-                "algorithm": if self.sliding { "sliding_window" } else { "fixed_window" },
+                "algorithm": match (self.bucket, self.sliding) {
+                    (true, _) => "token_bucket",
+                    (false, true) => "sliding_window",
+                    (false, false) => "fixed_window",
+                },
             }],
             "accuracy": if self.balanced { "balanced" } else { "strict" },
             "max_wait": format!("{}ms", self.max_wait.as_millis()),

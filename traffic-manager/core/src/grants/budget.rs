@@ -29,6 +29,9 @@ pub fn free(limit: &LimitInfo, window: &mut WindowState, fleet: &Fleet, now: Tim
         }
         let spent = match limit.meter {
             Meter::Gauge => window.in_flight(|agent| over(fleet.agent(agent), now)),
+            Meter::Bucket { refill } => {
+                window.spent.beside(limit, &refilled_elsewhere(refill, fleet, now), now)
+            }
             _ => window.spent.at(limit, now),
         };
         signed(limit.amount) - signed(spent) - sum(limit, window, fleet, now, claim)
@@ -38,6 +41,23 @@ pub fn free(limit: &LimitInfo, window: &mut WindowState, fleet: &Fleet, now: Tim
         sum(limit, window, fleet, now, brought)
     };
     total.min(signed(limit.amount))
+}
+
+/// Whether the agent may soon pace itself at its share, or may have used something that was not heard.
+fn alone(agent: &AgentRecord, now: Time) -> bool {
+    match agent.gone {
+        None => agent.last_heard + SILENCE < now || !agent.attached(),
+        // It ended out of sight: what it used at last was not heard here.
+        Some(at) => agent.ended.is_none() && at + CRASH_HOLD > now,
+    }
+}
+
+/// Since when agents that are alone may use a bucket's refill, and how much of it per window. What they
+/// used is charged when they tell it, so that only those matter who are alone now.
+fn refilled_elsewhere(refill: u64, fleet: &Fleet, now: Time) -> Vec<(Time, u64)> {
+    let all = fleet.may_hold(now).map(|(_, agent)| agent);
+    let alone = all.filter(|agent| !agent.left && alone(agent, now));
+    alone.map(|agent| (agent.last_heard, agent.current_share().of(refill))).collect()
 }
 
 /// Whatever the agent had in flight has ended with it.
@@ -186,12 +206,7 @@ fn claim(part: &Part<'_>) -> i64 {
         None if agent.gone.is_some() => 0,
         None => default,
     };
-    let silent = agent.last_heard + SILENCE < now;
-    let alone = match agent.gone {
-        None => silent || !agent.attached(),
-        // It ended out of sight: what it used at last was not heard here.
-        Some(at) => agent.ended.is_none() && at + CRASH_HOLD > now,
-    };
+    let alone = alone(agent, now);
     // What it told on coming into sight, but not how much of it lately, and then it was gone.
     let ended_lately = agent.gone.is_some_and(|at| at + limit.horizon > now);
     let gauge = limit.meter == Meter::Gauge;

@@ -5,12 +5,12 @@
 use std::{borrow::Cow, time::Duration};
 
 use gateway_agent_core::{LimitStatus, Outcome, Verdict};
-use weir_proto::amount::MAX_AMOUNT;
+use weir_proto::amount::{MAX_AMOUNT, Unit};
 
 /// Largest integer of a structured field.
 const MAX_INTEGER: u64 = 999_999_999_999_999;
 /// Room for a separator, two numbers with their names, and quotes.
-const NUMBERS: usize = 42;
+const NUMBERS: usize = 68;
 
 /// Which headers clients get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -150,9 +150,18 @@ impl RateLimitHeaders {
             out.push_str(if out.is_empty() { "" } else { ", " });
             push_quoted(name, out);
         }
-        push_number(";q=", limit.amount, &mut self.policy);
-        push_number(";w=", limit.window.as_secs(), &mut self.policy);
+        let counted = limit.limit();
+        let most = counted.map_or(limit.amount, |counted| counted.capacity);
+        push_number(";q=", most, &mut self.policy);
         push_number(";r=", limit.remaining, &mut self.limit);
+        let unit = counted.map_or(&Unit::Requests, |counted| &counted.limit.unit);
+        match unit {
+            // What is in flight knows no window.
+            Unit::Concurrency => return self.policy.push_str(";qu=\"concurrent-requests\""),
+            unit if unit.is_bytes() => self.policy.push_str(";qu=\"content-bytes\""),
+            _ => {}
+        }
+        push_number(";w=", limit.window.as_secs(), &mut self.policy);
         push_number(";t=", whole_seconds(limit.reset), &mut self.limit);
     }
 }

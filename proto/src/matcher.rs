@@ -14,7 +14,7 @@ use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 pub use self::compiled::{CompiledGroup, CompiledLimit, CompiledPolicy};
 use self::index::Index;
 use crate::{
-    policy::{Mode, Policy},
+    policy::{Level, Mode, Policy},
     request::Request,
     time::Time,
 };
@@ -169,8 +169,14 @@ impl PolicySet {
 
 /// Tells each policy where its parent is, if that acts.
 fn link_parents(mut policies: Vec<CompiledPolicy>) -> Vec<Arc<CompiledPolicy>> {
-    let named: HashMap<_, u32> =
-        policies.iter().map(|policy| policy.policy.name.clone()).zip(0..).collect();
+    // What counts nothing is nobody's parent.
+    let counts = |policy: &CompiledPolicy| policy.policy.level != Level::Deny;
+    let named: HashMap<_, u32> = policies
+        .iter()
+        .zip(0..)
+        .filter(|(policy, _)| counts(policy))
+        .map(|(policy, slot)| (policy.policy.name.clone(), slot))
+        .collect();
     let mut parents = Vec::new();
     for policy in &mut policies {
         policy.parent = policy.policy.parent.as_ref().and_then(|name| named.get(name).copied());

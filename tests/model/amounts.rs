@@ -161,6 +161,47 @@ fn a_reset_begins_anew_for_one_key_or_for_all() {
 }
 
 #[test]
+fn resets_of_long_ago_do_not_come_back() {
+    let mut pair = Pair::new(&[limited(&json!({ "requests": 2, "window": "10s" }))]);
+    let other = Request::new().application("other");
+    assert_eq!(passing(&mut pair, &other, 5), 2);
+    pair.reset("p", None);
+    pair.pass(Duration::from_millis(20));
+    assert_eq!(passing(&mut pair, &other, 5), 2);
+    pair.pass(Duration::from_secs(1_000));
+    assert_eq!((passing(&mut pair, &shop(), 5), passing(&mut pair, &other, 5)), (2, 2));
+    pair.reset("p", Some("shop"));
+    pair.pass(Duration::from_millis(20));
+    assert_eq!(passing(&mut pair, &other, 5), 0, "the other goes on in its window");
+    assert_eq!(passing(&mut pair, &shop(), 5), 2);
+    pair.pass(Duration::from_secs(1_000));
+    assert_eq!(passing(&mut pair, &shop(), 5), 2);
+    pair.reset("p", Some("third"));
+    pair.pass(Duration::from_millis(20));
+    assert_eq!(passing(&mut pair, &shop(), 5), 0);
+}
+
+#[test]
+fn rolling_counters_take_nothing_back() {
+    for algorithm in ["sliding_window", "token_bucket"] {
+        let limit = json!({ "requests": 5, "window": "1h", "algorithm": algorithm });
+        let mut pair = Pair::new(&[limited(&limit)]);
+        assert_eq!(passing(&mut pair, &shop(), 9), 5, "{algorithm}");
+        assert_eq!(pair.report(&shop(), "requests", -5), 0, "{algorithm}: nothing changed");
+        assert_eq!(passing(&mut pair, &shop(), 9), 0, "{algorithm}");
+    }
+}
+
+#[test]
+fn a_deny_policy_is_nobodys_parent() {
+    let gate = policy(&json!({ "name": "gate", "level": "deny", "match": "request.user == 'm'" }));
+    let mut child = limited(&json!({ "requests": 5, "window": "10s" })).to_json();
+    child["parent"] = json!("gate");
+    let mut pair = Pair::new(&[gate, policy(&child)]);
+    assert!(pair.check(&shop(), 1).allowed());
+}
+
+#[test]
 fn a_full_bucket_passes_its_burst_and_then_its_rate() {
     let limit =
         json!({ "requests": 100, "window": "10s", "burst": 20, "algorithm": "token_bucket" });

@@ -108,6 +108,14 @@ impl Pair {
         released
     }
 
+    /// Sets counters of a policy back.
+    pub(crate) fn reset(&mut self, policy: &str, key: Option<&str>) {
+        let key = key.map(|key| vec![key.to_owned()]);
+        let mut out = Vec::new();
+        self.manager.reset(policy, key, self.now, &mut out).expect("it counts");
+        self.manager_does(out);
+    }
+
     /// Replaces a policy.
     pub(crate) fn replace(&mut self, policy: Policy) {
         let mut out = Vec::new();

@@ -224,6 +224,9 @@ impl Counter {
             self.roll(WindowStart(time.as_secs()));
             return;
         }
+        if ask.family.charging == Charging::Flagged {
+            return; // holds no credit
+        }
         let (limit, basis) = (ask.limit.capacity, ask.family.basis(self.window));
         let default = ask.standing.opening(limit, basis, true);
         let ceiling = self.ceiling.get().unwrap_or(default);

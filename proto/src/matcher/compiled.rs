@@ -50,8 +50,8 @@ pub struct CompiledPolicy {
 #[derive(Debug)]
 struct Lists {
     own: Vec<CompiledLimit>,
-    /// In the policy's order.
-    groups: Vec<Vec<CompiledLimit>>,
+    /// In the policy's order; `None` = those of the usual lists.
+    groups: Option<Vec<Vec<CompiledLimit>>>,
 }
 
 /// When limits replace the policy's own.
@@ -113,8 +113,15 @@ impl CompiledLimit {
 }
 
 impl Lists {
-    /// The limits of keys that were last reset then, with these amounts instead of the usual ones.
-    fn new(policy: &Policy, reset: Option<u64>, other: &[Limit], next: &mut u32) -> Self {
+    /// The limits of keys that were last reset then, with these amounts instead of the usual ones. Groups
+    /// are compiled anew where their counters have names of their own.
+    fn new(
+        policy: &Policy,
+        reset: Option<u64>,
+        other: &[Limit],
+        anew: bool,
+        next: &mut u32,
+    ) -> Self {
         let mut compile = |id: String, limit: &Limit| {
             let id = reset.map_or_else(|| id.clone(), |at| format!("{id}#{at}"));
             CompiledLimit::new(policy, id, limit.clone(), next)
@@ -128,11 +135,12 @@ impl Lists {
         let groups = policy.groups.iter().enumerate().map(|(place, group)| {
             group.limits.iter().map(|limit| compile(group.limit_id(place, limit), limit)).collect()
         });
-        Lists { own, groups: groups.collect() }
+        Lists { own, groups: anew.then(|| groups.collect()) }
     }
 
+    /// Its own, in the order of their indexes.
     fn all(&self) -> impl Iterator<Item = &CompiledLimit> {
-        self.own.iter().chain(self.groups.iter().flatten())
+        self.own.iter().chain(self.groups.iter().flatten().flatten())
     }
 }
 
@@ -147,7 +155,8 @@ fn exceptions(policy: &Policy, next: &mut u32) -> Vec<(Box<[u8]>, Lists)> {
         let mut parts = Vec::new();
         key.iter().for_each(|part| encode_part(part, &mut parts));
         let amounts = amounts.get(key).copied().unwrap_or_default();
-        (parts.into(), Lists::new(policy, policy.last_reset(Some(key)), amounts, next))
+        let (reset, usual) = (policy.last_reset(Some(key)), policy.last_reset(None));
+        (parts.into(), Lists::new(policy, reset, amounts, reset != usual, next))
     });
     lists.collect()
 }
@@ -160,7 +169,7 @@ impl CompiledPolicy {
 
     /// `next` is the index of the first limit, and is moved behind the last.
     pub(super) fn new(policy: Arc<Policy>, absent: Option<Arc<AtomicU64>>, next: &mut u32) -> Self {
-        let usual = Lists::new(&policy, policy.last_reset(None), &[], next);
+        let usual = Lists::new(&policy, policy.last_reset(None), &[], true, next);
         let (keys, exceptions): (Vec<_>, Vec<Lists>) =
             exceptions(&policy, next).into_iter().unzip();
         let places = keys.into_iter().zip(0..).collect();
@@ -193,7 +202,9 @@ impl CompiledPolicy {
 
     /// The limit with that id of the keys with these encoded parts.
     pub fn limit(&self, id: &str, parts: &[u8]) -> Option<&CompiledLimit> {
-        self.lists(parts).all().find(|limit| &*limit.id == id)
+        let lists = self.lists(parts);
+        let groups = lists.groups.is_none().then(|| self.usual.groups.iter().flatten().flatten());
+        lists.all().chain(groups.into_iter().flatten()).find(|limit| &*limit.id == id)
     }
 
     /// Whether some keys have amounts or resets of their own.
@@ -203,7 +214,13 @@ impl CompiledPolicy {
 
     /// The limit with that index.
     pub fn limit_at(&self, index: u32) -> Option<&CompiledLimit> {
-        self.all_limits().find(|limit| limit.index == index)
+        // Lists are in the order of their limits' indexes.
+        let first = |lists: &Lists| lists.all().next().map_or(0, |limit| limit.index);
+        let after = self.exceptions.partition_point(|lists| first(lists) <= index);
+        let exception = after.checked_sub(1).and_then(|place| self.exceptions.get(place));
+        let usual = self.usual.all();
+        let all = exception.into_iter().flat_map(Lists::all).chain(usual);
+        all.into_iter().find(|limit| limit.index == index)
     }
 
     /// The usual limits, those of the groups last.
@@ -258,7 +275,8 @@ impl CompiledPolicy {
         let holds = |when: &Expr| self.counted(when.eval(request)).unwrap_or(false);
         // Where the time is another, nothing is asked of the request.
         let applies = |g: &CompiledGroup| g.is_on(time) && g.when.as_ref().is_none_or(holds);
-        let mut groups = self.groups.iter().zip(&lists.groups);
+        let limits = lists.groups.as_ref().or(self.usual.groups.as_ref());
+        let mut groups = self.groups.iter().zip(limits.into_iter().flatten());
         groups.find(|(group, _)| applies(group)).map_or(&lists.own, |(_, limits)| limits)
     }
 

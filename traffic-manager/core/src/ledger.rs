@@ -148,9 +148,11 @@ impl WindowState {
         }
     }
 
-    /// What is in flight at agents that may still finish it.
-    pub fn in_flight(&self, gone: impl Fn(AgentIx) -> bool) -> u64 {
-        self.slots.iter().filter(|s| !gone(s.agent)).map(|s| s.used).sum()
+    /// What is in flight. The requests of an agent that is gone may go on without it, but not beyond
+    /// the lease.
+    pub fn in_flight(&self, gone: impl Fn(AgentIx) -> bool, lease: Duration, now: Time) -> u64 {
+        let over = |slot: &Slot| gone(slot.agent) && slot.active_at + lease <= now;
+        self.slots.iter().filter(|slot| !over(slot)).map(|slot| slot.used).sum()
     }
 
     /// Admitted by all agents.

@@ -6,7 +6,7 @@ use weir_proto::{
     amount::Charging,
     id::{AgentId, AgentLife},
     key::CounterKey,
-    policy::Accuracy,
+    policy::{Accuracy, OnLimit},
     time::{Time, WindowStart},
     usage::AgentStatus,
 };
@@ -121,8 +121,9 @@ pub struct BoundView {
     pub accuracy: &'static str,
     /// Agents that share the limits.
     pub fleet: u32,
-    /// Limit id, limit, most that all agents together admit in a window.
-    pub limits: Vec<(String, u64, u64)>,
+    /// Limit id, limit, most that all agents together admit in a window (of a token bucket: at once);
+    /// `None` where what is told after the response, or let pass over the limit, comes on top.
+    pub limits: Vec<(String, u64, Option<u64>)>,
 }
 
 /// Totals since start, and sizes now.
@@ -285,11 +286,16 @@ impl Manager {
             .all_limits()
             .map(|(id, limit)| {
                 let most = limit.capacity();
-                let extra = if limit.unit.charging() == Charging::Ahead { extra(most) } else { 0 };
-                (id, most, most + extra)
+                let bound = match limit.unit.charging() {
+                    _ if stored.policy.on_limit == OnLimit::Allow => None,
+                    Charging::Ahead => Some(most + extra(most)),
+                    Charging::Held => Some(most),
+                    Charging::After | Charging::Flagged => None,
+                };
+                (id, most, bound)
             })
             .collect();
-        let exceeds = limits.iter().any(|(_, limit, bound)| bound > limit);
+        let exceeds = limits.iter().any(|(_, limit, bound)| bound.is_some_and(|b| b > *limit));
         let balanced = stored.policy.accuracy == Accuracy::Balanced || exceeds;
         let accuracy = if balanced { "balanced" } else { "strict" };
         Some(BoundView { accuracy, fleet, limits })

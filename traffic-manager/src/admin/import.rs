@@ -113,12 +113,13 @@ pub(super) async fn import(
 /// Runs where the core is, so that nothing comes between the look and the write.
 fn write(
     manager: &mut Manager,
-    policy: Policy,
+    mut policy: Policy,
     dry_run: bool,
     now: Time,
     outputs: &mut Vec<Output>,
 ) -> Result<Outcome, Problem> {
     let name = policy.name.to_string();
+    manager.keep_resets(&mut policy);
     let equal = manager.policy(&name).map(|stored| *stored.policy == policy);
     let outcome = Outcome::of(&name, equal);
     let written: Result<(), PolicyWriteError> = match equal {

@@ -170,8 +170,9 @@ pub(super) struct LimitBound {
     id: String,
     /// The limit.
     limit: u64,
-    /// At most this much passes in a window.
-    bound: u64,
+    /// At most this much passes in a window (of a token bucket: at once); absent where what is told
+    /// after the response, or let pass over the limit, comes on top.
+    bound: Option<u64>,
 }
 
 /// All policies.

@@ -139,7 +139,9 @@ pub(super) fn apply(
 fn equal(served: &Value, own: &Value) -> bool {
     let own = own.as_object().into_iter().flatten();
     let served = served.as_object().into_iter().flatten();
-    served.filter(|(name, _)| *name != "bound").eq(own)
+    // Resets are the server's own.
+    let written = |(name, _): &(&String, &Value)| *name != "bound" && *name != "resets";
+    served.filter(written).eq(own.filter(written))
 }
 
 /// The policies of a file; every fault of it is reported.
@@ -232,8 +234,12 @@ fn details(policy: &Value) -> Table {
                 for limit in list(value, "limits") {
                     let [id, bound] = cells(limit, ["id", "bound"]);
                     let accuracy = text(value, "accuracy");
-                    table
-                        .row(["bound".to_owned(), format!("at most {bound} of {id} ({accuracy})")]);
+                    let line = if limit["bound"].is_null() {
+                        format!("{id}: what is under way comes on top")
+                    } else {
+                        format!("at most {bound} of {id} ({accuracy})")
+                    };
+                    table.row(["bound".to_owned(), line]);
                 }
             }
             _ => table.row([field.clone(), text(policy, field)]),

@@ -286,8 +286,9 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Adds an amount to the limit's counter, or takes it back where it is negative. False when there
-    /// is nothing to take it from, and no room for a counter.
+    /// Adds an amount to the limit's counter, or takes it back where it is negative: from the present
+    /// fixed window only. What rolling counters were charged leaves them with time, and may have left
+    /// already. False when nothing changed.
     pub(super) fn change(&mut self, hit: &Hit<'_>, limit: &CompiledLimit, change: i64) -> bool {
         if change > 0 {
             return self.ask(hit, limit, change.unsigned_abs(), true).is_some();
@@ -296,6 +297,12 @@ impl<'a> Round<'a> {
         let name = self.table.name(&counted.own, hit.parts);
         let Some(mut found) = self.table.find(&name) else { return false };
         let window = found.counter.window;
+        let time = self.snapshot.standing.manager_time(self.ask.now);
+        let family = &counted.own;
+        let present = !family.rolling && time < family.window.end(window);
+        if !present || found.counter.used == 0 {
+            return false;
+        }
         found.counter.refund(change.unsigned_abs(), window);
         self.table.touch(&mut found);
         true

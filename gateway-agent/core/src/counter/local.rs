@@ -22,7 +22,8 @@ impl Counter {
     /// others pace themselves at theirs, and both fall in one window.
     pub(super) fn cap(&mut self, ask: &Ask<'_>) {
         let standing = ask.standing;
-        if !ask.family.rolling || self.cold().capped_at == standing.isolated_at {
+        let credit = ask.family.rolling && ask.family.charging != Charging::Flagged;
+        if !credit || self.cold().capped_at == standing.isolated_at {
             return;
         }
         self.cold().capped_at = standing.isolated_at;
@@ -44,7 +45,8 @@ impl Counter {
     /// Alone for a whole window length: a rolling counter is paced at its share.
     pub(super) fn paced(&mut self, ask: &Ask<'_>, how: OnDisconnect) -> bool {
         let standing = ask.standing;
-        let paced = ask.family.rolling && ask.family.charging != Charging::Held;
+        let paced = ask.family.rolling
+            && !matches!(ask.family.charging, Charging::Held | Charging::Flagged);
         if !paced || !standing.isolated || how != OnDisconnect::Local {
             return false;
         }
@@ -66,6 +68,10 @@ impl Counter {
                 _ => Pace::new(share.of(limit.amount), length),
             })
         });
+        if ask.force {
+            pace.charge(ask.cost, ask.now);
+            return true;
+        }
         pace.admit(ask.need(), ask.now)
     }
 }
@@ -85,6 +91,10 @@ pub struct Pace {
     clock: FakeRelativeClock,
     at: Time,
     started: bool,
+    /// In which one unit comes back.
+    period: Duration,
+    /// What was charged without being asked comes back until then.
+    owed_until: Time,
 }
 
 impl Pace {
@@ -95,24 +105,36 @@ impl Pace {
         let refill = u32::try_from(share / 2).unwrap_or(u32::MAX).max(1);
         // With a share of 1 the one request must not be joined by a refill in the same window.
         let period = if share == 1 { length } else { length / refill };
+        let period = period.max(Duration::from_nanos(1));
         let quota = burst.and_then(|b| Some(Quota::with_period(period)?.allow_burst(b)));
         let limiter = quota.map(|q| RateLimiter::direct_with_clock(q, clock.clone()));
-        Pace { limiter, clock, at: Time::ZERO, started: false }
+        Pace { limiter, clock, at: Time::ZERO, started: false, period, owed_until: Time::ZERO }
     }
 
     /// A bucket of `burst` that `refill` per window fills.
     pub fn bucket(burst: u64, refill: u64, window: Window) -> Self {
         let clock = FakeRelativeClock::default();
         let number = |n: u64| NonZeroU32::new(u32::try_from(n).unwrap_or(u32::MAX));
-        let quota = number(burst).zip(number(refill)).and_then(|(burst, refill)| {
-            Some(Quota::with_period(window.duration() / refill.get())?.allow_burst(burst))
-        });
+        let period = window.duration() / u32::try_from(refill).unwrap_or(u32::MAX).max(1);
+        let period = period.max(Duration::from_nanos(1));
+        let quota = number(burst)
+            .filter(|_| refill > 0)
+            .and_then(|burst| Some(Quota::with_period(period)?.allow_burst(burst)));
         let limiter = quota.map(|q| RateLimiter::direct_with_clock(q, clock.clone()));
-        Pace { limiter, clock, at: Time::ZERO, started: false }
+        Pace { limiter, clock, at: Time::ZERO, started: false, period, owed_until: Time::ZERO }
+    }
+
+    /// Charges what is over already: nothing passes until it has come back.
+    pub fn charge(&mut self, cost: u64, now: Time) {
+        let cost = u32::try_from(cost).unwrap_or(u32::MAX);
+        self.owed_until = self.owed_until.max(now) + self.period.saturating_mul(cost);
     }
 
     /// Whether `cost` passes at local time `now`.
     pub fn admit(&mut self, cost: u64, now: Time) -> bool {
+        if now < self.owed_until {
+            return false;
+        }
         if self.started {
             self.clock.advance(now.since(self.at));
         }

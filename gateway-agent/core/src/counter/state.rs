@@ -1,6 +1,6 @@
 //! Reading and writing a counter's state, above all what it may keep in its box.
 
-use weir_proto::time::Time;
+use weir_proto::{amount::Charging, time::Time};
 
 use super::{Amounts, Counter, Maybe, cold::Cold};
 
@@ -91,7 +91,9 @@ impl Counter {
     /// used for two lengths.
     pub fn idle(&self, time: Time, now: Time) -> bool {
         let Some(family) = &self.family else { return false };
-        if self.dirty || self.hot || !self.closed().is_empty() {
+        // What is in flight must find its counter when it ends.
+        let busy = family.charging == Charging::Held && self.used > 0;
+        if busy || self.dirty || self.hot || !self.closed().is_empty() {
             return false;
         }
         let last_use = self.last_use();

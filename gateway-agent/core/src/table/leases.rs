@@ -5,7 +5,10 @@ use std::{
     hash::Hasher,
 };
 
-use foldhash::{SharedSeed, fast::FoldHasher, fast::RandomState};
+use foldhash::{
+    SharedSeed,
+    fast::{FixedState, FoldHasher},
+};
 use parking_lot::Mutex;
 use weir_proto::{
     time::{Time, WindowStart},
@@ -61,13 +64,14 @@ pub(super) struct Leases(Mutex<Inner>);
 #[derive(Debug, Clone, Default)]
 struct Inner {
     made: u64,
-    held: HashMap<LeaseId, Vec<Held>, RandomState>,
+    /// Ids come from here alone: nobody outside can choose colliding ones.
+    held: HashMap<LeaseId, Vec<Held>, FixedState>,
     ends: BTreeSet<(Time, LeaseId)>,
 }
 
-/// When the last part ends.
+/// When the next part ends.
 fn end(parts: &[Held]) -> Time {
-    parts.iter().map(|part| part.until).max().unwrap_or(Time::ZERO)
+    parts.iter().map(|part| part.until).min().unwrap_or(Time::MAX)
 }
 
 impl Leases {
@@ -104,7 +108,7 @@ impl Leases {
         Leases(Mutex::new(self.0.lock().clone()))
     }
 
-    /// Takes out those that are over.
+    /// Takes out what is over.
     pub(super) fn expired(&self, now: Time) -> Vec<Held> {
         let mut inner = self.0.lock();
         let mut expired = Vec::new();
@@ -113,7 +117,14 @@ impl Leases {
                 break;
             }
             inner.ends.pop_first();
-            expired.extend(inner.held.remove(&id).unwrap_or_default());
+            let parts = inner.held.remove(&id).unwrap_or_default();
+            let (over, rest): (Vec<Held>, Vec<Held>) =
+                parts.into_iter().partition(|part| part.until <= now);
+            expired.extend(over);
+            if !rest.is_empty() {
+                inner.ends.insert((end(&rest), id));
+                inner.held.insert(id, rest);
+            }
         }
         expired
     }

@@ -28,7 +28,10 @@ pub fn free(limit: &LimitInfo, window: &mut WindowState, fleet: &Fleet, now: Tim
             return 0;
         }
         let spent = match limit.meter {
-            Meter::Gauge => window.in_flight(|agent| over(fleet.agent(agent), now)),
+            Meter::Gauge => {
+                let gone = |ix| fleet.agent(ix).gone.is_some() || fleet.agent(ix).left;
+                window.in_flight(gone, limit.horizon, now)
+            }
             Meter::Bucket { refill } => {
                 window.spent.beside(limit, &refilled_elsewhere(refill, fleet, now), now)
             }
@@ -60,7 +63,7 @@ fn refilled_elsewhere(refill: u64, fleet: &Fleet, now: Time) -> Vec<(Time, u64)>
     alone.map(|agent| (agent.last_heard, agent.current_share().of(refill))).collect()
 }
 
-/// Whatever the agent had in flight has ended with it.
+/// The agent admits nothing more, and everything that it told was heard.
 fn over(agent: &AgentRecord, now: Time) -> bool {
     agent.left || agent.dead().is_some_and(|at| at + CRASH_HOLD <= now)
 }
@@ -193,6 +196,8 @@ fn claim(part: &Part<'_>) -> i64 {
     let before = agent.share(basis(WindowStart(now.as_secs()), limit));
     let default = fresh.default_of(limit.amount).max(before.default_of(limit.amount));
     let own = match slot {
+        // It admits nothing more on what it held.
+        _ if over(agent, now) => 0,
         Some(s) => {
             let born = agent.share(basis(s.birth, limit)).default_of(limit.amount);
             let left = s.book.unwrap_or(born).saturating_sub(s.used);

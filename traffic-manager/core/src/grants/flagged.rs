@@ -15,7 +15,8 @@ use crate::{
     ledger::{Counter, CounterIx, LimitInfo, WindowState},
 };
 
-/// Agents that follow other managers report to this one, too, which wakes nobody: looks for it.
+/// Agents that follow other managers report to this one, too, which wakes nobody: while there are any,
+/// it looks.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Tells those who do not know it yet that there were too many, or no longer. Returns when to look
@@ -62,7 +63,8 @@ pub(super) fn settle(
     if left == 0 {
         return limit.rolling().then_some(until);
     }
-    listening.then_some(turn.now + LOOK)
+    let elsewhere = || turn.fleet.agents().any(|(_, a)| a.gone.is_none() && !a.attached());
+    (listening && elsewhere()).then_some(turn.now + LOOK)
 }
 
 /// How much may still be counted.

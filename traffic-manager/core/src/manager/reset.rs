@@ -33,7 +33,7 @@ pub enum ResetError {
         parts: usize,
     },
     /// One policy remembers so many.
-    #[error("was reset for {MAX_RESETS} keys within its windows; reset all of it, or wait")]
+    #[error("was reset for {MAX_RESETS} keys since it was reset as a whole; reset all of it")]
     Full,
 }
 
@@ -59,10 +59,9 @@ impl Manager {
         }
         let last = policy.resets.iter().map(|reset| reset.at).max().unwrap_or(0);
         let at = now.as_secs().max(last + 1);
-        // One for all supersedes those of keys, and a key's last one its former ones.
-        policy.resets.retain(|reset| {
-            key.is_some() && reset.key != key && !is_history(&policy.limits, reset, now)
-        });
+        // One for all supersedes those of keys, and a key's last one its former ones. The last one for
+        // all stays: its names are those under which the other keys count.
+        policy.resets.retain(|reset| key.is_some() && reset.key != key);
         if policy.resets.len() >= MAX_RESETS {
             return Err(ResetError::Full);
         }
@@ -81,10 +80,4 @@ impl Manager {
             policy.resets.clone_from(&stored.policy.resets);
         }
     }
-}
-
-/// Whether the counters that the reset left behind are over, so that their names may be used again.
-fn is_history(limits: &[weir_proto::policy::Limit], reset: &Reset, now: Time) -> bool {
-    let longest = limits.iter().map(|limit| limit.horizon().secs()).max().unwrap_or(0);
-    reset.at.saturating_add(longest.saturating_mul(3)) + 60 < now.as_secs()
 }

@@ -32,6 +32,21 @@ fn application(n: usize) -> Value {
     })
 }
 
+/// Two policies that every call meets, filed like the others.
+fn shared(n: usize) -> Value {
+    let (name, condition) = match n {
+        0 => ("orders", r#"request.api == "orders""#),
+        _ => ("reads", r#"request.method in ["GET", "HEAD"]"#),
+    };
+    json!({
+        "name": name,
+        "level": "api",
+        "match": condition,
+        "key": ["request.user"],
+        "limits": [{ "requests": 100, "window": "1m" }],
+    })
+}
+
 /// A banned network.
 fn network(n: usize) -> Value {
     json!({
@@ -98,7 +113,15 @@ fn main() {
     let unknown = names("other", 5_000);
     let ten = || set((0..5).map(application).chain((0..5).map(network)));
     let thousands = || set((0..5_000).map(application).chain((0..5_000).map(network)));
+    let with_shared = |n: usize| {
+        let own = (0..n / 2 - 1).map(application);
+        set(own.chain((0..n / 2 - 1).map(network)).chain((0..2).map(shared)))
+    };
+    let four = names("app", 4);
     let rows = [
+        ("10 policies, 3 met", with_shared(10), &four, 3),
+        ("10000 policies, 3 met, same callers", with_shared(10_000), &four, 3),
+        ("10000 policies, 3 met, 5000 callers", with_shared(10_002), &large, 3),
         ("1 policy for all, met", set(std::iter::once(catch_all)), &small, 1),
         ("10 policies, 1 met", ten(), &small, 1),
         ("10 policies, none met", ten(), &unknown, 0),

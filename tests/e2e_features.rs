@@ -70,7 +70,8 @@ impl Case<'_> {
                 self.step(&name, step);
             }
         }
-        for policy in &policies {
+        // Children before their parents.
+        for policy in policies.iter().rev() {
             let url = format!("/api/v1/policies/{}", policy["name"].as_str().expect("a name"));
             assert_eq!(write("DELETE", &self.manager(&url), &Value::Null).status, 204);
         }

@@ -29,6 +29,7 @@ mod import;
 mod live;
 mod openapi;
 mod pages;
+mod parents;
 mod policies;
 mod problem;
 mod readiness;

@@ -71,6 +71,10 @@ pub struct LimitStatus {
     pub reset: Duration,
     /// After a refusal: when asking again makes sense.
     pub retry_after: Option<Duration>,
+    /// What the request counts as in it.
+    pub cost: u64,
+    /// After a refusal: nobody said in time how much is left.
+    pub uncertain: bool,
 }
 
 impl LimitStatus {

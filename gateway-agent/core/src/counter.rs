@@ -32,6 +32,8 @@ mod maybe;
 mod state;
 pub use local::Pace;
 
+/// In microseconds: when to ask again after no answer came in time.
+const SOON: u64 = 1_000_000;
 /// Parts of a key up to this length are kept in the counter itself.
 const INLINE: usize = 45;
 /// Length that says that they are elsewhere.
@@ -266,7 +268,11 @@ impl Counter {
     #[inline(always)]
     pub fn ceiling(&self, limit: u64, family: &Family, standing: &Standing) -> u64 {
         if family.charging == Charging::Flagged {
-            return self.ceiling.get().unwrap_or(limit);
+            let told = self.ceiling.get().unwrap_or(limit);
+            // Alone, nobody adds up what the others count. At least one error must not close it.
+            let alone = standing.isolated && !family.rolling;
+            let share = standing.history.current().of(limit).max(1);
+            return if alone { told.min(share) } else { told };
         }
         let rolling = family.rolling;
         // While a share changes, a rolling counter opens with the smaller one.
@@ -341,7 +347,9 @@ impl Counter {
         self.exhaust(None);
         // More than the limit itself will never come.
         let uncertain = !ask.standing.isolated && ask.need() <= ask.limit.capacity;
-        Answer { uncertain, wake: uncertain && self.may_ask(ask.now), ..answer }
+        // Who is told nothing in time may be told more at once.
+        let retry = if uncertain { reset.min(SOON) } else { reset };
+        Answer { uncertain, retry, wake: uncertain && self.may_ask(ask.now), ..answer }
     }
 
     #[inline(always)]

@@ -26,6 +26,8 @@ fn limit(name: &str, remaining: u64) -> LimitStatus {
         remaining,
         reset: Duration::from_millis(20_300),
         retry_after: None,
+        cost: 1,
+        uncertain: false,
     }
 }
 

@@ -16,6 +16,7 @@ use super::{
     Admin,
     body::{Document, Format},
     conditions::{Conditions, etag},
+    parents,
     problem::Problem,
     schema::{Outcome, PolicyDocument, PolicyList, Validation},
     views::bound,
@@ -91,11 +92,13 @@ pub(super) async fn create(
     let policy = policy_of(body)?;
     let name = policy.name.to_string();
     let made = admin.with(move |manager, now, outputs| {
-        let stored = manager.create_policy(policy, now, outputs)?;
+        parents::check(manager, &policy, &[])?;
+        let stored = manager.create_policy(policy, now, outputs);
+        let stored = stored.map_err(|error| Problem::refused(&name, error))?;
         let bound = manager.bound(stored.policy.name.as_str());
-        Ok((stored, bound))
+        Ok::<_, Problem>((stored, bound))
     });
-    let (stored, bound) = made.await?.map_err(|error| Problem::refused(&name, error))?;
+    let (stored, bound) = made.await??;
     Ok(created(&headers, &stored, bound))
 }
 
@@ -155,6 +158,7 @@ fn write(
     outputs: &mut Vec<Output>,
 ) -> Result<(StoredPolicy, bool), Problem> {
     let name = policy.name.to_string();
+    parents::check(manager, &policy, &[])?;
     manager.keep_resets(&mut policy);
     let current = manager.policy(&name);
     let tag = current.as_ref().map(|stored| etag(&stored.tag));
@@ -186,6 +190,7 @@ fn write(
     responses(
         (status = 204, description = "Deleted"),
         (status = 404, description = "No such policy", body = Problem),
+        (status = 409, description = "It is the parent of another policy", body = Problem),
         (status = 412, description = "The policy was changed since you read it", body = Problem),
     ),
 )]
@@ -202,6 +207,10 @@ pub(super) async fn delete(
         }
         if !conditions.allow(tag.as_deref()) {
             return Err(Problem::stale(tag));
+        }
+        if let Some(child) = parents::children(manager, &name).first() {
+            let detail = format!("{child} has {name} as its parent; change or delete that first");
+            return Err(Problem::new(StatusCode::CONFLICT, detail));
         }
         let deleted = manager.delete_policy(&name, None, now, outputs);
         deleted.map_err(|error| Problem::refused(&name, error))
@@ -234,9 +243,12 @@ pub(super) async fn validate(
             let current = manager.policy(policy.name.as_str());
             Outcome::of(policy.name.as_str(), current.map(|stored| *stored.policy == policy))
         };
-        policies.into_iter().map(outcome).collect()
+        for policy in &policies {
+            parents::check(manager, policy, &policies)?;
+        }
+        Ok::<_, Problem>(policies.into_iter().map(outcome).collect())
     });
-    let validation = Validation { valid: true, policies: outcomes.await? };
+    let validation = Validation { valid: true, policies: outcomes.await?? };
     Ok(Format::accepted(&headers).answer(StatusCode::OK, &validation))
 }
 

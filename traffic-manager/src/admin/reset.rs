@@ -17,6 +17,7 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// Which counters begin anew.
 #[derive(Deserialize, ToSchema)]
+#[schema(as = ResetOrder)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Order {
     /// The policy.
@@ -28,6 +29,7 @@ pub(super) struct Order {
 
 /// What was reset, and who knows.
 #[derive(Serialize, ToSchema)]
+#[schema(as = ResetOutcome)]
 pub(super) struct Outcome {
     /// The policy.
     policy: String,

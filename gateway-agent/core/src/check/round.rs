@@ -3,7 +3,7 @@
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use weir_proto::{
-    amount::{Charging, Unit},
+    amount::{Charging, MAX_AMOUNT, Unit},
     matcher::{CompiledLimit, Hit},
     policy::{Level, Mode, OnLimit, Policy},
     time::WindowStart,
@@ -105,7 +105,7 @@ impl<'a> Round<'a> {
             return self.refused(hit, limit, cost, shadow, answer);
         }
         if !shadow && self.verdict.outcome == Outcome::Allowed {
-            self.note(hit, limit, &answer);
+            self.note(hit, limit, cost, &answer);
         }
         ControlFlow::Continue(())
     }
@@ -124,16 +124,18 @@ impl<'a> Round<'a> {
             self.verdict.shadow.push(self.policy(hit.slot));
             return ControlFlow::Continue(());
         }
-        if policy.on_limit == OnLimit::Allow && !answer.disconnected {
+        let waits = answer.uncertain && !policy.max_wait.is_zero() && !self.ask.last;
+        if policy.on_limit == OnLimit::Allow && !answer.disconnected && !waits {
             self.ask(hit, limit, cost, true);
-            self.verdict.over_quota = true;
-            self.note(hit, limit, &answer);
+            // Whoever could not ask in time does not know.
+            self.verdict.over_quota |= !answer.uncertain;
+            self.note(hit, limit, cost, &answer);
             return ControlFlow::Continue(());
         }
         let retry_after = Some(Duration::from_micros(answer.retry));
-        let status = self.status(hit, limit, &answer);
+        let status = self.status(hit, limit, cost, &answer);
         self.verdict.limit = Some(LimitStatus { retry_after, ..status });
-        if answer.uncertain && !policy.max_wait.is_zero() && !self.ask.last {
+        if waits {
             // The other limits are asked all the same: what they lack arrives in the same wait, and one
             // that is used up makes it needless.
             self.verdict.outcome = Outcome::Pending { wait: self.patience().max(policy.max_wait) };
@@ -230,18 +232,27 @@ impl<'a> Round<'a> {
 
     /// Keeps the tightest limit met, by the part of it that is left.
     #[inline(always)]
-    fn note(&mut self, hit: &Hit<'_>, limit: &CompiledLimit, answer: &Answer) {
+    fn note(&mut self, hit: &Hit<'_>, limit: &CompiledLimit, cost: u64, answer: &Answer) {
+        let unlimited = limit.limit.is_unlimited();
         let tighter = self.verdict.limit.as_ref().is_none_or(|known| {
-            u128::from(answer.remaining) * u128::from(known.amount)
-                < u128::from(known.remaining) * u128::from(limit.limit.amount)
+            let looser = u128::from(answer.remaining) * u128::from(known.amount)
+                >= u128::from(known.remaining) * u128::from(limit.limit.amount);
+            // What refuses nothing tells nothing.
+            !unlimited && (known.amount == MAX_AMOUNT || !looser)
         });
         if tighter {
-            self.verdict.limit = Some(self.status(hit, limit, answer));
+            self.verdict.limit = Some(self.status(hit, limit, cost, answer));
         }
     }
 
     #[inline(always)]
-    fn status(&self, hit: &Hit<'_>, limit: &CompiledLimit, answer: &Answer) -> LimitStatus {
+    fn status(
+        &self,
+        hit: &Hit<'_>,
+        limit: &CompiledLimit,
+        cost: u64,
+        answer: &Answer,
+    ) -> LimitStatus {
         LimitStatus {
             policy: self.policy(hit.slot),
             index: limit.index,
@@ -251,6 +262,8 @@ impl<'a> Round<'a> {
             remaining: answer.remaining,
             reset: Duration::from_micros(answer.reset),
             retry_after: None,
+            cost,
+            uncertain: answer.uncertain,
         }
     }
 

@@ -7,6 +7,8 @@ use axum::{
 };
 use serde::Serialize;
 
+use weir_proto::{amount::Unit, policy::Limit, window::Algorithm};
+
 use super::problem::{Problem, QUOTA_EXCEEDED};
 use crate::{
     HeaderStyle, LimitStatus, Outcome, RateLimitHeaders, Reason, Verdict,
@@ -117,16 +119,40 @@ fn span(limit: &LimitStatus) -> String {
     }
 }
 
+/// What the policy allows.
+fn allowance(limit: &LimitStatus) -> String {
+    let (policy, id) = (limit.policy.policy.name.as_str(), limit.limit_id());
+    let (amount, span) = (limit.amount, span(limit));
+    match limit.limit().map(|counted| &counted.limit) {
+        Some(Limit { unit: Unit::Concurrency, .. }) => {
+            format!("Policy {policy:?} allows {amount} at a time ({id})")
+        }
+        Some(counted) if counted.algorithm == Algorithm::TokenBucket => {
+            let burst = counted.capacity();
+            format!("Policy {policy:?} allows {amount} per {span}, {burst} at once ({id})")
+        }
+        _ => format!("Policy {policy:?} allows {amount} per {span} ({id})"),
+    }
+}
+
+/// What is the matter, and what to do.
+fn advice(limit: &LimitStatus, retry_after: u64) -> String {
+    let most = limit.limit().map_or(limit.amount, |counted| counted.capacity);
+    if limit.cost > most {
+        return format!("; this request counts as {}, which never passes.", limit.cost);
+    }
+    let why = if limit.uncertain {
+        ", and no manager said in time how much of that is left"
+    } else {
+        ", and that is used up"
+    };
+    format!("{why}. Try again in {retry_after} s.")
+}
+
 fn limited(verdict: &Verdict, limit: Option<&LimitStatus>) -> Problem {
     let retry_after = retry_after(verdict).unwrap_or(1);
     let detail = match limit {
-        Some(limit) => format!(
-            "Policy {:?} allows {} per {} ({}), and that is used up. Try again in {retry_after} s.",
-            limit.policy.policy.name.as_str(),
-            limit.amount,
-            span(limit),
-            limit.limit_id(),
-        ),
+        Some(limit) => format!("{}{}", allowance(limit), advice(limit, retry_after)),
         None => format!("A limit is used up. Try again in {retry_after} s."),
     };
     Problem {

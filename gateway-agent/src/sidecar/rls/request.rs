@@ -81,7 +81,11 @@ pub(super) fn describe<'a>(
             _ => Field::parse(key).filter(|field| !matches!(field, Field::Domain | Field::Rule)),
         };
         if let Some(field) = field {
-            request.set(field.as_str(), value.clone())?;
+            match request.set(field.as_str(), value.clone()) {
+                // A proxy in front may say "unknown": the request has no address, and the entry its text.
+                Err(RequestError::NotAnAddress(_)) => {}
+                set => set?,
+            }
         }
         if !usual && has_plain_key(entry) {
             request.set(&format!("descriptors[0][\"{key}\"]"), value)?;

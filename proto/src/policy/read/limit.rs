@@ -145,7 +145,10 @@ fn algorithm(fields: &mut Fields<'_, '_>, unit: Option<&Unit>) -> Option<Algorit
     let read = |value: &Value| {
         let text = text(value, &format!("one of {}", known.join(", ")))?;
         let found = Algorithm::parse(text).filter(|found| known.contains(&found.as_str()));
-        found.ok_or_else(|| unknown_choice(text, &known))
+        found.ok_or_else(|| match Algorithm::parse(text) {
+            Some(_) => format!("does not go with errors; allowed are {}", known.join(", ")),
+            None => unknown_choice(text, &known),
+        })
     };
     fields.optional("algorithm", read)
 }

@@ -149,6 +149,11 @@ fn the_bound_holds_where_it_once_broke() {
         // An agent came into sight with a counter that it had just opened anew, and crashed before it
         // told how much of it was recent.
         (2_006_510, sliding),
+        // A recall guessed when an agent had opened its counter, and so that its default was none: it
+        // opened it later.
+        (4_017_481, sliding),
+        // Alone for the second time, an agent paced itself at the share that it had the first time.
+        (49_197, Kind { bucket: true, ..sliding }),
         // A ceiling was raised to what had been used beyond it, and exceeded once more.
         (1_302, balanced),
         (1_412, balanced),

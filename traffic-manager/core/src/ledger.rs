@@ -90,7 +90,7 @@ pub struct Slot {
 
 impl Slot {
     /// The agent has said nothing of it yet: its birth, too, is a guess.
-    fn presumed(&self) -> bool {
+    pub fn presumed(&self) -> bool {
         self.stamp == 0
     }
 

@@ -27,6 +27,8 @@ impl Counter {
             return;
         }
         self.cold().capped_at = standing.isolated_at;
+        // An earlier isolation may have had another share.
+        self.cold().pace = None;
         let limit = ask.limit.capacity;
         let share = standing.history.current().of(limit);
         // What is in flight counts, and nothing else.

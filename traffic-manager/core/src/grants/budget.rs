@@ -46,6 +46,12 @@ pub fn free(limit: &LimitInfo, window: &mut WindowState, fleet: &Fleet, now: Tim
     total.min(signed(limit.amount))
 }
 
+/// Whether a dead agent's ceiling is nobody's any more: a length has passed, with the ring's oldest part.
+fn released(agent: &AgentRecord, limit: &LimitInfo, now: Time) -> bool {
+    let length = limit.horizon + limit.horizon / 8;
+    over(agent, now) && agent.dead().is_some_and(|at| at + length <= now)
+}
+
 /// Whether the agent may soon pace itself at its share, or may have used something that was not heard.
 fn alone(agent: &AgentRecord, now: Time) -> bool {
     match agent.gone {
@@ -196,12 +202,13 @@ fn claim(part: &Part<'_>) -> i64 {
     let before = agent.share(basis(WindowStart(now.as_secs()), limit));
     let default = fresh.default_of(limit.amount).max(before.default_of(limit.amount));
     let own = match slot {
-        // It admits nothing more on what it held.
-        _ if over(agent, now) => 0,
+        // It admits nothing more on what it held, and what it used without a word counts no longer.
+        _ if released(agent, limit, now) => 0,
         Some(s) => {
             let born = agent.share(basis(s.birth, limit)).default_of(limit.amount);
             let left = s.book.unwrap_or(born).saturating_sub(s.used);
-            let idle = s.active_at + limit.horizon <= now;
+            // Where the agent has said nothing yet, it may open its counter at any time.
+            let idle = s.presumed() || s.active_at + limit.horizon <= now;
             match limit.meter {
                 _ if !idle => left,
                 Meter::Gauge => left.max(default.saturating_sub(s.used)),

@@ -372,7 +372,7 @@ fn a_refusal_is_explained_by_any_manager() {
     for (body, named) in [
         (json!({ "attributes": { "aplication": "shop" } }), "\"aplication\""),
         (json!({ "at": "tomorrow" }), "2026-12-24T20:00:00Z"),
-        (json!({ "amounts": { "apples": 1 } }), "amounts.apples"),
+        (json!({ "amounts": { "Apples": 1 } }), "amounts.Apples"),
         (json!({ "attributes": {}, "colour": 1 }), "colour"),
         (json!([]), "attributes, amounts and at"),
     ] {

@@ -32,8 +32,6 @@ mod maybe;
 mod state;
 pub use local::Pace;
 
-/// In microseconds: when to ask again after no answer came in time.
-const SOON: u64 = 1_000_000;
 /// Parts of a key up to this length are kept in the counter itself.
 const INLINE: usize = 45;
 /// Length that says that they are elsewhere.
@@ -82,6 +80,8 @@ pub struct Answer {
     pub admitted: bool,
     /// Refused for now, though more may be granted within milliseconds.
     pub uncertain: bool,
+    /// Refused, and this agent alone has used the whole limit.
+    pub beyond: bool,
     /// Refused because no manager is reachable and the policy says `closed`.
     pub disconnected: bool,
     /// Still admissible here in this window.
@@ -182,6 +182,7 @@ impl Counter {
         Answer {
             admitted: false,
             uncertain: false,
+            beyond: false,
             disconnected: false,
             remaining: 0,
             window: self.window,
@@ -329,27 +330,6 @@ impl Counter {
             self.refuse(ask, ceiling, reset)
         };
         Answer { disconnected, ..answer }
-    }
-
-    #[cold]
-    fn refuse(&mut self, ask: &Ask<'_>, ceiling: u64, reset: u64) -> Answer {
-        let remaining = ceiling.saturating_sub(self.used);
-        if ask.last {
-            let cold = self.cold();
-            cold.rejected = (cold.rejected + 1).min(MAX_AMOUNT);
-        }
-        let answer = Answer { remaining, ..self.answer(reset) };
-        let waiting = self.exhausted_until().filter(|until| *until > ask.now);
-        if let Some(until) = waiting {
-            let retry = until.as_micros().saturating_sub(ask.now.as_micros()).min(reset);
-            return Answer { retry, ..answer };
-        }
-        self.exhaust(None);
-        // More than the limit itself will never come.
-        let uncertain = !ask.standing.isolated && ask.need() <= ask.limit.capacity;
-        // Who is told nothing in time may be told more at once.
-        let retry = if uncertain { reset.min(SOON) } else { reset };
-        Answer { uncertain, retry, wake: uncertain && self.may_ask(ask.now), ..answer }
     }
 
     #[inline(always)]

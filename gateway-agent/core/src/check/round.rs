@@ -128,7 +128,7 @@ impl<'a> Round<'a> {
         if policy.on_limit == OnLimit::Allow && !answer.disconnected && !waits {
             self.ask(hit, limit, cost, true);
             // Whoever could not ask in time does not know.
-            self.verdict.over_quota |= !answer.uncertain;
+            self.verdict.over_quota |= !answer.uncertain || answer.beyond;
             self.note(hit, limit, cost, &answer);
             return ControlFlow::Continue(());
         }

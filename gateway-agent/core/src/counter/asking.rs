@@ -1,15 +1,41 @@
-//! When a counter asks its manager.
+//! When a counter refuses, and when it asks its manager.
 
 use std::time::Duration;
 
-use weir_proto::time::Time;
+use weir_proto::{amount::MAX_AMOUNT, time::Time};
 
 use super::{Answer, Ask, Counter};
 
 /// An agent does not repeat a question within this time.
 const PATIENCE: Duration = Duration::from_millis(20);
 
+/// In microseconds: when to ask again after no answer came in time.
+const SOON: u64 = 1_000_000;
+
 impl Counter {
+    #[cold]
+    pub(super) fn refuse(&mut self, ask: &Ask<'_>, ceiling: u64, reset: u64) -> Answer {
+        let remaining = ceiling.saturating_sub(self.used);
+        if ask.last {
+            let cold = self.cold();
+            cold.rejected = (cold.rejected + 1).min(MAX_AMOUNT);
+        }
+        let whole = ask.limit.capacity;
+        let beyond = !ask.family.rolling && self.used.saturating_add(ask.need()) > whole;
+        let answer = Answer { remaining, beyond, ..self.answer(reset) };
+        let waiting = self.exhausted_until().filter(|until| *until > ask.now);
+        if let Some(until) = waiting {
+            let retry = until.as_micros().saturating_sub(ask.now.as_micros()).min(reset);
+            return Answer { retry, ..answer };
+        }
+        self.exhaust(None);
+        // More than the limit itself will never come.
+        let uncertain = !ask.standing.isolated && ask.need() <= ask.limit.capacity;
+        // Who is told nothing in time may be told more at once.
+        let retry = if uncertain { reset.min(SOON) } else { reset };
+        Answer { uncertain, retry, wake: uncertain && self.may_ask(ask.now), ..answer }
+    }
+
     /// What a check would be answered; asks the manager where it would have to.
     #[cold]
     pub(super) fn foresee(&self, ask: &Ask<'_>, ceiling: u64, answer: Answer) -> Answer {

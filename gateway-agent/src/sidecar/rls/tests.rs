@@ -240,12 +240,14 @@ async fn what_cannot_be_meant_is_refused_before_anything_counts() {
         (call("d", vec![good(), descriptor(&[("k", "v"); 65])]), "descriptors[1].entries"),
         (call("d", vec![good(), negative]), "is_negative_hits"),
         (call("d", vec![good(), huge]), "hits_addend"),
-        (call("d", vec![good(), address]), "request.ip"),
     ] {
         let status = client.should_rate_limit(request).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);
         assert!(status.message().contains(reason), "{}", status.message());
     }
+    // What a proxy does not know is no reason to let everything pass.
+    let unknown = client.should_rate_limit(call("d", vec![address])).await.unwrap().into_inner();
+    assert_eq!(unknown.overall_code(), Answer::Ok);
     let response = client.should_rate_limit(call("d", vec![good()])).await.unwrap().into_inner();
     assert_eq!(response.statuses[0].limit_remaining, 1);
 }

@@ -156,6 +156,11 @@ impl Agent {
         later.unwrap_or_else(|| checker.peek(request, amounts, now()))
     }
 
+    /// What [`Agent::check_amounts`] would answer now. Nothing is counted.
+    pub fn peek_at_once(&self, request: &Request<'_>, amounts: &Amounts) -> Verdict {
+        self.inner.checker.peek(request, amounts, self.inner.clock.recent())
+    }
+
     /// Counts what became known after the response, over the limits if need be; negative amounts are
     /// taken back, never below zero.
     pub fn report(&self, request: &Request<'_>, changes: &Changes) -> Reported {

@@ -6,8 +6,8 @@
 //! attribute, that attribute: see [`request`]. The most specific rule that it meets, of those that
 //! policies name, is `request.rule`: see [`rules`].
 //!
-//! Not supported, and refused rather than misread: negative hits. Limits that a descriptor brings
-//! along (`limit`) are ignored: limits come from policies.
+//! Negative hits are taken back from fixed windows. Limits that a descriptor brings along (`limit`) are
+//! ignored: limits come from policies.
 //!
 //! | module | holds |
 //! |---|---|
@@ -27,7 +27,7 @@ use weir_proto::wire::envoy::{
 
 use self::rules::Met;
 use super::gate::Gate;
-use crate::Verdict;
+use crate::{Amounts, Changes, Outcome, Unit, Verdict};
 
 pub(crate) use self::{connection::serve, others::routes};
 
@@ -51,7 +51,12 @@ pub(crate) struct RateLimits {
 }
 
 /// A descriptor as policies see it, and what it counts as.
-type Check<'a> = (weir_proto::request::Request<'a>, u64);
+struct Check<'a> {
+    described: weir_proto::request::Request<'a>,
+    hits: u64,
+    /// The hits are given back.
+    back: bool,
+}
 
 impl RateLimits {
     pub(crate) fn new(gate: Gate, others: Routes) -> Self {
@@ -64,14 +69,27 @@ impl RateLimits {
         let request = decode(message)?;
         self.gate.agent.with_rules(|rules| {
             let met = Met::of(&request, rules);
-            for (described, hits) in checks(&request, &met)?.iter().skip(verdicts.len()) {
-                match self.gate.try_check(described, *hits) {
+            for check in checks(&request, &met)?.iter().skip(verdicts.len()) {
+                let verdict = match check.back {
+                    true => Some(self.give_back(check)),
+                    false => self.gate.try_check(&check.described, check.hits),
+                };
+                match verdict {
                     Some(verdict) => verdicts.push(verdict),
                     None => return Ok(false),
                 }
             }
             Ok(true)
         })
+    }
+
+    /// Takes hits back. Nothing is refused by that, whatever is left afterwards.
+    fn give_back(&self, check: &Check<'_>) -> Verdict {
+        let mut changes = Changes::default();
+        changes.add(Unit::Requests, i64::try_from(check.hits).unwrap_or(i64::MAX).saturating_neg());
+        self.gate.agent.report(&check.described, &changes);
+        let verdict = self.gate.agent.peek_at_once(&check.described, &Amounts::from(0));
+        Verdict { outcome: Outcome::Allowed, ..verdict }
     }
 
     /// Decides about the descriptors after those that are decided; each may wait. While one does,
@@ -103,8 +121,9 @@ fn decode(message: &[u8]) -> Result<RateLimitRequest, Status> {
 fn checks<'a>(request: &'a RateLimitRequest, met: &'a Met<'_>) -> Result<Vec<Check<'a>>, Status> {
     request::validate(request).map_err(Status::invalid_argument)?;
     let check = |(index, descriptor)| {
+        let described = describe(request, descriptor, met, index)?;
         let hits = request::hits(request, descriptor);
-        Ok((describe(request, descriptor, met, index)?, hits))
+        Ok(Check { described, hits, back: descriptor.is_negative_hits })
     };
     request.descriptors.iter().enumerate().map(check).collect()
 }

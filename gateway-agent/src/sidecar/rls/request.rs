@@ -37,9 +37,6 @@ pub(super) fn validate(request: &RateLimitRequest) -> Result<(), String> {
                 "descriptors[{index}].entries has more than {MAX_ENTRIES} entries"
             ));
         }
-        if descriptor.is_negative_hits {
-            return Err(format!("descriptors[{index}].is_negative_hits is not supported"));
-        }
         if hits(request, descriptor) > MAX_AMOUNT {
             return Err(format!("descriptors[{index}].hits_addend is more than {MAX_AMOUNT}"));
         }

@@ -227,10 +227,31 @@ async fn hits_come_from_the_descriptor_then_the_call_then_one() {
 }
 
 #[tokio::test]
+async fn negative_hits_are_given_back() {
+    let (_manager, mut client) = started().await;
+    let shop = || descriptor(&[("application", "shop")]);
+    let mut ask = async |descriptor| {
+        let answer = client.should_rate_limit(call("d", vec![descriptor])).await.unwrap();
+        let answer = answer.into_inner();
+        (answer.overall_code(), answer.statuses[0].limit_remaining)
+    };
+    assert_eq!(ask(shop()).await, (Answer::Ok, 1));
+    assert_eq!(ask(shop()).await, (Answer::Ok, 0));
+    assert_eq!(ask(shop()).await, (Answer::OverLimit, 0));
+    let back = |hits| RateLimitDescriptor {
+        is_negative_hits: true,
+        hits_addend: Some(hits),
+        ..descriptor(&[("application", "shop")])
+    };
+    assert_eq!(ask(back(1)).await, (Answer::Ok, 1));
+    assert_eq!(ask(back(100)).await, (Answer::Ok, 2), "never below nothing");
+    assert_eq!(ask(shop()).await, (Answer::Ok, 1));
+}
+
+#[tokio::test]
 async fn what_cannot_be_meant_is_refused_before_anything_counts() {
     let (_manager, mut client) = started().await;
     let good = || descriptor(&[("application", "shop")]);
-    let negative = RateLimitDescriptor { is_negative_hits: true, ..good() };
     let huge = RateLimitDescriptor { hits_addend: Some(u64::MAX), ..good() };
     let address = descriptor(&[("remote_address", "nowhere")]);
     for (request, reason) in [
@@ -238,7 +259,6 @@ async fn what_cannot_be_meant_is_refused_before_anything_counts() {
         (call("d", vec![]), "list must not be empty"),
         (call("d", vec![good(); 65]), "at most 64"),
         (call("d", vec![good(), descriptor(&[("k", "v"); 65])]), "descriptors[1].entries"),
-        (call("d", vec![good(), negative]), "is_negative_hits"),
         (call("d", vec![good(), huge]), "hits_addend"),
     ] {
         let status = client.should_rate_limit(request).await.unwrap_err();

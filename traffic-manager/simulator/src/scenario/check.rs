@@ -6,7 +6,11 @@ mod traffic;
 
 use std::time::Duration;
 
-use weir_proto::policy::{Limit, Policy, parse_document};
+use weir_proto::{
+    amount::Unit,
+    policy::{Limit, Policy, parse_document},
+    window::Algorithm,
+};
 
 use super::{
     Expectations, Refusal, Scenario, ScenarioError,
@@ -61,6 +65,7 @@ pub(super) fn check(
         faults.refuse("duration", message);
     }
     let policies = policies(&file, read, &mut faults);
+    refuse_unjudged(&policies, &mut faults);
     let mut plan = plan(&file, duration, &mut faults);
     let (incidents, marks) = events::events(&file, &mut plan, &mut faults);
     let streams = traffic::streams(&file, &plan, &policies, &mut faults);
@@ -83,6 +88,19 @@ pub(super) fn check(
         incidents,
         marks,
     })
+}
+
+/// The judge counts requests in windows.
+fn refuse_unjudged(policies: &[Policy], faults: &mut Faults) {
+    for (at, policy) in policies.iter().enumerate() {
+        for (id, limit) in policy.all_limits() {
+            if limit.unit != Unit::Requests || limit.algorithm == Algorithm::TokenBucket {
+                let message =
+                    format!("has {id}; only requests in fixed and sliding windows are simulated");
+                faults.refuse(format!("policies[{at}].limits"), message);
+            }
+        }
+    }
 }
 
 fn expectations(file: &File, faults: &mut Faults) -> Expectations {

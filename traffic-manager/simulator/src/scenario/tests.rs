@@ -130,6 +130,17 @@ fn policies_that_refuse_nothing_are_refused() {
 }
 
 #[test]
+fn what_is_not_judged_is_refused() {
+    for limit in
+        ["requests = 5, window = '1s', algorithm = 'token_bucket'", "tokens = 5, window = '1s'"]
+    {
+        let text = text("", TRAFFIC).replace("requests = 100, window = '1s'", limit);
+        let error = error(&text);
+        assert!(error.contains("policies[0].limits") && error.contains("are simulated"), "{error}");
+    }
+}
+
+#[test]
 fn bad_input_names_the_field_and_what_is_allowed() {
     for (front, behind, named) in [
         ("sed = 3", TRAFFIC, ["unknown field `sed`", "`seed`"]),

@@ -162,7 +162,7 @@ impl Agent {
     }
 
     /// Counts what became known after the response, over the limits if need be; negative amounts are
-    /// taken back, never below zero.
+    /// taken back from present fixed windows, never below zero.
     pub fn report(&self, request: &Request<'_>, changes: &Changes) -> Reported {
         self.inner.checker.report(request, changes, self.inner.clock.recent())
     }

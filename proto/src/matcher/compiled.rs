@@ -223,11 +223,6 @@ impl CompiledPolicy {
         all.into_iter().find(|limit| limit.index == index)
     }
 
-    /// The usual limits, those of the groups last.
-    pub fn usual_limits(&self) -> impl Iterator<Item = &CompiledLimit> {
-        self.usual.all()
-    }
-
     /// All limits: the usual ones, and then those of keys with amounts or resets of their own.
     pub fn all_limits(&self) -> impl Iterator<Item = &CompiledLimit> {
         self.usual.all().chain(self.exceptions.iter().flat_map(Lists::all))

@@ -65,13 +65,13 @@ pub fn settle(
     turn: &mut Turn<'_>,
 ) -> Option<Time> {
     let limit = counter.limit.clone()?;
-    if limit.charging == Charging::Flagged {
-        return flagged::settle(ix, counter, start, turn);
-    }
-    if limit.rolling() && !turn.fleet.sovereign(turn.now - limit.horizon, turn.now) {
+    if !limit.rolling() && limit.window.end(start) <= turn.now {
         return None;
     }
-    if !limit.rolling() && limit.window.end(start) <= turn.now {
+    if limit.charging == Charging::Flagged {
+        return flagged::settle(ix, counter, &limit, start, turn);
+    }
+    if limit.rolling() && !turn.fleet.sovereign(turn.now - limit.horizon, turn.now) {
         return None;
     }
     let at = counter.windows.iter().position(|w| w.start == start)?;
@@ -302,12 +302,8 @@ impl Scene<'_> {
         let start = self.window_start();
         let window = &mut self.counter.windows[self.at];
         window.exhausted = true;
-        let until = if self.limit.rolling() {
-            window.spent.next_release(&self.limit, turn.now)
-        } else {
-            self.limit.window.end(start)
-        };
-        let wait = u64::try_from(until.since(turn.now).as_millis()).unwrap_or(u64::MAX).max(1);
+        let until = window.next_release(&self.limit, turn.now);
+        let wait = millis(until, turn.now);
         for i in 0..self.counter.windows[self.at].slots.len() {
             let slot = &self.counter.windows[self.at].slots[i];
             if slot.want == 0 || slot.denied || !turn.fleet.agent(slot.agent).attached() {
@@ -344,6 +340,11 @@ impl Scene<'_> {
             }
         }
     }
+}
+
+/// How long an agent need not ask, in milliseconds.
+fn millis(until: Time, now: Time) -> u64 {
+    u64::try_from(until.since(now).as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
 impl Slot {

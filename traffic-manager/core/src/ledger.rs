@@ -148,6 +148,15 @@ impl WindowState {
         }
     }
 
+    /// When something may leave: the end of a fixed window, or part of a rolling one.
+    pub fn next_release(&self, limit: &LimitInfo, now: Time) -> Time {
+        if limit.rolling() {
+            self.spent.next_release(limit, now)
+        } else {
+            limit.window.end(self.start)
+        }
+    }
+
     /// What is in flight. The requests of an agent that is gone may go on without it, but not beyond
     /// the lease.
     pub fn in_flight(&self, gone: impl Fn(AgentIx) -> bool, lease: Duration, now: Time) -> u64 {

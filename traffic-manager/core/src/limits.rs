@@ -7,7 +7,6 @@ use weir_proto::{
     key::CounterKey,
     matcher::CompiledPolicy,
     policy::{Accuracy, Limit, Policy},
-    time::{Time, WindowStart},
     window::{Algorithm, Window},
 };
 
@@ -69,11 +68,6 @@ impl LimitInfo {
     /// Whether windows have no fixed start.
     pub fn rolling(&self) -> bool {
         self.meter != Meter::Window
-    }
-
-    /// The oldest moment whose use may still count now, or in the window begun at `start`.
-    pub fn since(&self, start: WindowStart, now: Time) -> Time {
-        if self.rolling() { now - self.horizon } else { start.time() }
     }
 }
 

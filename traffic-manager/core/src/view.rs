@@ -222,11 +222,7 @@ impl Manager {
     /// Who is throttled now.
     pub fn decisions(&self, now: Time) -> Vec<DecisionView> {
         let view = |counter: &Counter, limit: &LimitInfo, window: &WindowState| {
-            let until = if limit.rolling() {
-                window.spent.next_release(limit, now)
-            } else {
-                limit.window.end(window.start)
-            };
+            let until = window.next_release(limit, now);
             (until > now).then(|| DecisionView {
                 key: counter.key.clone(),
                 window: window.start,

@@ -21,9 +21,12 @@ pub struct Reported {
 
 impl Checker {
     /// Adds to the counters that a request of these attributes meets, over their limits if need be;
-    /// negative amounts are taken back from the present window, never below zero. Limits of
-    /// concurrency are left alone: see [`Checker::release`].
+    /// negative amounts are taken back from the present fixed window, never below zero, and not from
+    /// rolling counters. Limits of concurrency are left alone: see [`Checker::release`].
     pub fn report(&self, request: &Request<'_>, changes: &Changes, now: Time) -> Reported {
+        if changes.is_empty() {
+            return Reported::default();
+        }
         let seen = Seen::new(self.table.snapshot());
         let (mut scratch, mut local) = (Scratch::default(), Local::default());
         let mut reported = Reported::default();

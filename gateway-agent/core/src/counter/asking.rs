@@ -12,6 +12,11 @@ const PATIENCE: Duration = Duration::from_millis(20);
 /// In microseconds: when to ask again after no answer came in time.
 const SOON: u64 = 1_000_000;
 
+/// Whether a manager may still give what is asked: more than the limit itself will never come.
+fn may_come(ask: &Ask<'_>) -> bool {
+    !ask.standing.isolated && ask.need() <= ask.limit.capacity
+}
+
 impl Counter {
     #[cold]
     pub(super) fn refuse(&mut self, ask: &Ask<'_>, ceiling: u64, reset: u64) -> Answer {
@@ -29,8 +34,7 @@ impl Counter {
             return Answer { retry, ..answer };
         }
         self.exhaust(None);
-        // More than the limit itself will never come.
-        let uncertain = !ask.standing.isolated && ask.need() <= ask.limit.capacity;
+        let uncertain = may_come(ask);
         // Who is told nothing in time may be told more at once.
         let retry = if uncertain { reset.min(SOON) } else { reset };
         Answer { uncertain, retry, wake: uncertain && self.may_ask(ask.now), ..answer }
@@ -40,8 +44,7 @@ impl Counter {
     #[cold]
     pub(super) fn foresee(&self, ask: &Ask<'_>, ceiling: u64, answer: Answer) -> Answer {
         let told = self.exhausted_until().is_some_and(|until| until > ask.now);
-        let possible = !ask.standing.isolated && ask.need() <= ask.limit.capacity;
-        let uncertain = !answer.admitted && !told && possible;
+        let uncertain = !answer.admitted && !told && may_come(ask);
         let remaining = ceiling.saturating_sub(self.used);
         Answer { remaining, uncertain, wake: uncertain && self.may_ask(ask.now), ..answer }
     }

@@ -102,26 +102,24 @@ pub struct Pace {
 impl Pace {
     /// For this share per window of `length`.
     pub fn new(share: u64, length: Duration) -> Self {
-        let clock = FakeRelativeClock::default();
-        let burst = NonZeroU32::new(u32::try_from(share.div_ceil(2)).unwrap_or(u32::MAX));
         let refill = u32::try_from(share / 2).unwrap_or(u32::MAX).max(1);
         // With a share of 1 the one request must not be joined by a refill in the same window.
         let period = if share == 1 { length } else { length / refill };
-        let period = period.max(Duration::from_nanos(1));
-        let quota = burst.and_then(|b| Some(Quota::with_period(period)?.allow_burst(b)));
-        let limiter = quota.map(|q| RateLimiter::direct_with_clock(q, clock.clone()));
-        Pace { limiter, clock, at: Time::ZERO, started: false, period, owed_until: Time::ZERO }
+        Pace::of(share.div_ceil(2), period)
     }
 
     /// A bucket of `burst` that `refill` per window fills.
     pub fn bucket(burst: u64, refill: u64, window: Window) -> Self {
-        let clock = FakeRelativeClock::default();
-        let number = |n: u64| NonZeroU32::new(u32::try_from(n).unwrap_or(u32::MAX));
         let period = window.duration() / u32::try_from(refill).unwrap_or(u32::MAX).max(1);
+        Pace::of(if refill > 0 { burst } else { 0 }, period)
+    }
+
+    /// So much at once, and one unit more in each period.
+    fn of(burst: u64, period: Duration) -> Self {
+        let clock = FakeRelativeClock::default();
         let period = period.max(Duration::from_nanos(1));
-        let quota = number(burst)
-            .filter(|_| refill > 0)
-            .and_then(|burst| Some(Quota::with_period(period)?.allow_burst(burst)));
+        let burst = NonZeroU32::new(u32::try_from(burst).unwrap_or(u32::MAX));
+        let quota = burst.and_then(|b| Some(Quota::with_period(period)?.allow_burst(b)));
         let limiter = quota.map(|q| RateLimiter::direct_with_clock(q, clock.clone()));
         Pace { limiter, clock, at: Time::ZERO, started: false, period, owed_until: Time::ZERO }
     }

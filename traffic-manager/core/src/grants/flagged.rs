@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use weir_proto::time::{Time, WindowStart};
 
-use super::Turn;
+use super::{Turn, millis};
 use crate::{
     feed::Verdict,
     ledger::{Counter, CounterIx, LimitInfo, WindowState},
@@ -24,22 +24,16 @@ const LOOK: Duration = Duration::from_millis(200);
 pub(super) fn settle(
     ix: CounterIx,
     counter: &mut Counter,
+    limit: &LimitInfo,
     start: WindowStart,
     turn: &mut Turn<'_>,
 ) -> Option<Time> {
-    let limit = counter.limit.clone()?;
-    if !limit.rolling() && limit.window.end(start) <= turn.now {
-        return None;
-    }
     let Counter { key, windows, .. } = counter;
     let window = windows.iter_mut().find(|w| w.start == start)?;
-    let left = left(&limit, window, turn.now);
+    let left = left(limit, window, turn.now);
     window.exhausted = left == 0;
-    let until = match limit.rolling() {
-        true => window.spent.next_release(&limit, turn.now),
-        false => limit.window.end(start),
-    };
-    let wait = u64::try_from(until.since(turn.now).as_millis()).unwrap_or(u64::MAX).max(1);
+    let until = window.next_release(limit, turn.now);
+    let wait = millis(until, turn.now);
     let mut listening = false;
     for slot in &mut window.slots {
         let agent = turn.fleet.agent(slot.agent);

@@ -4,6 +4,7 @@
 
 pub(crate) mod envoy;
 pub(crate) mod fleet;
+pub(crate) mod group;
 pub(crate) mod http;
 pub(crate) mod load;
 pub(crate) mod peers;

@@ -34,8 +34,18 @@ pub(crate) struct Node {
 impl Node {
     #[track_caller]
     fn start(program: &str, id: &str, args: &[String]) -> Self {
+        Self::start_on(program, id, free_ports(), args)
+    }
+
+    /// On these ports: for gRPC, for HTTP.
+    #[track_caller]
+    pub(crate) fn start_on(
+        program: &str,
+        id: &str,
+        [grpc, http]: [u16; 2],
+        args: &[String],
+    ) -> Self {
         let program = weir_binary(program).unwrap_or_else(|why| panic!("{why}"));
-        let [grpc, http] = free_ports();
         let command = if program.ends_with("traffic-manager") { "serve" } else { "run" };
         let mut all: Vec<String> = [command, "--id", id].map(str::to_owned).into();
         all.extend(["--listen-grpc".to_owned(), format!("127.0.0.1:{grpc}")]);
@@ -66,7 +76,7 @@ impl Node {
         (answer.status == 200).then(|| answer.json())
     }
 
-    fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         http::get(&self.url("/readyz")).is_ok_and(|answer| answer.status == 200)
     }
 

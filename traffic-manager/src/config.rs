@@ -40,6 +40,10 @@ pub struct Config {
     pub grpc: SocketAddr,
     /// Where HTTP is served: admin API, status page, metrics.
     pub http: SocketAddr,
+    /// Who takes a role first: the lowest of those that are there.
+    pub priority: u32,
+    /// Whether a role goes back to a manager of lower priority once that is there again.
+    pub fail_back: bool,
     /// How long the share of a silent agent stays reserved for it. Longer keeps the limit exact
     /// through longer partitions; shorter lets the others use a dead agent's share sooner.
     pub silent_hold: Duration,
@@ -79,6 +83,9 @@ pub struct Settings {
         default_missing_value = "true"
     )]
     pub insecure_listen: Option<bool>,
+    /// Roles.
+    #[command(flatten)]
+    pub roles: RolesTable,
     /// How long a silent agent's share stays reserved, 1s to 1h [default: 30s]
     #[arg(long, env = "WEIR_SILENT_HOLD", value_name = "DURATION")]
     pub silent_hold: Option<String>,
@@ -100,6 +107,24 @@ pub struct Listen {
     /// HTTP: admin API, status page, metrics [default: 127.0.0.1:9610]
     #[arg(long = "listen-http", env = "WEIR_LISTEN_HTTP", value_name = "ADDRESS")]
     pub http: Option<String>,
+}
+
+/// The `[roles]` table: who keeps the usage records, and who clears away what is old.
+#[derive(Debug, Clone, Default, Deserialize, Args)]
+#[serde(deny_unknown_fields, default)]
+pub struct RolesTable {
+    /// Lower goes first when a role is free [default: 100]
+    #[arg(long = "roles-priority", env = "WEIR_ROLES_PRIORITY", value_name = "NUMBER")]
+    pub priority: Option<u32>,
+    /// Take a role back from a manager of higher number [default: false]
+    #[arg(
+        long = "roles-fail-back",
+        env = "WEIR_ROLES_FAIL_BACK",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        default_missing_value = "true"
+    )]
+    pub fail_back: Option<bool>,
 }
 
 /// The `[log]` table.
@@ -144,6 +169,10 @@ impl Settings {
                 http: over.listen.http.or(self.listen.http),
             },
             insecure_listen: over.insecure_listen.or(self.insecure_listen),
+            roles: RolesTable {
+                priority: over.roles.priority.or(self.roles.priority),
+                fail_back: over.roles.fail_back.or(self.roles.fail_back),
+            },
             silent_hold: over.silent_hold.or(self.silent_hold),
             max_counters: over.max_counters.or(self.max_counters),
             log: Log {

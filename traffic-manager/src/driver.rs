@@ -2,7 +2,7 @@
 //!
 //! Everything that changes the manager's state passes through one bounded queue: frames, ended
 //! streams, and closures for queries and policy writes. The driver hands them in, performs what
-//! comes out, and wakes for the core's deadlines. It is the only reader of the clocks.
+//! comes out, and wakes for the core's deadlines.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -21,17 +21,13 @@ use weir_proto::{
     time::Time,
 };
 
-use self::{
-    clock::ManagerClock,
-    links::{Links, Sent},
-};
+use self::links::{Links, Sent};
 pub(crate) use self::{
     handle::{Driver, Stopped},
     links::{End, SESSION_QUEUE, SessionLink, UsageLink},
 };
-use crate::{config::Config, stop::Stop, telemetry::Telemetry};
+use crate::{clock::Clock, config::Config, stop::Stop, telemetry::Telemetry};
 
-mod clock;
 mod handle;
 mod links;
 
@@ -68,8 +64,7 @@ pub(crate) enum Command {
 
 struct Task {
     manager: Manager,
-    clock: ManagerClock,
-    origin: Instant,
+    clock: Clock,
     links: Links,
     telemetry: Arc<Telemetry>,
     jumps: u64,
@@ -79,13 +74,12 @@ struct Task {
 /// fails if the task died of a panic.
 pub(crate) fn start(
     config: &Config,
+    life: &ManagerLife,
+    clock: Clock,
     telemetry: Arc<Telemetry>,
     shutdown: Stop,
 ) -> (Driver, oneshot::Receiver<()>) {
-    let origin = Instant::now();
-    let wall = wall_micros();
-    // A restart happens at a later wall time, so that the incarnation grows without a store.
-    let life = ManagerLife { id: config.id.clone(), incarnation: wall };
+    let wall = clock.started();
     let core = CoreConfig {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         silent_hold: config.silent_hold,
@@ -95,8 +89,7 @@ pub(crate) fn start(
     };
     let task = Task {
         manager: Manager::new(core, Time::from_micros(wall)),
-        clock: ManagerClock::new(wall, Duration::ZERO),
-        origin,
+        clock,
         links: Links::default(),
         telemetry,
         jumps: 0,
@@ -108,7 +101,7 @@ pub(crate) fn start(
         // Nobody waits for us any more if this fails.
         let _ = done.send(());
     });
-    (Driver::new(commands, life, Time::from_micros(wall)), finished)
+    (Driver::new(commands, life.clone(), Time::from_micros(wall)), finished)
 }
 
 impl Task {
@@ -149,7 +142,7 @@ impl Task {
     }
 
     fn now(&mut self) -> Time {
-        let now = self.clock.read(wall_micros(), self.origin.elapsed());
+        let now = self.clock.now();
         let jumps = self.clock.jumps();
         if jumps != self.jumps {
             tracing::warn!("the wall clock jumped; manager time approaches it by 0.1 %");
@@ -214,11 +207,4 @@ impl Task {
 /// The core ends a stream because of what the peer sent, or because it is superseded.
 fn refusal(text: String) -> Status {
     Status::failed_precondition(text)
-}
-
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
-fn wall_micros() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    // A wall clock before 1970 counts as 1970.
-    since.map_or(0, |d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX))
 }

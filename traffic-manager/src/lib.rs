@@ -17,6 +17,7 @@ pub use self::{config::Config, serve::run};
 
 mod admin;
 mod broker;
+mod clock;
 pub mod cli;
 pub mod config;
 mod driver;

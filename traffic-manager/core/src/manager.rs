@@ -1,6 +1,7 @@
 //! The composition: what each input touches, and in which order effects leave.
 
 mod credit;
+mod policies;
 mod reset;
 mod timers;
 mod trace;
@@ -9,14 +10,12 @@ mod usage;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::Duration,
 };
 
 use weir_proto::{
-    decision::{ManagerHello, PolicyUpdate},
+    decision::ManagerHello,
     id::ManagerLife,
-    policy::Policy,
     time::{Time, WindowStart},
 };
 
@@ -27,9 +26,9 @@ use crate::{
     ledger::{CounterIx, Ledger},
     limits::Limits,
     message::{Input, Output, StreamId},
-    policies::{Policies, PolicyWriteError, StoredPolicy, encode},
+    policies::Policies,
 };
-pub use reset::ResetError;
+pub use reset::{ResetError, keep_resets, with_reset};
 use timers::{Timer, Timers};
 use usage::UsageStream;
 
@@ -246,86 +245,6 @@ impl Manager {
             life: self.config.life.clone(),
             version: self.config.version.clone(),
             silent_hold_ms: u64::try_from(self.config.silent_hold.as_millis()).unwrap_or(u64::MAX),
-        }
-    }
-
-    // Policies
-
-    /// Adds a policy and publishes it.
-    pub fn create_policy(
-        &mut self,
-        policy: Policy,
-        now: Time,
-        out: &mut Vec<Output>,
-    ) -> Result<StoredPolicy, PolicyWriteError> {
-        let stored = self.policies.create(policy)?;
-        self.published(&stored, now, out);
-        Ok(stored)
-    }
-
-    /// Replaces a policy and publishes it.
-    pub fn replace_policy(
-        &mut self,
-        mut policy: Policy,
-        if_match: Option<&str>,
-        now: Time,
-        out: &mut Vec<Output>,
-    ) -> Result<StoredPolicy, PolicyWriteError> {
-        self.keep_resets(&mut policy);
-        let stored = self.policies.replace(policy, if_match)?;
-        self.published(&stored, now, out);
-        Ok(stored)
-    }
-
-    /// Deletes a policy and says so.
-    pub fn delete_policy(
-        &mut self,
-        name: &str,
-        if_match: Option<&str>,
-        now: Time,
-        out: &mut Vec<Output>,
-    ) -> Result<(), PolicyWriteError> {
-        self.policies.delete(name, if_match)?;
-        self.relimit(name, None);
-        let update = PolicyUpdate { deleted: vec![name.to_owned()], ..PolicyUpdate::default() };
-        self.publish(update, now, out);
-        Ok(())
-    }
-
-    fn published(&mut self, stored: &StoredPolicy, now: Time, out: &mut Vec<Output>) {
-        self.relimit(stored.policy.name.as_str(), Some(&stored.policy));
-        let update = PolicyUpdate { put: vec![encode(&stored.policy)], ..PolicyUpdate::default() };
-        self.publish(update, now, out);
-    }
-
-    fn publish(&mut self, mut update: PolicyUpdate, now: Time, out: &mut Vec<Output>) {
-        update.revision = self.policies.revision();
-        update.last = true;
-        let sessions: Vec<StreamId> = self.fleet.sessions().map(|(s, _)| s).collect();
-        for session in sessions {
-            self.feeds.fill(session, |frame| {
-                let part = frame.policies.get_or_insert_with(PolicyUpdate::default);
-                part.revision = update.revision;
-                part.last = true;
-                part.put.extend(update.put.iter().cloned());
-                part.deleted.extend(update.deleted.iter().cloned());
-            });
-            self.feeds.seal(session);
-        }
-        self.finish(now, out);
-    }
-
-    /// Gives the policy's counters their new limits.
-    fn relimit(&mut self, name: &str, policy: Option<&Arc<Policy>>) {
-        self.limits.set(name, policy);
-        let own = self.ledger.iter().filter(|(_, counter)| counter.key.policy() == name);
-        let own: Vec<_> = own.map(|(ix, counter)| (ix, self.limits.of(&counter.key))).collect();
-        for (ix, limit) in own {
-            self.ledger.set_limit(ix, limit);
-            let Some(counter) = self.ledger.get_mut(ix) else { continue };
-            for window in &counter.windows {
-                self.dirty.insert((ix, window.start));
-            }
         }
     }
 }

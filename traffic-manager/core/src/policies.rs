@@ -110,6 +110,18 @@ impl Policies {
         Ok(())
     }
 
+    /// Takes over a version that others decided on.
+    pub(crate) fn install(&mut self, stored: StoredPolicy) {
+        self.revision = self.revision.max(stored.revision);
+        self.by_name.insert(stored.policy.name.as_str().to_owned(), stored);
+    }
+
+    /// Takes over that others deleted it.
+    pub(crate) fn uninstall(&mut self, name: &str, revision: u64) {
+        self.revision = self.revision.max(revision);
+        self.by_name.remove(name);
+    }
+
     fn matching(&self, name: &str, if_match: Option<&str>) -> Result<(), PolicyWriteError> {
         let stored = self.by_name.get(name).ok_or(PolicyWriteError::NotFound)?;
         match if_match {

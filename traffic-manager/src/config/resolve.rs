@@ -13,7 +13,8 @@ const SILENT_HOLD: Duration = Duration::from_secs(30);
 const MAX_SILENT_HOLD: Duration = Duration::from_secs(3_600);
 const COUNTERS: u64 = 1_000_000;
 const MAX_COUNTERS: u64 = 100_000_000;
-const MAX_PEERS: usize = 64;
+const MAX_PEERS: usize = 63;
+const PRIORITY: u32 = 100;
 
 /// Collects faults, so that one run shows all of them.
 #[derive(Default)]
@@ -59,6 +60,8 @@ pub(super) fn resolve(settings: Settings) -> Result<Config, ConfigError> {
             policies_file: settings.policies_file,
             grpc: grpc?,
             http: http?,
+            priority: settings.roles.priority.unwrap_or(PRIORITY),
+            fail_back: settings.roles.fail_back.unwrap_or(false),
             silent_hold: silent_hold?,
             max_counters: max_counters?,
             log_format: log_format?,

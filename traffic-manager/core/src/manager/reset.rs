@@ -37,6 +37,41 @@ pub enum ResetError {
     Full,
 }
 
+/// The policy with the counters of one key, or all of them, set back.
+///
+/// # Errors
+/// [`ResetError`].
+pub fn with_reset(
+    policy: &Policy,
+    key: Option<Vec<String>>,
+    now: Time,
+) -> Result<Policy, ResetError> {
+    let mut policy = Policy::clone(policy);
+    if policy.limits.is_empty() && policy.groups.is_empty() {
+        return Err(ResetError::Counts);
+    }
+    if let Some(key) = key.as_ref().filter(|key| key.len() != policy.key.len()) {
+        return Err(ResetError::Key { given: key.len(), parts: policy.key.len() });
+    }
+    let last = policy.resets.iter().map(|reset| reset.at).max().unwrap_or(0);
+    let at = now.as_secs().max(last + 1);
+    // One for all supersedes those of keys, and a key's last one its former ones. The last one for
+    // all stays: its names are those under which the other keys count.
+    policy.resets.retain(|reset| key.is_some() && reset.key != key);
+    if policy.resets.len() >= MAX_RESETS {
+        return Err(ResetError::Full);
+    }
+    policy.resets.push(Reset { key, at });
+    Ok(policy)
+}
+
+/// A policy that says nothing of resets keeps those of the version `known` before.
+pub fn keep_resets(known: &Policy, policy: &mut Policy) {
+    if policy.resets.is_empty() && known.key.len() == policy.key.len() {
+        policy.resets.clone_from(&known.resets);
+    }
+}
+
 impl Manager {
     /// Sets back the counters of a policy, or of one key, and publishes the policy.
     ///
@@ -50,34 +85,7 @@ impl Manager {
         out: &mut Vec<Output>,
     ) -> Result<StoredPolicy, ResetError> {
         let stored = self.policies.get(name).ok_or(PolicyWriteError::NotFound)?;
-        let mut policy = Policy::clone(&stored.policy);
-        if policy.limits.is_empty() && policy.groups.is_empty() {
-            return Err(ResetError::Counts);
-        }
-        if let Some(key) = key.as_ref().filter(|key| key.len() != policy.key.len()) {
-            return Err(ResetError::Key { given: key.len(), parts: policy.key.len() });
-        }
-        let last = policy.resets.iter().map(|reset| reset.at).max().unwrap_or(0);
-        let at = now.as_secs().max(last + 1);
-        // One for all supersedes those of keys, and a key's last one its former ones. The last one for
-        // all stays: its names are those under which the other keys count.
-        policy.resets.retain(|reset| key.is_some() && reset.key != key);
-        if policy.resets.len() >= MAX_RESETS {
-            return Err(ResetError::Full);
-        }
-        policy.resets.push(Reset { key, at });
+        let policy = with_reset(&stored.policy, key, now)?;
         Ok(self.replace_policy(policy, None, now, out)?)
-    }
-
-    /// A policy that says nothing of resets keeps those that it had.
-    pub fn keep_resets(&self, policy: &mut Policy) {
-        if !policy.resets.is_empty() {
-            return;
-        }
-        let known = self.policies.get(policy.name.as_str());
-        let same_key = known.filter(|stored| stored.policy.key.len() == policy.key.len());
-        if let Some(stored) = same_key {
-            policy.resets.clone_from(&stored.policy.resets);
-        }
     }
 }

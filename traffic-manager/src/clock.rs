@@ -1,11 +1,12 @@
-//! Manager time: microseconds since the Unix epoch that never fall and never jump.
+//! The only reader of the clocks, and manager time: microseconds since the Unix epoch that never fall
+//! and never jump.
 //!
 //! Windows are named in this time, so a step of the wall clock (an administrator, a time daemon, a
 //! resumed machine) must not open or close one. Time therefore runs with the monotonic clock and
 //! leans towards the wall clock by at most one part in a thousand. A wall clock that leaps against
 //! the monotonic one is counted, and then approached like any other difference.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use weir_proto::time::Time;
 
@@ -14,9 +15,48 @@ const SLEW: u64 = 1_000;
 /// A difference of the two clocks that grew by more than this between readings is a jump.
 const JUMP: Duration = Duration::from_millis(500);
 
+/// Manager time for one task. Each task has a copy, which begins with the same readings.
+#[derive(Debug, Clone)]
+pub(crate) struct Clock {
+    time: ManagerClock,
+    origin: Instant,
+    wall: u64,
+}
+
+impl Clock {
+    /// Starts at the wall clock.
+    pub(crate) fn start() -> Self {
+        let wall = wall_micros();
+        let time = ManagerClock::new(wall, Duration::ZERO);
+        Clock { time, origin: Instant::now(), wall }
+    }
+
+    /// The wall clock at the start, in microseconds.
+    pub(crate) fn started(&self) -> u64 {
+        self.wall
+    }
+
+    /// Manager time now.
+    pub(crate) fn now(&mut self) -> Time {
+        self.time.read(wall_micros(), self.origin.elapsed())
+    }
+
+    /// How often the wall clock leapt, as far as this copy was read.
+    pub(crate) fn jumps(&self) -> u64 {
+        self.time.jumps
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+fn wall_micros() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    // A wall clock before 1970 counts as 1970.
+    since.map_or(0, |d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX))
+}
+
 /// Manager time, as a function of readings of the two clocks.
-#[derive(Debug)]
-pub(super) struct ManagerClock {
+#[derive(Debug, Clone)]
+struct ManagerClock {
     /// Manager time at the last reading, in microseconds.
     now: u64,
     /// Monotonic clock at the last reading.
@@ -30,12 +70,12 @@ pub(super) struct ManagerClock {
 
 impl ManagerClock {
     /// Starts at the wall clock.
-    pub(super) fn new(wall: u64, monotonic: Duration) -> Self {
+    fn new(wall: u64, monotonic: Duration) -> Self {
         ManagerClock { now: wall, monotonic, wall, credit: 0, jumps: 0 }
     }
 
     /// Manager time at these readings.
-    pub(super) fn read(&mut self, wall: u64, monotonic: Duration) -> Time {
+    fn read(&mut self, wall: u64, monotonic: Duration) -> Time {
         let passed = micros(monotonic.saturating_sub(self.monotonic));
         let expected = self.wall.saturating_add(passed);
         if u128::from(expected.abs_diff(wall)) > JUMP.as_micros() {
@@ -56,10 +96,6 @@ impl ManagerClock {
         Time::from_micros(self.now)
     }
 
-    /// How often the wall clock leapt.
-    pub(super) fn jumps(&self) -> u64 {
-        self.jumps
-    }
 }
 
 fn micros(duration: Duration) -> u64 {
@@ -80,7 +116,7 @@ mod tests {
     fn it_runs_with_clocks_that_agree() {
         let mut clock = ManagerClock::new(START, at(5));
         assert_eq!(clock.read(START + 2_000_000, at(7)).as_micros(), START + 2_000_000);
-        assert_eq!(clock.jumps(), 0);
+        assert_eq!(clock.jumps, 0);
     }
 
     #[test]
@@ -88,7 +124,7 @@ mod tests {
         let mut clock = ManagerClock::new(START, at(0));
         // Ten seconds passed; the wall clock says an hour.
         let now = clock.read(START + 3_600_000_000, at(10)).as_micros();
-        assert_eq!((now - START, clock.jumps()), (10_010_000, 1));
+        assert_eq!((now - START, clock.jumps), (10_010_000, 1));
     }
 
     #[test]
@@ -103,7 +139,7 @@ mod tests {
             last = now;
         }
         assert_eq!(last, START + 1_998_000_000, "after 1000 s the second is caught up");
-        assert_eq!(clock.jumps(), 1);
+        assert_eq!(clock.jumps, 1);
     }
 
     #[test]
@@ -116,6 +152,6 @@ mod tests {
             now = clock.read(wall, Duration::from_micros(step * 100)).as_micros();
         }
         assert!((START + 10_001_000).abs_diff(now) < 20, "{}", now - START);
-        assert_eq!(clock.jumps(), 0);
+        assert_eq!(clock.jumps, 0);
     }
 }

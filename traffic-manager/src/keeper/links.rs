@@ -1,0 +1,83 @@
+//! Which links lead to which peer.
+
+use std::collections::BTreeMap;
+
+use weir_proto::{
+    id::{ManagerId, ManagerLife},
+    peer::PeerFrame,
+};
+
+use crate::peers::{Link, LinkId};
+
+/// A peer that can be reached.
+#[derive(Debug)]
+struct Peer {
+    life: ManagerLife,
+    /// In the order in which they were opened.
+    links: Vec<Link>,
+}
+
+/// What a change of links means for the peer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// It can be reached now, and could not before in this life of it.
+    Up,
+    /// Its last link has ended.
+    Down,
+    /// Nothing.
+    Same,
+}
+
+/// Links to all peers.
+#[derive(Debug, Default)]
+pub(super) struct Links {
+    peers: BTreeMap<ManagerId, Peer>,
+    /// Frames that found every queue full.
+    pub(super) dropped: u64,
+}
+
+impl Links {
+    /// A link was opened. A peer's former life, and what led to it, is forgotten.
+    pub(super) fn open(&mut self, life: &ManagerLife, link: Link) -> Change {
+        let known = self.peers.get_mut(&life.id);
+        match known {
+            Some(peer) if peer.life == *life => {
+                peer.links.push(link);
+                Change::Same
+            }
+            // What the network kept of a life that has ended.
+            Some(peer) if peer.life.incarnation > life.incarnation => Change::Same,
+            _ => {
+                let peer = Peer { life: life.clone(), links: vec![link] };
+                self.peers.insert(life.id.clone(), peer);
+                Change::Up
+            }
+        }
+    }
+
+    /// A link has ended.
+    pub(super) fn close(&mut self, life: &ManagerLife, id: LinkId) -> Change {
+        let Some(peer) = self.peers.get_mut(&life.id).filter(|peer| peer.life == *life) else {
+            return Change::Same;
+        };
+        peer.links.retain(|link| link.id != id);
+        if !peer.links.is_empty() {
+            return Change::Same;
+        }
+        self.peers.remove(&life.id);
+        Change::Down
+    }
+
+    /// Sends over the newest link that takes it; otherwise the frame is lost, as frames may be.
+    pub(super) fn send(&mut self, to: &ManagerId, frame: &PeerFrame) {
+        let Some(peer) = self.peers.get(to) else { return };
+        if !peer.links.iter().rev().any(|link| link.send(frame.clone())) {
+            self.dropped += 1;
+        }
+    }
+
+    /// Whether frames of this life are those of the peer as it is now.
+    pub(super) fn is_current(&self, life: &ManagerLife) -> bool {
+        self.peers.get(&life.id).is_some_and(|peer| peer.life == *life)
+    }
+}

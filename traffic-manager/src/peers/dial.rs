@@ -1,0 +1,99 @@
+//! The links that this manager dials: one task for each peer, for as long as the manager runs.
+
+use std::{
+    error::Error,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::{sleep, timeout};
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use tonic::{Code, Status, transport::Endpoint};
+use weir_proto::{peer::PeerFrame, wire::weir::v1::peers_client::PeersClient};
+
+use super::{LinkId, MAX_FRAME, Me, follow, open};
+use crate::stop::Stop;
+
+/// How long connecting may take, names resolved.
+const CONNECT: Duration = Duration::from_secs(1);
+/// How long a peer may take to answer the call with its headers: a stopped process still accepts connections.
+const ANSWER: Duration = Duration::from_secs(1);
+/// A cut cable is noticed after twice this.
+const KEEPALIVE: Duration = Duration::from_secs(1);
+/// The pause between attempts doubles up to the second.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+
+/// Numbers for all links of a manager.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LinkNumbers(Arc<AtomicU64>);
+
+impl LinkNumbers {
+    pub(super) fn next(&self) -> LinkId {
+        LinkId(self.0.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Keeps a link to the peer at `address` open until the shutdown.
+pub(crate) async fn keep(address: String, me: Me, numbers: LinkNumbers, mut shutdown: Stop) {
+    let mut pause = PAUSES.0;
+    let mut said = String::new();
+    loop {
+        let ended = tokio::select! {
+            () = shutdown.requested() => return,
+            ended = attempt(&address, &me, &numbers) => ended,
+        };
+        match ended {
+            // It worked for a while: begin anew at once, and say so if that fails.
+            Ok(()) => (pause, said) = (PAUSES.0, String::new()),
+            Err(status) => {
+                let why = describe(&status);
+                if why != said {
+                    tracing::warn!(peer = address, "no link to a peer: {why}; trying on");
+                    said = why;
+                }
+                if status.code() == Code::AlreadyExists {
+                    pause = PAUSES.1;
+                }
+            }
+        }
+        tokio::select! {
+            () = shutdown.requested() => return,
+            () = sleep(pause) => pause = (pause * 2).min(PAUSES.1),
+        }
+    }
+}
+
+/// One link, from dialling to its end.
+async fn attempt(address: &str, me: &Me, numbers: &LinkNumbers) -> Result<(), Status> {
+    let endpoint = Endpoint::from_shared(address.to_owned())
+        .map_err(|error| Status::invalid_argument(error.to_string()))?
+        .connect_timeout(CONNECT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
+        .keep_alive_while_idle(true);
+    let silent = |_| Status::deadline_exceeded("it did not answer in time");
+    let channel = timeout(CONNECT, endpoint.connect()).await.map_err(silent)?;
+    let channel = channel.map_err(|error| Status::from_error(error.into()))?;
+    let mut client = PeersClient::new(channel).max_decoding_message_size(MAX_FRAME);
+    let (link, queue, dropped) = open(numbers.next());
+    let hello = PeerFrame::Hello(me.greeting.clone()).into();
+    let frames = tokio_stream::once(hello).chain(ReceiverStream::new(queue));
+    let answer = timeout(ANSWER, client.link(frames)).await.map_err(silent)??;
+    follow(me, Some(address.to_owned()), link, answer.into_inner(), dropped).await
+}
+
+/// The innermost reason: the outer ones only say that something failed.
+fn describe(status: &Status) -> String {
+    let mut cause: Option<&dyn Error> = status.source();
+    while let Some(inner) = cause.and_then(Error::source) {
+        cause = Some(inner);
+    }
+    match cause {
+        Some(cause) => cause.to_string(),
+        None => status.message().to_owned(),
+    }
+}

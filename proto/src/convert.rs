@@ -3,6 +3,7 @@
 
 mod decisions;
 mod packed;
+mod peers;
 mod usage;
 
 use crate::{
@@ -51,6 +52,9 @@ pub enum WireError {
     /// A required part is missing.
     #[error("{0} is missing")]
     Missing(&'static str),
+    /// What may be there once is there twice.
+    #[error("{0} is repeated")]
+    Repeated(&'static str),
 }
 
 /// Largest amount in a counter or ceiling: 2^48 - 1 (256 TiB of bandwidth in one window).

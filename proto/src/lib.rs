@@ -18,6 +18,7 @@
 //! | [`rule`] | which rule a rate limit descriptor meets, of all that policies name |
 //! | [`share`] | fleet views and the share of a limit that each agent owns |
 //! | [`usage`], [`decision`] | the two planes' messages as domain types |
+//! | [`peer`] | what managers tell one another: replicated entries and their frames |
 //! | [`convert`] | the only gate from foreign bytes to these types |
 //! | [`wire`] | generated code |
 
@@ -29,6 +30,7 @@ pub mod expr;
 pub mod id;
 pub mod key;
 pub mod matcher;
+pub mod peer;
 pub mod policy;
 pub mod request;
 pub mod rule;

@@ -13,6 +13,7 @@
 //! | [`grants`] | free budget, grants and recalls of one counter |
 //! | [`feed`] | revisions and interning of each subscriber's stream |
 //! | [`policies`] | the policy set and its versions |
+//! | [`replica`] | policies and records, replicated among managers: see `REPLICATION.md` |
 //! | [`view`], [`explain`] | answers to operators' questions |
 
 pub mod explain;
@@ -25,6 +26,7 @@ pub mod manager;
 pub mod message;
 pub mod meter;
 pub mod policies;
+pub mod replica;
 pub mod view;
 
 pub use manager::{Config, Manager};

@@ -1,0 +1,1 @@
+//! Whatever a peer or a disk holds is a valid frame or an error.

@@ -11,7 +11,7 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
-use traffic_manager_core::{Manager, Output};
+use traffic_manager_core::{Manager, Output, replica::Replica};
 use weir_proto::time::Time;
 
 use self::problem::Problem;
@@ -19,6 +19,7 @@ pub(crate) use self::readiness::Readiness;
 use crate::{
     config::Config,
     driver::{Driver, Stopped},
+    keeper::Keeper,
     telemetry::Telemetry,
 };
 
@@ -36,6 +37,7 @@ mod readiness;
 mod reset;
 mod schema;
 mod views;
+mod write;
 
 /// A driver that does not answer by then is overloaded; the client should come back later.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -44,20 +46,38 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(crate) struct Admin {
     driver: Driver,
+    keeper: Keeper,
     telemetry: Arc<Telemetry>,
     readiness: Readiness,
     peers: Arc<[String]>,
 }
 
 impl Admin {
-    /// Serves the manager behind `driver`.
+    /// Serves the manager behind `driver` and `keeper`.
     pub(crate) fn new(
         config: &Config,
         driver: Driver,
+        keeper: Keeper,
         telemetry: Arc<Telemetry>,
         readiness: Readiness,
     ) -> Admin {
-        Admin { driver, telemetry, readiness, peers: config.peers.clone().into() }
+        Admin { driver, keeper, telemetry, readiness, peers: config.peers.clone().into() }
+    }
+
+    /// Asks the replica something.
+    fn ask<R, F>(&self, question: F) -> impl Future<Output = Result<R, Problem>> + Send + 'static
+    where
+        R: Send + 'static,
+        F: FnOnce(&Replica, Time) -> R + Send + 'static,
+    {
+        let asked = self.keeper.ask(question);
+        async move {
+            match tokio::time::timeout(PATIENCE, asked).await {
+                Ok(Ok(result)) => Ok(result),
+                Ok(Err(stopped)) => Err(Problem::unavailable(&stopped.to_string())),
+                Err(_) => Err(Problem::unavailable("the manager is overloaded; try again")),
+            }
+        }
     }
 
     /// Runs `job` where the core is.

@@ -1,4 +1,4 @@
-//! The gRPC port: usage, decisions, health and reflection.
+//! The gRPC port: usage, decisions, replication, health and reflection.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,7 +6,9 @@ use futures_util::stream;
 use tonic::transport::{Server, server::Router};
 use weir_proto::wire::{
     DESCRIPTORS,
-    weir::v1::{decisions_server::DecisionsServer, usage_server::UsageServer},
+    weir::v1::{
+            decisions_server::DecisionsServer, peers_server::PeersServer, usage_server::UsageServer,
+        },
 };
 
 use crate::{
@@ -14,6 +16,7 @@ use crate::{
     driver::Driver,
     ingest::Ingest,
     net::{Connection, Listener},
+    peers::{self, PeerService},
     stop::Stop,
     streams::MAX_FRAME,
     telemetry::Telemetry,
@@ -25,17 +28,26 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// Streams of one connection; an agent needs two.
 const MAX_STREAMS: u32 = 64;
 
+/// Who answers.
+pub(crate) struct Services {
+    /// Usage and decisions.
+    pub(crate) driver: Driver,
+    /// Replication.
+    pub(crate) peers: PeerService,
+}
+
 /// Serves until `shutdown`, then until every stream has ended.
 pub(crate) async fn serve(
     listener: Listener,
-    driver: Driver,
+    services: Services,
     telemetry: Arc<Telemetry>,
     mut shutdown: Stop,
 ) -> anyhow::Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<UsageServer<Ingest>>().await;
     health.set_serving::<DecisionsServer<Broker>>().await;
-    let router = router(driver, telemetry)?.add_service(health_service);
+    health.set_serving::<PeersServer<PeerService>>().await;
+    let router = router(services, telemetry)?.add_service(health_service);
     let connections = stream::unfold(listener, async |listener: Listener| {
         let connection = listener.accept().await;
         Some((Ok::<Connection, std::io::Error>(connection), listener))
@@ -49,7 +61,8 @@ pub(crate) async fn serve(
     Ok(())
 }
 
-fn router(driver: Driver, telemetry: Arc<Telemetry>) -> anyhow::Result<Router> {
+fn router(services: Services, telemetry: Arc<Telemetry>) -> anyhow::Result<Router> {
+    let Services { driver, peers: service } = services;
     let usage = Ingest { driver: driver.clone(), telemetry: Arc::clone(&telemetry) };
     let decisions = Broker { driver, telemetry };
     let reflection = || {
@@ -63,6 +76,7 @@ fn router(driver: Driver, telemetry: Arc<Telemetry>) -> anyhow::Result<Router> {
         .max_concurrent_streams(MAX_STREAMS)
         .add_service(UsageServer::new(usage).max_decoding_message_size(MAX_FRAME))
         .add_service(DecisionsServer::new(decisions).max_decoding_message_size(MAX_FRAME))
+        .add_service(PeersServer::new(service).max_decoding_message_size(peers::MAX_FRAME))
         .add_service(reflection().build_v1()?)
         // Tools that are a few years old ask for this one.
         .add_service(reflection().build_v1alpha()?))

@@ -4,7 +4,11 @@
 //! | module | holds |
 //! |---|---|
 //! | [`config`] | the TOML file, variables, flags |
-//! | `driver` | the one task that owns the core; the only reader of the clocks |
+//! | `clock` | the only reader of the clocks |
+//! | `driver` | the one task that owns the core |
+//! | `keeper` | the one task that owns the replica and the store |
+//! | `peers` | links between managers |
+//! | `group` | all of these, from start to end |
 //! | `ingest`, `broker` | the usage and the decision plane, both by way of `streams` |
 //! | `grpc`, `http`, `net` | the two ports and their bounds |
 //! | `admin` | the HTTP API, the status page, the API's documentation |
@@ -21,11 +25,14 @@ mod clock;
 pub mod cli;
 pub mod config;
 mod driver;
+mod group;
 mod grpc;
 mod http;
 mod import;
 mod ingest;
+mod keeper;
 mod net;
+mod peers;
 mod serve;
 mod stop;
 mod streams;

@@ -8,9 +8,10 @@ use weir_proto::policy::{Policy, parse_document};
 
 use crate::{
     admin::{self, Admin, Readiness},
-    config::{Config, IN_MEMORY},
-    driver::{self, Driver},
-    grpc, http,
+    config::Config,
+    grpc,
+    group::Group,
+    http,
     net::Listener,
     stop,
     telemetry::Telemetry,
@@ -24,7 +25,8 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// Runs a manager until `shutdown` resolves.
 ///
 /// # Errors
-/// It could not start: a port is in use, the policies file is not valid. Or it could not go on.
+/// It could not start: a port is in use, the policies file is not valid, the store is not fit for use. Or
+/// it could not go on.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let policies = read_policies(config.policies_file.as_deref())?;
     let telemetry = Telemetry::new().context("cannot set up the metrics")?;
@@ -33,28 +35,36 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let http_port =
         Listener::bind(config.http, "listen.http", telemetry.refused_http.clone()).await?;
     let (grpc_address, http_address) = (grpc_port.address()?, http_port.address()?);
-    warn_of_memory(&config);
 
     let (stopper, stop) = stop::stop();
-    let (driver, mut driver_done) = driver::start(&config, Arc::clone(&telemetry), stop.clone());
-    load_policies(&driver, policies).await?;
+    let mut group = Group::start(&config, &telemetry, &stop).await?;
     let readiness = Readiness::default();
-    let admin = Admin::new(&config, driver.clone(), Arc::clone(&telemetry), readiness.clone());
+    let parts = (group.driver.clone(), group.keeper.clone());
+    let admin = Admin::new(&config, parts.0, parts.1, Arc::clone(&telemetry), readiness.clone());
     let mut http_task = tokio::spawn(http::serve(http_port, admin::router(admin), stop.clone()));
+    let services = grpc::Services { driver: group.driver.clone(), peers: group.peers() };
     let mut grpc_task =
-        tokio::spawn(grpc::serve(grpc_port, driver, Arc::clone(&telemetry), stop.clone()));
+        tokio::spawn(grpc::serve(grpc_port, services, Arc::clone(&telemetry), stop.clone()));
     let upkeep = tokio::spawn(upkeep(telemetry));
-    readiness.listening();
-    tracing::info!(
-        id = %config.id,
-        grpc = %grpc_address,
-        http = %http_address,
-        "the traffic manager is ready; admin API and status page: http://{http_address}/"
-    );
+    readiness.recovering();
+    let recovery = group.recover(policies);
 
     let failure = tokio::select! {
         () = shutdown => None,
-        _ = &mut driver_done => Some("the driver stopped".to_owned()),
+        failure = async {
+            if let Err(error) = recovery.await {
+                return Some(format!("{error:#}"));
+            }
+            readiness.serving();
+            tracing::info!(
+                id = %config.id,
+                grpc = %grpc_address,
+                http = %http_address,
+                "the traffic manager is ready; admin API and status page: http://{http_address}/"
+            );
+            std::future::pending().await
+        } => failure,
+        () = group.ended() => Some("a task of the manager died; this is a defect".to_owned()),
         end = &mut http_task => Some(format!("the HTTP server stopped: {end:?}")),
         end = &mut grpc_task => Some(format!("the gRPC server stopped: {end:?}")),
     };
@@ -64,8 +74,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     upkeep.abort();
     end(http_task, "HTTP").await;
     end(grpc_task, "gRPC").await;
+    group.close().await;
     match failure {
-        Some(what) => bail!("{what}; this is a defect of the manager, its log says more"),
+        Some(what) => bail!("{what}"),
         None => Ok(()),
     }
 }
@@ -103,38 +114,4 @@ pub(crate) fn read_policies(file: Option<&Path>) -> anyhow::Result<Vec<Policy>> 
         let lines: Vec<String> = errors.0.iter().map(|error| format!("{name}: {error}")).collect();
         anyhow::anyhow!("{}", lines.join("\n"))
     })
-}
-
-async fn load_policies(driver: &Driver, policies: Vec<Policy>) -> anyhow::Result<()> {
-    let count = policies.len();
-    let loaded = driver.with(move |manager, now, outputs| {
-        policies.into_iter().try_for_each(|policy| {
-            let name = policy.name.clone();
-            let created = manager.create_policy(policy, now, outputs);
-            created.map(drop).map_err(|error| format!("policy {name}: {error:?}"))
-        })
-    });
-    if let Err(message) = loaded.await? {
-        bail!("cannot load the policies file: {message}");
-    }
-    if count > 0 {
-        tracing::info!("{count} policies loaded from the policies file");
-    }
-    Ok(())
-}
-
-fn warn_of_memory(config: &Config) {
-    if config.data_dir != IN_MEMORY {
-        tracing::warn!(
-            "data_dir = {:?} is not used yet: in this version policies live in memory, and those \
-             written through the API are lost at a restart",
-            config.data_dir
-        );
-    }
-    if !config.peers.is_empty() {
-        tracing::warn!(
-            "peers are not linked yet: in this version write every policy to each manager (agents \
-             report to all managers, so counting needs no link)"
-        );
-    }
 }

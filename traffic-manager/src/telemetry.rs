@@ -36,6 +36,8 @@ pub(crate) struct Telemetry {
     pub(crate) malformed_usage: Counter,
     /// Credit frames refused before the core saw them.
     pub(crate) malformed_credit: Counter,
+    /// Peers' frames that could not be read.
+    pub(crate) malformed_peers: Counter,
     /// Subscribers that read too slowly.
     pub(crate) subscribers_cut_off: Counter,
     /// Jumps of the wall clock.
@@ -74,6 +76,7 @@ impl Telemetry {
             fleet_role: registry.gauge("weir_manager_role", &[("role", "fleet")]),
             malformed_usage: registry.counter(malformed, &[("plane", "usage")]),
             malformed_credit: registry.counter(malformed, &[("plane", "decisions")]),
+            malformed_peers: registry.counter(malformed, &[("plane", "peers")]),
             subscribers_cut_off: registry.counter("weir_manager_subscribers_cut_off_total", &[]),
             clock_jumps: registry.counter("weir_manager_clock_jumps_total", &[]),
             refused_grpc: registry.counter(refused, &[("port", "grpc")]),

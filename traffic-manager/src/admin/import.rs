@@ -7,7 +7,10 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use traffic_manager_core::{Manager, Output, policies::PolicyWriteError};
+use traffic_manager_core::{
+    manager::keep_resets,
+    replica::{Change, Replica},
+};
 use utoipa::{IntoParams, ToSchema};
 use weir_proto::{
     policy::{API_VERSION, Policy},
@@ -17,8 +20,10 @@ use weir_proto::{
 use super::{
     Admin,
     body::{Format, Params, Text},
+    policies::put,
     problem::Problem,
     schema::{Outcome, PolicyList},
+    write::Writer,
 };
 use crate::import::{self, Finding, Source, Translation, translate};
 
@@ -41,6 +46,10 @@ pub(super) struct Wish {
     /// Import what can be translated, and leave out what has no equivalent.
     #[serde(default)]
     partial: bool,
+    /// `all`, or how many peers must have it before the answer.
+    #[serde(default)]
+    #[expect(dead_code, reason = "read with the request's other parts; named here to be allowed")]
+    wait: Option<String>,
 }
 
 /// What became of a file.
@@ -76,6 +85,7 @@ pub(super) struct Imported {
 )]
 pub(super) async fn import(
     State(admin): State<Admin>,
+    writer: Writer,
     Params(wish): Params<Wish>,
     headers: HeaderMap,
     Text(text): Text,
@@ -96,39 +106,45 @@ pub(super) async fn import(
     let document = json!({ "apiVersion": API_VERSION, "policies": documents });
     let dry_run = wish.dry_run;
     let mut outcomes = Vec::new();
-    // In pieces: other work must not wait for thousands of policies.
+    // In pieces: other writes must not wait for thousands of policies.
     for piece in policies.chunks(PIECE) {
-        let piece = piece.to_vec();
-        let written = admin.with(move |manager, now, outputs| {
-            let write = |policy| write(manager, policy, dry_run, now, outputs);
-            piece.into_iter().map(write).collect::<Result<Vec<_>, _>>()
+        let (piece, by) = (piece.to_vec(), writer.clone());
+        let written = admin.write(&writer, move |replica, now| {
+            let (mut whole, mut outcomes) = (Change::default(), Vec::new());
+            for policy in piece {
+                let (change, outcome) = write(replica, policy, dry_run, &by, now)?;
+                whole = whole.and(change);
+                outcomes.push(outcome);
+            }
+            Ok((Some(whole), outcomes))
         });
-        outcomes.extend(written.await??);
+        outcomes.extend(written.await?.result);
     }
     let policies = outcomes;
     let answer = Imported { dry_run, policies, findings, document };
     Ok(Format::accepted(&headers).answer(StatusCode::OK, &answer))
 }
 
-/// Runs where the core is, so that nothing comes between the look and the write.
+/// Runs where the replica is, so that nothing comes between the look and the write.
 fn write(
-    manager: &mut Manager,
+    replica: &Replica,
     mut policy: Policy,
     dry_run: bool,
+    by: &Writer,
     now: Time,
-    outputs: &mut Vec<Output>,
-) -> Result<Outcome, Problem> {
+) -> Result<(Change, Outcome), Problem> {
     let name = policy.name.to_string();
-    manager.keep_resets(&mut policy);
-    let equal = manager.policy(&name).map(|stored| *stored.policy == policy);
+    let current = replica.winner(&name);
+    if let Some(winner) = current {
+        keep_resets(&winner.policy, &mut policy);
+    }
+    let equal = current.map(|winner| *winner.policy == policy);
     let outcome = Outcome::of(&name, equal);
-    let written: Result<(), PolicyWriteError> = match equal {
-        _ if dry_run => Ok(()),
-        Some(true) => Ok(()),
-        Some(false) => manager.replace_policy(policy, None, now, outputs).map(drop),
-        None => manager.create_policy(policy, now, outputs).map(drop),
-    };
+    if dry_run || equal == Some(true) {
+        return Ok((Change::default(), outcome));
+    }
+    let action = if equal.is_some() { "replace" } else { "create" };
     let advice = "the policies before it are written; import again to write the others";
-    written.map_err(|error| Problem::refused(&name, error).advise(advice))?;
-    Ok(outcome)
+    let change = put(replica, &policy, action, by, now);
+    Ok((change.map_err(|problem| problem.advise(advice))?, outcome))
 }

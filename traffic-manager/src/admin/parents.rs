@@ -1,6 +1,6 @@
 //! A policy's parent must be there: a limit that a typo leaves out would be missed by nobody.
 
-use traffic_manager_core::Manager;
+use traffic_manager_core::replica::Replica;
 use weir_proto::policy::{Level, Policy};
 
 use super::problem::Problem;
@@ -10,7 +10,7 @@ const MAX_DEPTH: usize = 8;
 
 /// Refuses a parent that is not there, that counts nothing, or that is below the policy. `others` are
 /// written together with it.
-pub(super) fn check(manager: &Manager, policy: &Policy, others: &[Policy]) -> Result<(), Problem> {
+pub(super) fn check(replica: &Replica, policy: &Policy, others: &[Policy]) -> Result<(), Problem> {
     let Some(parent) = &policy.parent else { return Ok(()) };
     let refuse = |why: &str| Err(Problem::invalid_field("parent", parent.as_str(), why.to_owned()));
     let mut next = Some(parent.clone());
@@ -21,7 +21,7 @@ pub(super) fn check(manager: &Manager, policy: &Policy, others: &[Policy]) -> Re
         }
         let written = others.iter().find(|other| other.name == name).cloned();
         let found = written
-            .or_else(|| manager.policy(name.as_str()).map(|stored| Policy::clone(&stored.policy)));
+            .or_else(|| replica.winner(name.as_str()).map(|winner| Policy::clone(&winner.policy)));
         let Some(found) = found else {
             return refuse("is not the name of a policy; create the parent first");
         };
@@ -34,9 +34,9 @@ pub(super) fn check(manager: &Manager, policy: &Policy, others: &[Policy]) -> Re
 }
 
 /// The policies whose parent this one is.
-pub(super) fn children(manager: &Manager, name: &str) -> Vec<String> {
-    let all = manager.policies().into_iter();
-    let below =
-        all.filter(|stored| stored.policy.parent.as_ref().is_some_and(|p| p.as_str() == name));
-    below.map(|stored| stored.policy.name.to_string()).collect()
+pub(super) fn children(replica: &Replica, name: &str) -> Vec<String> {
+    let below = replica
+        .winners()
+        .filter(|winner| winner.policy.parent.as_ref().is_some_and(|p| p.as_str() == name));
+    below.map(|winner| winner.policy.name.to_string()).collect()
 }

@@ -6,7 +6,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
-use traffic_manager_core::{Manager, Output, policies::StoredPolicy, view::BoundView};
+use traffic_manager_core::{
+    manager::keep_resets,
+    policies::StoredPolicy,
+    replica::{Change, Replica},
+    view::BoundView,
+};
 use weir_proto::{
     policy::{API_VERSION, Policy, parse_document},
     time::Time,
@@ -20,6 +25,7 @@ use super::{
     problem::Problem,
     schema::{Outcome, PolicyDocument, PolicyList, Validation},
     views::bound,
+    write::Writer,
 };
 
 /// Part of an answer about one policy that is computed, and ignored when it comes back.
@@ -86,20 +92,24 @@ pub(super) async fn read(
 )]
 pub(super) async fn create(
     State(admin): State<Admin>,
+    writer: Writer,
     headers: HeaderMap,
     Document(body): Document,
 ) -> Result<Response, Problem> {
     let policy = policy_of(body)?;
-    let name = policy.name.to_string();
-    let made = admin.with(move |manager, now, outputs| {
-        parents::check(manager, &policy, &[])?;
-        let stored = manager.create_policy(policy, now, outputs);
-        let stored = stored.map_err(|error| Problem::refused(&name, error))?;
-        let bound = manager.bound(stored.policy.name.as_str());
-        Ok::<_, Problem>((stored, bound))
+    let by = writer.clone();
+    let made = admin.write(&writer, move |replica, now| {
+        let name = policy.name.to_string();
+        parents::check(replica, &policy, &[])?;
+        if let Some(winner) = replica.winner(&name) {
+            return Err(Problem::exists(&name, &winner.tag));
+        }
+        let change = put(replica, &policy, "create", &by, now)?;
+        Ok((Some(change), name))
     });
-    let (stored, bound) = made.await??;
-    Ok(created(&headers, &stored, bound))
+    let made = made.await?;
+    let (stored, bound) = admin.stored(&made.result).await?;
+    Ok(made.tell(created(&headers, &stored, bound)))
 }
 
 /// Replace a policy.
@@ -124,6 +134,7 @@ pub(super) async fn create(
 )]
 pub(super) async fn replace(
     State(admin): State<Admin>,
+    writer: Writer,
     Path(name): Path<String>,
     headers: HeaderMap,
     Document(mut body): Document,
@@ -137,47 +148,68 @@ pub(super) async fn replace(
         let message = format!("is not the name in the path, {name:?}; a policy keeps its name");
         return Err(Problem::invalid_field("name", policy.name.as_str(), message));
     }
-    let written = admin.with(move |manager, now, outputs| {
-        let stored = write(manager, policy, &conditions, now, outputs)?;
-        let bound = manager.bound(stored.0.policy.name.as_str());
-        Ok::<_, Problem>((stored, bound))
+    let by = writer.clone();
+    let written = admin.write(&writer, move |replica, now| {
+        let name = policy.name.to_string();
+        let (change, is_new) = write(replica, policy, &conditions, &by, now)?;
+        Ok((change, (name, is_new)))
     });
-    let ((stored, is_new), bound) = written.await??;
-    if is_new {
-        return Ok(created(&headers, &stored, bound));
-    }
-    Ok(one(&headers, StatusCode::OK, &stored, bound))
+    let written = written.await?;
+    let (name, is_new) = &written.result;
+    let (stored, bound) = admin.stored(name).await?;
+    let answer = if *is_new {
+        created(&headers, &stored, bound)
+    } else {
+        one(&headers, StatusCode::OK, &stored, bound)
+    };
+    Ok(written.tell(answer))
 }
 
-/// Runs where the core is, so that nothing comes between the look and the write.
+/// Runs where the replica is, so that nothing comes between the look and the write. Tells whether the
+/// policy is new.
 fn write(
-    manager: &mut Manager,
+    replica: &Replica,
     mut policy: Policy,
     conditions: &Conditions,
+    by: &Writer,
     now: Time,
-    outputs: &mut Vec<Output>,
-) -> Result<(StoredPolicy, bool), Problem> {
+) -> Result<(Option<Change>, bool), Problem> {
     let name = policy.name.to_string();
-    parents::check(manager, &policy, &[])?;
-    manager.keep_resets(&mut policy);
-    let current = manager.policy(&name);
-    let tag = current.as_ref().map(|stored| etag(&stored.tag));
+    parents::check(replica, &policy, &[])?;
+    let current = replica.winner(&name);
+    let tag = current.map(|winner| etag(&winner.tag));
     if !conditions.allow(tag.as_deref()) {
         return Err(Problem::stale(tag));
     }
-    let written = match current {
-        // An equal policy is no new version: nothing to send, nothing to conflict with.
-        Some(stored) if *stored.policy == policy => return Ok((stored, false)),
-        Some(_) => manager.replace_policy(policy, None, now, outputs).map(|it| (it, false)),
+    match current {
+        Some(winner) => {
+            keep_resets(&winner.policy, &mut policy);
+            // An equal policy is no new version: nothing to send, nothing to conflict with.
+            let equal = *winner.policy == policy;
+            let change = (!equal).then(|| put(replica, &policy, "replace", by, now));
+            Ok((change.transpose()?, false))
+        }
         None if conditions.want_absent() => {
-            manager.create_policy(policy, now, outputs).map(|it| (it, true))
+            Ok((Some(put(replica, &policy, "create", by, now)?), true))
         }
         None => {
             let advice = "create it with POST, or with PUT and If-None-Match: *";
-            return Err(Problem::no_policy(&name).advise(advice));
+            Err(Problem::no_policy(&name).advise(advice))
         }
-    };
-    written.map_err(|error| Problem::refused(&name, error))
+    }
+}
+
+/// A version and its audit record.
+pub(super) fn put(
+    replica: &Replica,
+    policy: &Policy,
+    action: &str,
+    by: &Writer,
+    now: Time,
+) -> Result<Change, Problem> {
+    let change = replica.put(policy, &by.actor, now)?;
+    let record = by.audit(action, policy.name.as_str(), String::new(), now);
+    Ok(change.and(replica.record(vec![record], now)))
 }
 
 /// Delete a policy.
@@ -196,27 +228,31 @@ fn write(
 )]
 pub(super) async fn delete(
     State(admin): State<Admin>,
+    writer: Writer,
     Path(name): Path<String>,
     headers: HeaderMap,
-) -> Result<StatusCode, Problem> {
+) -> Result<Response, Problem> {
     let conditions = Conditions::of(&headers)?;
-    let deleted = admin.with(move |manager, now, outputs| {
-        let tag = manager.policy(&name).map(|stored| etag(&stored.tag));
+    let by = writer.clone();
+    let deleted = admin.write(&writer, move |replica, now| {
+        let tag = replica.winner(&name).map(|winner| etag(&winner.tag));
         if tag.is_none() && !conditions.want_present() {
             return Err(Problem::no_policy(&name));
         }
         if !conditions.allow(tag.as_deref()) {
             return Err(Problem::stale(tag));
         }
-        if let Some(child) = parents::children(manager, &name).first() {
+        if let Some(child) = parents::children(replica, &name).first() {
             let detail = format!("{child} has {name} as its parent; change or delete that first");
             return Err(Problem::new(StatusCode::CONFLICT, detail));
         }
-        let deleted = manager.delete_policy(&name, None, now, outputs);
-        deleted.map_err(|error| Problem::refused(&name, error))
+        let change =
+            replica.delete(&name, &by.actor, now).ok_or_else(|| Problem::no_policy(&name))?;
+        let record = by.audit("delete", &name, String::new(), now);
+        Ok((Some(change.and(replica.record(vec![record], now))), ()))
     });
-    deleted.await??;
-    Ok(StatusCode::NO_CONTENT)
+    let deleted = deleted.await?;
+    Ok(deleted.tell(StatusCode::NO_CONTENT.into_response()))
 }
 
 /// Dry run: check a policy or a whole document, and tell what writing it would do.
@@ -237,19 +273,39 @@ pub(super) async fn validate(
     Document(body): Document,
 ) -> Result<Response, Problem> {
     let policies = parse_document(&without_computed(body).to_string()).map_err(Problem::invalid)?;
-    let outcomes = admin.with(move |manager, _, _| {
+    let outcomes = admin.ask(move |replica, _| {
         let outcome = |mut policy: Policy| {
-            manager.keep_resets(&mut policy);
-            let current = manager.policy(policy.name.as_str());
-            Outcome::of(policy.name.as_str(), current.map(|stored| *stored.policy == policy))
+            let current = replica.winner(policy.name.as_str());
+            if let Some(winner) = current {
+                keep_resets(&winner.policy, &mut policy);
+            }
+            Outcome::of(policy.name.as_str(), current.map(|winner| *winner.policy == policy))
         };
         for policy in &policies {
-            parents::check(manager, policy, &policies)?;
+            parents::check(replica, policy, &policies)?;
         }
         Ok::<_, Problem>(policies.into_iter().map(outcome).collect())
     });
     let validation = Validation { valid: true, policies: outcomes.await?? };
     Ok(Format::accepted(&headers).answer(StatusCode::OK, &validation))
+}
+
+impl Admin {
+    /// A policy that was just written, and its bound.
+    pub(super) async fn stored(
+        &self,
+        name: &str,
+    ) -> Result<(StoredPolicy, Option<BoundView>), Problem> {
+        let wanted = name.to_owned();
+        let found = self.with(move |manager, _, _| {
+            let stored = manager.policy(&wanted)?;
+            Some((stored, manager.bound(&wanted)))
+        });
+        found.await?.ok_or_else(|| {
+            let detail = format!("the policy {name:?} was written, and deleted meanwhile");
+            Problem::new(StatusCode::CONFLICT, detail)
+        })
+    }
 }
 
 fn policy_of(body: Value) -> Result<Policy, Problem> {

@@ -7,7 +7,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use traffic_manager_core::policies::PolicyWriteError;
 use utoipa::ToSchema;
 use weir_proto::policy::PolicyErrors;
 
@@ -149,22 +148,12 @@ impl Problem {
         problem
     }
 
-    /// What the core says about a write.
-    pub(super) fn refused(name: &str, error: PolicyWriteError) -> Problem {
-        match error {
-            PolicyWriteError::Exists { tag } => {
-                let detail = format!("there is a policy {name:?} already; replace it with PUT");
-                let mut problem = Self::new(StatusCode::CONFLICT, detail);
-                problem.current_etag = Some(etag(&tag));
-                problem
-            }
-            PolicyWriteError::NotFound => Self::no_policy(name),
-            PolicyWriteError::Stale { current } => Self::stale(Some(etag(&current))),
-            PolicyWriteError::Full { max } => Self::new(
-                StatusCode::INSUFFICIENT_STORAGE,
-                format!("there are {max} policies already, the most that a manager holds"),
-            ),
-        }
+    /// It is to be created, and exists.
+    pub(super) fn exists(name: &str, tag: &str) -> Problem {
+        let detail = format!("there is a policy {name:?} already; replace it with PUT");
+        let mut problem = Self::new(StatusCode::CONFLICT, detail);
+        problem.current_etag = Some(etag(tag));
+        problem
     }
 }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use traffic_manager_core::manager::ResetError;
+use traffic_manager_core::manager::{ResetError, with_reset};
 use utoipa::ToSchema;
 
-use super::{Admin, body::Document, problem::Problem};
+use super::{Admin, body::Document, problem::Problem, write::Writer};
 
 /// How long the answer waits for the agents to say that they have it.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -56,14 +56,24 @@ pub(super) struct Outcome {
 )]
 pub(super) async fn reset(
     State(admin): State<Admin>,
+    writer: Writer,
     Document(body): Document,
 ) -> Result<Json<Outcome>, Problem> {
     let order: Order = serde_json::from_value(body)
         .map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
     let Order { policy, key } = order;
-    let (wanted, parts) = (policy.clone(), key.clone());
-    let stored = admin.with(move |manager, now, out| manager.reset(&wanted, parts, now, out));
-    let stored = stored.await?.map_err(|error| refused(&policy, key.as_ref(), error))?;
+    let (wanted, parts, by) = (policy.clone(), key.clone(), writer.clone());
+    let written = admin.write(&writer, move |replica, now| {
+        let known = replica.winner(&wanted).ok_or_else(|| Problem::no_policy(&wanted))?;
+        let reset = with_reset(&known.policy, parts.clone(), now)
+            .map_err(|error| refused(&wanted, parts.as_ref(), error))?;
+        let detail = parts.map_or(String::new(), |key| Value::from(key).to_string());
+        let change = replica.put(&reset, &by.actor, now)?;
+        let record = by.audit("reset", &wanted, detail, now);
+        Ok((Some(change.and(replica.record(vec![record], now))), ()))
+    });
+    written.await?;
+    let (stored, _) = admin.stored(&policy).await?;
     let (confirmed, pending) = told(&admin, stored.revision).await?;
     Ok(Json(Outcome { policy, key, revision: stored.revision, confirmed, pending }))
 }

@@ -25,6 +25,16 @@ impl Change {
         std::iter::empty()
     }
 
+    /// Both together, to be committed as one.
+    #[must_use]
+    pub fn and(mut self, mut other: Change) -> Change {
+        self.entries.append(&mut other.entries);
+        self.removed.append(&mut other.removed);
+        self.ack = self.ack.or(other.ack);
+        self.write = self.write.or(other.write);
+        self
+    }
+
     /// Nothing to commit; it is to be applied all the same.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.removed.is_empty()

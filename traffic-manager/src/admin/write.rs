@@ -1,0 +1,178 @@
+//! How handlers write: through the keeper, on somebody's behalf, and with `?wait=` until peers have it.
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderName, HeaderValue, StatusCode, request::Parts},
+    response::Response,
+};
+use traffic_manager_core::replica::{Change, Record, Replica, WriteError};
+use weir_proto::{peer::Audit, time::Time};
+
+use super::{Admin, problem::Problem};
+use crate::keeper::WriteFault;
+
+/// How long a write may wait for the writes before it and for the store.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long `?wait=` waits for peers.
+const PEERS: Duration = Duration::from_secs(5);
+/// Tells how many peers had the write durably when it was answered.
+const REPLICAS: HeaderName = HeaderName::from_static("weir-replicas");
+
+/// For how many peers an answer waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Wait {
+    /// For none: it is durable here.
+    #[default]
+    Here,
+    /// For so many.
+    Peers(usize),
+    /// For all that are configured.
+    All,
+}
+
+/// On whose behalf a write is made, and how long its answer waits.
+#[derive(Debug, Clone)]
+pub(super) struct Writer {
+    /// Who, as authenticated.
+    pub(super) actor: String,
+    wait: Wait,
+}
+
+impl Writer {
+    /// An audit record of what this writer does.
+    pub(super) fn audit(&self, action: &str, policy: &str, detail: String, now: Time) -> Record {
+        Record::Audit(Audit {
+            at: now,
+            actor: self.actor.clone(),
+            action: action.to_owned(),
+            policy: policy.to_owned(),
+            tag: String::new(),
+            detail,
+        })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Writer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Writer, Problem> {
+        let mut wait = Wait::Here;
+        for pair in parts.uri.query().unwrap_or_default().split('&') {
+            if let Some(text) = pair.strip_prefix("wait=") {
+                wait = match text {
+                    "all" => Wait::All,
+                    _ => Wait::Peers(text.parse().map_err(|_| {
+                        let why = "is neither all nor a number of managers";
+                        Problem::bad_request(format!("wait={text} {why}"))
+                    })?),
+                };
+            }
+        }
+        Ok(Writer { actor: "anonymous".to_owned(), wait })
+    }
+}
+
+/// A write that is durable here.
+pub(super) struct Done<R> {
+    pub(super) result: R,
+    /// Peers that have it, too, if the request asked.
+    replicas: Option<usize>,
+}
+
+impl<R> Done<R> {
+    /// Adds what the request asked about peers.
+    pub(super) fn tell(&self, mut response: Response) -> Response {
+        if let Some(count) = self.replicas {
+            response.headers_mut().insert(REPLICAS, HeaderValue::from(count));
+        }
+        response
+    }
+}
+
+impl Admin {
+    /// Writes what `prepare` makes of the replica, and waits as the writer wishes.
+    pub(super) fn write<R, F>(
+        &self,
+        writer: &Writer,
+        prepare: F,
+    ) -> impl Future<Output = Result<Done<R>, Problem>> + Send + 'static
+    where
+        R: Send + 'static,
+        F: FnOnce(&Replica, Time) -> Result<(Option<Change>, R), Problem> + Send + 'static,
+    {
+        let (keeper, wait, all) = (self.keeper.clone(), writer.wait, self.peers.len());
+        async move {
+            let peers = match wait {
+                Wait::Here => 0,
+                Wait::All => all,
+                Wait::Peers(count) if count <= all => count,
+                Wait::Peers(count) => {
+                    let detail = format!("wait={count}, but this manager has {all} peers");
+                    return Err(Problem::bad_request(detail));
+                }
+            };
+            let began = Instant::now();
+            let written = tokio::time::timeout(PATIENCE, keeper.write(prepare)).await;
+            let written = written.map_err(|_| {
+                Problem::unavailable(
+                    "the store did not answer in time; the write may still happen, so read before \
+                     you try again",
+                )
+            })?;
+            let written = written.map_err(refused)?;
+            let replicas = match written.id {
+                Some(id) if wait != Wait::Here => {
+                    let count = keeper.replicated(id, peers, PEERS).await;
+                    if count < peers {
+                        return Err(late(count, peers, began.elapsed()));
+                    }
+                    Some(count)
+                }
+                _ => None,
+            };
+            Ok(Done { result: written.result, replicas })
+        }
+    }
+}
+
+fn late(count: usize, wanted: usize, took: Duration) -> Problem {
+    let detail = format!(
+        "the write is durable on this manager and on {count} of the {wanted} peers that wait= asked \
+         for, after {:.1} s; it reaches the others as soon as they can be reached",
+        took.as_secs_f64()
+    );
+    Problem::new(StatusCode::GATEWAY_TIMEOUT, detail)
+}
+
+fn refused(fault: WriteFault<Problem>) -> Problem {
+    match fault {
+        WriteFault::Refused(problem) => problem,
+        WriteFault::Stopped(stopped) => Problem::unavailable(&stopped.to_string()),
+        WriteFault::Store(error) => {
+            let full = matches!(*error, crate::store::StoreError::Full { .. });
+            let status = if full {
+                StatusCode::INSUFFICIENT_STORAGE
+            } else {
+                StatusCode::SERVICE_UNAVAILABLE
+            };
+            Problem::new(status, error.to_string())
+        }
+    }
+}
+
+impl From<WriteError> for Problem {
+    fn from(error: WriteError) -> Problem {
+        let status = match &error {
+            WriteError::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
+            WriteError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            WriteError::NoConflict => StatusCode::NOT_FOUND,
+            WriteError::Deletion => StatusCode::CONFLICT,
+        };
+        Problem::new(status, error.to_string())
+    }
+}

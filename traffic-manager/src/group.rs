@@ -1,0 +1,185 @@
+//! What a manager is made of behind its ports: the driver, the keeper with its store, the links to peers;
+//! how they start, recover what was known before, and end.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use traffic_manager_core::replica::{Announcement, Config as ReplicaConfig, Replica};
+use weir_proto::{id::ManagerLife, peer::PeerHello, policy::Policy};
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    driver::{self, Driver},
+    keeper::{self, Keeper, WriteFault},
+    peers::{EVENTS, Me, PeerService, dial},
+    stop::Stop,
+    store::{Batch, Identity, Record, StoreHandle, Table},
+    telemetry::Telemetry,
+};
+
+/// How long a manager that starts waits for peers to tell what they know.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// The record of the store that holds the newest incarnation.
+const INCARNATION: &[u8] = b"incarnation";
+
+/// A running manager without its ports.
+pub(crate) struct Group {
+    pub(crate) driver: Driver,
+    pub(crate) keeper: Keeper,
+    store: StoreHandle,
+    me: Me,
+    numbers: dial::LinkNumbers,
+    synced: Option<oneshot::Receiver<()>>,
+    driver_done: oneshot::Receiver<()>,
+    keeper_done: oneshot::Receiver<()>,
+}
+
+impl Group {
+    /// Opens the store and starts everything that does not serve a port.
+    pub(crate) async fn start(
+        config: &Config,
+        telemetry: &Arc<Telemetry>,
+        stop: &Stop,
+    ) -> anyhow::Result<Group> {
+        let mut clock = Clock::start();
+        let now = clock.now();
+        let identity = Identity { manager: config.id.clone(), created: now };
+        let (store, records) = StoreHandle::open(config.store.clone(), identity).await?;
+        let life = begin_life(config, &store, &records, clock.started()).await?;
+        let group = config.peers.len() + 1;
+        let mut replica = Replica::new(ReplicaConfig::new(life.clone(), group), now);
+        for (_, key, value) in records.iter().filter(|(table, _, _)| *table == Table::Entries) {
+            let loaded = replica.load(key, value);
+            loaded.context("the store cannot be used; it was not changed")?;
+        }
+        let (driver, driver_done) = driver::start(
+            config,
+            &life,
+            clock.clone(),
+            Arc::clone(telemetry),
+            stop.clone(),
+        );
+        let (events, links) = mpsc::channel(EVENTS);
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let greeting = PeerHello { life, version };
+        let me = Me { greeting, events, malformed: telemetry.malformed_peers.clone() };
+        let announcement =
+            Announcement { priority: config.priority, ..Announcement::default() };
+        let parts = keeper::Parts {
+            replica,
+            store: store.clone(),
+            driver: driver.clone(),
+            clock,
+            links,
+            announcement,
+        };
+        let (keeper, synced, keeper_done) = keeper::start(parts, stop.clone());
+        let numbers = dial::LinkNumbers::default();
+        for address in &config.peers {
+            let link = dial::keep(address.clone(), me.clone(), numbers.clone(), stop.clone());
+            tokio::spawn(link);
+        }
+        let synced = Some(synced);
+        Ok(Group { driver, keeper, store, me, numbers, synced, driver_done, keeper_done })
+    }
+
+    /// What serves the peers that dial.
+    pub(crate) fn peers(&self) -> PeerService {
+        PeerService { me: self.me.clone(), numbers: self.numbers.clone() }
+    }
+
+    /// Waits, though not for ever, until peers have told what they know; then offers the policies of the
+    /// start-up file, which are older than anything that was written since.
+    pub(crate) fn recover(
+        &mut self,
+        file: Vec<Policy>,
+    ) -> impl Future<Output = anyhow::Result<()>> + use<> {
+        let (synced, keeper) = (self.synced.take(), self.keeper.clone());
+        async move {
+            if let Some(synced) = synced
+                && timeout(PATIENCE, synced).await.is_err()
+            {
+                tracing::warn!(
+                    "no peer has told its policies within {} s; going on with those that are known \
+                     here",
+                    PATIENCE.as_secs()
+                );
+            }
+            offer(&keeper, file).await
+        }
+    }
+
+    /// Resolves when a task has died.
+    pub(crate) async fn ended(&mut self) {
+        tokio::select! {
+            _ = &mut self.driver_done => {}
+            _ = &mut self.keeper_done => {}
+            () = self.store.closed() => {}
+        }
+    }
+
+    /// Waits for the tasks, which were told to stop, and closes the store.
+    pub(crate) async fn close(self) {
+        // Both end at once; an error means that they have ended before.
+        let _ = timeout(PATIENCE, self.keeper_done).await;
+        let _ = timeout(PATIENCE, self.driver_done).await;
+        self.store.shutdown().await;
+    }
+}
+
+/// A later incarnation than any before, even if the wall clock was set back since.
+async fn begin_life(
+    config: &Config,
+    store: &StoreHandle,
+    records: &[Record],
+    wall: u64,
+) -> anyhow::Result<ManagerLife> {
+    let former = records.iter().find(|(table, key, _)| *table == Table::Meta && key == INCARNATION);
+    let former = former.and_then(|(_, _, value)| value.as_slice().try_into().ok());
+    let former = former.map_or(0, u64::from_be_bytes);
+    let incarnation = wall.max(former.saturating_add(1));
+    let mut batch = Batch::new();
+    batch.put(Table::Meta, INCARNATION, incarnation.to_be_bytes());
+    store.commit(batch).await?;
+    Ok(ManagerLife { id: config.id.clone(), incarnation })
+}
+
+async fn offer(keeper: &Keeper, file: Vec<Policy>) -> anyhow::Result<()> {
+    if file.is_empty() {
+        return Ok(());
+    }
+    let count = file.len();
+    let written = keeper.write(move |replica, now| {
+        let change = replica.offer_file(&file, now);
+        let differ = file.iter().filter(|policy| {
+            let winner = replica.winner(policy.name.as_str());
+            winner.is_some_and(|winner| *winner.policy != **policy)
+        });
+        let differ: Vec<String> = differ.map(|policy| policy.name.to_string()).collect();
+        Ok::<_, std::convert::Infallible>((Some(change), differ))
+    });
+    match written.await {
+        Ok(written) => {
+            tracing::info!("{count} policies in the policies file");
+            if !written.result.is_empty() {
+                tracing::warn!(
+                    "{} differ from those that are stored, which stay in force; to change them, use \
+                     the admin API or `traffic-manager policy apply`",
+                    written.result.join(", ")
+                );
+            }
+            Ok(())
+        }
+        Err(WriteFault::Refused(never)) => match never {},
+        Err(WriteFault::Store(error)) => {
+            Err(anyhow::anyhow!("cannot store the policies file: {error}"))
+        }
+        // The shutdown came first.
+        Err(WriteFault::Stopped(_)) => Ok(()),
+    }
+}

@@ -1,0 +1,285 @@
+//! The keeper at work.
+
+use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use tokio::sync::{mpsc, oneshot};
+use traffic_manager_core::{
+    manager::PolicyChange,
+    policies::StoredPolicy,
+    replica::{Announcement, Change, Input, Output, Replica, WriteId},
+};
+use weir_proto::{id::ManagerLife, peer::Delta, time::Time};
+
+use super::{
+    Ask, Keeper, WriteJob,
+    links::{self, Links},
+    waiters::Waiters,
+};
+use crate::{
+    clock::Clock,
+    driver::Driver,
+    peers::LinkEvent,
+    stop::Stop,
+    store::{Batch, StoreError, StoreHandle, Table},
+};
+
+/// Peers' deltas that wait for the store. What comes beyond is dropped: it is sent again, later.
+const BACKLOG: usize = 64;
+/// Longest sleep.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// What the keeper is made of.
+pub(crate) struct Parts {
+    /// Loaded from the store.
+    pub(crate) replica: Replica,
+    /// Where changes become durable.
+    pub(crate) store: StoreHandle,
+    /// Whom winners are told to.
+    pub(crate) driver: Driver,
+    /// A copy for this task.
+    pub(crate) clock: Clock,
+    /// What links tell.
+    pub(crate) links: mpsc::Receiver<LinkEvent>,
+    /// What is said of this manager in heartbeats.
+    pub(crate) announcement: Announcement,
+}
+
+/// Somebody who waits for a write.
+enum Writer {
+    Caller(oneshot::Sender<Result<Option<WriteId>, Arc<StoreError>>>),
+    Peer(ManagerLife),
+}
+
+type Commit = Pin<Box<dyn Future<Output = (Change, Writer, Result<(), StoreError>)> + Send>>;
+
+struct Task {
+    replica: Replica,
+    store: StoreHandle,
+    driver: Driver,
+    clock: Clock,
+    links: Links,
+    waiters: Waiters<WriteId>,
+    backlog: VecDeque<(ManagerLife, Delta)>,
+    /// Counts changes of winners; agents know policies by it.
+    policies_revision: u64,
+    synced: Option<oneshot::Sender<()>>,
+    outputs: Vec<Output>,
+}
+
+/// Starts the keeper. It runs until `shutdown` says so. The first receiver resolves when the peers that
+/// are up have told what they know; the second when the keeper has ended.
+pub(crate) fn start(
+    parts: Parts,
+    shutdown: Stop,
+) -> (Keeper, oneshot::Receiver<()>, oneshot::Receiver<()>) {
+    let (keeper, asks, writes) = Keeper::new();
+    let (synced, synchronised) = oneshot::channel();
+    let (done, finished) = oneshot::channel();
+    let mut task = Task {
+        replica: parts.replica,
+        store: parts.store,
+        driver: parts.driver,
+        clock: parts.clock,
+        links: Links::default(),
+        waiters: Waiters::default(),
+        backlog: VecDeque::new(),
+        policies_revision: 0,
+        synced: Some(synced),
+        outputs: Vec::new(),
+    };
+    tokio::spawn(async move {
+        let now = task.clock.now();
+        task.replica.announce(parts.announcement, now, &mut task.outputs);
+        task.run(asks, writes, parts.links, shutdown).await;
+        // Nobody waits for us any more if this fails.
+        let _ = done.send(());
+    });
+    (keeper, synchronised, finished)
+}
+
+impl Task {
+    async fn run(
+        &mut self,
+        mut asks: mpsc::Receiver<Ask>,
+        mut writes: mpsc::Receiver<WriteJob>,
+        mut links: mpsc::Receiver<LinkEvent>,
+        mut shutdown: Stop,
+    ) {
+        let mut commit: Option<Commit> = None;
+        loop {
+            let now = self.clock.now();
+            if self.replica.next_deadline().is_some_and(|deadline| deadline <= now) {
+                self.replica.on_deadline(now, &mut self.outputs);
+            }
+            self.perform().await;
+            if commit.is_none() {
+                commit = self.next_of_backlog(now);
+            }
+            let sleep = self.sleep(now);
+            tokio::select! {
+                biased;
+                () = shutdown.requested() => break,
+                Some(event) = links.recv() => self.hear(event),
+                (change, writer, stored) = finished(&mut commit) => {
+                    commit = None;
+                    self.conclude(change, writer, stored).await;
+                }
+                Some(ask) = asks.recv() => self.answer(ask),
+                Some(job) = writes.recv(), if commit.is_none() => commit = self.prepare(job),
+                () = tokio::time::sleep(sleep) => {}
+            }
+        }
+        // What the store has begun is told to whoever waits for it.
+        if let Some(commit) = commit {
+            let (change, writer, stored) = commit.await;
+            self.conclude(change, writer, stored).await;
+        }
+    }
+
+    fn sleep(&self, now: Time) -> Duration {
+        let deadline = self.replica.next_deadline();
+        deadline.map_or(LONGEST_SLEEP, |deadline| deadline.since(now).min(LONGEST_SLEEP))
+    }
+
+    fn hear(&mut self, event: LinkEvent) {
+        let now = self.clock.now();
+        match event {
+            LinkEvent::Up { peer, address, link } => {
+                let life = peer.life;
+                if self.links.open(&life, link) == links::Change::Up {
+                    tracing::info!(peer = %life.id, address, version = peer.version, "linked to a peer");
+                    self.replica.handle(Input::Up(life), now, &mut self.outputs);
+                }
+            }
+            LinkEvent::Frame(life, frame) => {
+                if self.links.is_current(&life) {
+                    self.replica.handle(Input::Frame(life, frame), now, &mut self.outputs);
+                }
+            }
+            LinkEvent::Down(life, id) => {
+                if self.links.close(&life, id) == links::Change::Down {
+                    tracing::warn!(peer = %life.id, "the last link to a peer has ended");
+                    self.replica.handle(Input::Down(life), now, &mut self.outputs);
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, ask: Ask) {
+        match ask {
+            Ask::Question(question) => {
+                let now = self.clock.now();
+                question(&self.replica, now);
+            }
+            Ask::Await(write, peers, done) => {
+                self.waiters.add(write, peers, done);
+                self.waiters.look(|write| self.replica.holders(*write));
+            }
+        }
+    }
+
+    /// A caller's turn.
+    fn prepare(&mut self, job: WriteJob) -> Option<Commit> {
+        let now = self.clock.now();
+        let change = (job.prepare)(&self.replica, now);
+        let Some(change) = change.filter(|change| !change.is_empty()) else {
+            // Fails if the caller has gone.
+            let _ = job.done.send(Ok(None));
+            return None;
+        };
+        Some(self.commit(change, Writer::Caller(job.done)))
+    }
+
+    /// A peer's turn: as many deltas as there are need a turn each.
+    fn next_of_backlog(&mut self, now: Time) -> Option<Commit> {
+        let (from, delta) = self.backlog.pop_front()?;
+        let change = self.replica.receive(&from, delta, now);
+        Some(self.commit(change, Writer::Peer(from)))
+    }
+
+    fn commit(&self, change: Change, writer: Writer) -> Commit {
+        let mut batch = Batch::new();
+        for (key, value) in change.writes() {
+            batch.write(Table::Entries, key, value.map(Vec::from));
+        }
+        let store = self.store.clone();
+        Box::pin(async move {
+            let stored = if batch.is_empty() { Ok(()) } else { store.commit(batch).await };
+            (change, writer, stored)
+        })
+    }
+
+    /// The store has answered.
+    async fn conclude(&mut self, change: Change, writer: Writer, stored: Result<(), StoreError>) {
+        match stored {
+            Ok(()) => {
+                let (id, now) = (change.write(), self.clock.now());
+                self.replica.apply(change, now, &mut self.outputs);
+                // First everybody here is told, so that whoever reads after the answer reads this.
+                self.perform().await;
+                if let Writer::Caller(done) = writer {
+                    let _ = done.send(Ok(id));
+                }
+            }
+            Err(error) => match writer {
+                Writer::Caller(done) => {
+                    tracing::error!("a write was refused: {error}");
+                    let _ = done.send(Err(Arc::new(error)));
+                }
+                // It is not acknowledged, so the peer sends it again.
+                Writer::Peer(peer) => {
+                    tracing::error!(peer = %peer.id, "what a peer sent could not be stored: {error}");
+                }
+            },
+        }
+    }
+
+    /// Does what the replica wants, in its order.
+    async fn perform(&mut self) {
+        let mut policies = Vec::new();
+        for output in std::mem::take(&mut self.outputs) {
+            match output {
+                Output::Send(to, frame) => self.links.send(&to, &frame),
+                Output::Policy { name, winner } => {
+                    self.policies_revision += 1;
+                    let revision = self.policies_revision;
+                    policies.push(match winner {
+                        Some(winner) => PolicyChange::Put(StoredPolicy {
+                            policy: winner.policy,
+                            tag: winner.tag,
+                            revision,
+                        }),
+                        None => PolicyChange::Drop { name, revision },
+                    });
+                }
+                Output::Receive(from, delta) => {
+                    if self.backlog.len() < BACKLOG {
+                        self.backlog.push_back((from, delta));
+                    }
+                }
+                Output::Acked(_) => self.waiters.look(|write| self.replica.holders(*write)),
+                Output::Synced => {
+                    if let Some(synced) = self.synced.take() {
+                        let _ = synced.send(());
+                    }
+                }
+                Output::Heard(..) => {}
+            }
+        }
+        if !policies.is_empty() {
+            let told = self.driver.with(move |manager, now, outputs| {
+                manager.install_policies(policies, now, outputs);
+            });
+            // A driver that is gone takes the manager with it.
+            let _ = told.await;
+        }
+    }
+}
+
+/// Resolves when the store has answered; never while it has nothing to do.
+async fn finished(commit: &mut Option<Commit>) -> (Change, Writer, Result<(), StoreError>) {
+    match commit {
+        Some(commit) => commit.await,
+        None => std::future::pending().await,
+    }
+}

@@ -128,9 +128,10 @@ fn managers_killed_and_hung_at_random_agree_at_the_end_and_lose_nothing() {
     policies(&group);
     let targets: Vec<_> = group.agents.iter().map(Node::target).collect();
     wait_until("the agents share the limits", SOON, &group.processes(), || {
-        group.agents.iter().all(|agent| {
-            agent.get("/v1/status").is_some_and(|status| status["fleet"] == 2)
-        })
+        group
+            .agents
+            .iter()
+            .all(|agent| agent.get("/v1/status").is_some_and(|status| status["fleet"] == 2))
     });
     let wide = Load::start(&targets, "wide", &APPLICATIONS, PER_SECOND);
     let tight = Load::start(&targets, "tight", &APPLICATIONS, PER_SECOND / 3);

@@ -33,7 +33,8 @@ fn create(node: &Node, query: &str, body: &Value) -> Result<Response, String> {
 
 fn read(node: &Node, name: &str) -> Option<(u64, String)> {
     let answer = http::get(&node.url(&format!("/api/v1/policies/{name}"))).ok()?;
-    let requests = (answer.status == 200).then(|| answer.json()["limits"][0]["requests"].as_u64())?;
+    let requests =
+        (answer.status == 200).then(|| answer.json()["limits"][0]["requests"].as_u64())?;
     Some((requests?, answer.header("etag")?.to_owned()))
 }
 
@@ -50,11 +51,13 @@ fn a_policy_written_to_any_manager_is_at_all_of_them() {
     }
     let stale = [("if-match", "\"0-0\""), ("content-type", "application/json")];
     let url = group.managers[0].url("/api/v1/policies/gold");
-    let refused = http::send("PUT", &url, &stale, &policy("gold", 20).to_string()).expect("an answer");
+    let refused =
+        http::send("PUT", &url, &stale, &policy("gold", 20).to_string()).expect("an answer");
     assert_eq!(refused.status, 412, "the tag of another version: {}", refused.body);
     let fresh = [("if-match", tag.as_str()), ("content-type", "application/json")];
     let url = group.managers[0].url("/api/v1/policies/gold?wait=1");
-    let changed = http::send("PUT", &url, &fresh, &policy("gold", 20).to_string()).expect("an answer");
+    let changed =
+        http::send("PUT", &url, &fresh, &policy("gold", 20).to_string()).expect("an answer");
     assert_eq!(changed.status, 200, "a tag is one at all managers: {}", changed.body);
     let url = group.managers[2].url("/api/v1/policies/gold?wait=all");
     wait_until("the change is at the third", SOON, &group.processes(), || {
@@ -108,7 +111,8 @@ fn rivals_have_one_winner_and_the_loser_can_be_restored() {
 #[test]
 fn an_empty_store_is_filled_and_an_old_file_brings_nothing_back() {
     let file = tempfile::NamedTempFile::new().expect("a file");
-    let text = json!({ "apiVersion": "weir/v1", "policies": [policy("old", 1), policy("kept", 2)] });
+    let text =
+        json!({ "apiVersion": "weir/v1", "policies": [policy("old", 1), policy("kept", 2)] });
     fs::write(file.path(), text.to_string()).expect("a policies file");
     let path = file.path().display().to_string();
     let mut group = Group::start(3, &["--policies-file", &path]);
@@ -239,7 +243,8 @@ fn a_full_disk_refuses_writes_and_space_lets_them_pass_again() {
     assert_eq!(checked.status, 200);
     fs::remove_file(&ballast).expect("the ballast");
     wait_until("writes pass again", SOON, &[node.process()], || {
-        create(&node, "", &policy("after", 8)).is_ok_and(|answer| [201, 409].contains(&answer.status))
+        create(&node, "", &policy("after", 8))
+            .is_ok_and(|answer| [201, 409].contains(&answer.status))
     });
     node.process().kill();
     let mut node = node;

@@ -52,9 +52,7 @@ impl Group {
             self.managers.iter().map(|m| format!("http://127.0.0.1:{}", m.grpc)).collect();
         let args = ["--managers".to_owned(), urls.join(",")];
         self.agents = (1..=count)
-            .map(|n| {
-                Node::start_on("gateway-agent", &format!("gw-{n}"), free_ports(), &args)
-            })
+            .map(|n| Node::start_on("gateway-agent", &format!("gw-{n}"), free_ports(), &args))
             .collect();
         for agent in &self.agents {
             agent.wait_ready();

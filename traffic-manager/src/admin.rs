@@ -25,15 +25,18 @@ use crate::{
 
 mod body;
 mod conditions;
+mod conflicts;
 mod explain;
 mod import;
 mod live;
+mod nodes;
 mod openapi;
 mod pages;
 mod parents;
 mod policies;
 mod problem;
 mod readiness;
+mod records;
 mod reset;
 mod schema;
 mod views;
@@ -114,7 +117,11 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/counters:reset", post(reset::reset))
         .route("/decisions", get(live::decisions))
         .route("/explain", post(explain::explain))
-        .route("/nodes", get(live::nodes))
+        .route("/conflicts", get(conflicts::list))
+        .route("/conflicts/{target}", post(conflicts::settle))
+        .route("/audit", get(records::audit))
+        .route("/usage", get(records::usage))
+        .route("/nodes", get(nodes::nodes))
         .route("/agents", get(live::agents))
         .route("/openapi.json", get(openapi::document));
     Router::new()

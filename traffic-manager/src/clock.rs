@@ -95,7 +95,6 @@ impl ManagerClock {
         };
         Time::from_micros(self.now)
     }
-
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -57,19 +57,13 @@ impl Group {
             let loaded = replica.load(key, value);
             loaded.context("the store cannot be used; it was not changed")?;
         }
-        let (driver, driver_done) = driver::start(
-            config,
-            &life,
-            clock.clone(),
-            Arc::clone(telemetry),
-            stop.clone(),
-        );
+        let (driver, driver_done) =
+            driver::start(config, &life, clock.clone(), Arc::clone(telemetry), stop.clone());
         let (events, links) = mpsc::channel(EVENTS);
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let greeting = PeerHello { life, version };
         let me = Me { greeting, events, malformed: telemetry.malformed_peers.clone() };
-        let announcement =
-            Announcement { priority: config.priority, ..Announcement::default() };
+        let announcement = Announcement { priority: config.priority, ..Announcement::default() };
         let parts = keeper::Parts {
             replica,
             store: store.clone(),

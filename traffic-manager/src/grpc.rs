@@ -7,8 +7,8 @@ use tonic::transport::{Server, server::Router};
 use weir_proto::wire::{
     DESCRIPTORS,
     weir::v1::{
-            decisions_server::DecisionsServer, peers_server::PeersServer, usage_server::UsageServer,
-        },
+        decisions_server::DecisionsServer, peers_server::PeersServer, usage_server::UsageServer,
+    },
 };
 
 use crate::{

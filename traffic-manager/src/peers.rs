@@ -106,7 +106,9 @@ async fn follow(
             Err(_) => break Err(Status::deadline_exceeded("the peer is silent")),
         };
         match PeerFrame::try_from(frame) {
-            Ok(frame) => me.events.send(LinkEvent::Frame(life.clone(), frame)).await.map_err(gone)?,
+            Ok(frame) => {
+                me.events.send(LinkEvent::Frame(life.clone(), frame)).await.map_err(gone)?
+            }
             Err(error) => {
                 me.malformed.increment(1);
                 tracing::warn!(peer = %life.id, "refused a malformed frame: {error}");

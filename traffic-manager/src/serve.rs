@@ -9,9 +9,8 @@ use weir_proto::policy::{Policy, parse_document};
 use crate::{
     admin::{self, Admin, Readiness},
     config::Config,
-    grpc,
     group::Group,
-    http,
+    grpc, http,
     net::Listener,
     stop,
     telemetry::Telemetry,

@@ -89,6 +89,9 @@ fn local(port: u16) -> String {
 
 fn manager_part(manager: &Manager, folder: &Path) -> Part {
     let policies = folder.join("policies.yaml");
+    let store = folder.join(manager.name);
+    let peers = MANAGERS.iter().filter(|other| other.name != manager.name);
+    let peers: Vec<String> = peers.map(|other| format!("http://{}", local(other.grpc))).collect();
     let arguments = [
         "manager",
         "serve",
@@ -96,6 +99,10 @@ fn manager_part(manager: &Manager, folder: &Path) -> Part {
         manager.name,
         "--policies-file",
         &policies.to_string_lossy(),
+        "--data-dir",
+        &store.to_string_lossy(),
+        "--peers",
+        &peers.join(","),
         "--listen-grpc",
         &local(manager.grpc),
         "--listen-http",

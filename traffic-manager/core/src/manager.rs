@@ -28,6 +28,7 @@ use crate::{
     message::{Input, Output, StreamId},
     policies::Policies,
 };
+pub use policies::PolicyChange;
 pub use reset::{ResetError, keep_resets, with_reset};
 use timers::{Timer, Timers};
 use usage::UsageStream;

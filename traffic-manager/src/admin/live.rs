@@ -1,4 +1,4 @@
-//! What happens now: counters, decisions, managers, agents.
+//! What happens now: counters, decisions, agents.
 
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use super::{
     Admin,
     body::Params,
     problem::Problem,
-    views::{Agent, Counter, Decision, instant},
+    views::{Agent, Counter, Decision},
 };
 
 const DEFAULT_LIMIT: usize = 100;
@@ -94,84 +94,6 @@ pub(super) async fn decisions(
     let truncated = found.len() > limit;
     found.truncate(limit);
     Ok(Json(Decisions { decisions: found.into_iter().map(Decision::from).collect(), truncated }))
-}
-
-/// The managers.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Nodes {
-    nodes: Vec<Node>,
-    /// Addresses of the other managers, from the configuration; this version does not link them.
-    peers: Vec<String>,
-}
-
-/// A manager.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Node {
-    /// Its name.
-    id: String,
-    /// It is the one that answers.
-    #[serde(rename = "self")]
-    is_self: bool,
-    /// Which life of it.
-    incarnation: u64,
-    /// Its build.
-    version: String,
-    /// `fleet`: it sizes the agents' shares.
-    roles: Vec<&'static str>,
-    /// When it started.
-    started: String,
-    /// Revision of its policies.
-    policies_revision: u64,
-    /// Policies that it holds.
-    policies: usize,
-    /// Counters that it keeps.
-    counters: usize,
-    /// Agents that it knows.
-    agents: usize,
-    /// Agents that follow its decisions.
-    decision_sessions: usize,
-    /// The fleet as it sees it.
-    fleet: Fleet,
-}
-
-/// Which agents share the limits.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Fleet {
-    /// Larger is newer.
-    view: u64,
-    /// Each member owns one part in this many of every limit.
-    size: u32,
-    /// In rank order.
-    members: Vec<String>,
-}
-
-/// The managers: roles, revisions, load.
-#[utoipa::path(
-    get, path = "/api/v1/nodes", tag = "fleet", operation_id = "listNodes",
-    responses((status = 200, body = Nodes)),
-)]
-pub(super) async fn nodes(State(admin): State<Admin>) -> Result<Json<Nodes>, Problem> {
-    let look = admin.with(|manager, _, _| (manager.stats(), manager.fleet(), manager.revision()));
-    let (stats, fleet, policies_revision) = look.await?;
-    let node = Node {
-        id: admin.driver.id().to_string(),
-        is_self: true,
-        incarnation: admin.driver.incarnation(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        roles: if fleet.incumbent { vec!["fleet"] } else { Vec::new() },
-        started: instant(admin.driver.started()),
-        policies_revision,
-        policies: stats.policies,
-        counters: stats.counters,
-        agents: stats.agents,
-        decision_sessions: stats.decision_sessions,
-        fleet: Fleet {
-            view: fleet.number,
-            size: fleet.fleet,
-            members: fleet.members.iter().map(|life| life.id.to_string()).collect(),
-        },
-    };
-    Ok(Json(Nodes { nodes: vec![node], peers: admin.peers.to_vec() }))
 }
 
 /// The agents.

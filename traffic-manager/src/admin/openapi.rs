@@ -8,7 +8,7 @@ use axum::{
 };
 use utoipa::OpenApi;
 
-use super::{explain, import, live, policies, reset};
+use super::{conflicts, explain, import, live, nodes, policies, records, reset};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -29,12 +29,17 @@ use super::{explain, import, live, policies, reset};
         live::decisions,
         reset::reset,
         explain::explain,
-        live::nodes,
+        conflicts::list,
+        conflicts::settle,
+        records::audit,
+        records::usage,
+        nodes::nodes,
         live::agents,
     ),
     tags(
         (name = "policies", description = "What is limited"),
         (name = "live", description = "What happens now"),
+        (name = "records", description = "What was done and used"),
         (name = "fleet", description = "Managers and agents"),
     )
 )]

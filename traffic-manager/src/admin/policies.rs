@@ -65,12 +65,7 @@ pub(super) async fn read(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let conditions = Conditions::of(&headers)?;
-    let wanted = name.clone();
-    let found = admin.with(move |manager, _, _| {
-        let stored = manager.policy(&wanted)?;
-        Some((stored, manager.bound(&wanted)))
-    });
-    let (stored, bound) = found.await?.ok_or_else(|| Problem::no_policy(&name))?;
+    let (stored, bound) = admin.find(&name).await?.ok_or_else(|| Problem::no_policy(&name))?;
     if conditions.unchanged(Some(&etag(&stored.tag))) {
         return Ok(tagged(StatusCode::NOT_MODIFIED.into_response(), &stored));
     }
@@ -296,15 +291,23 @@ impl Admin {
         &self,
         name: &str,
     ) -> Result<(StoredPolicy, Option<BoundView>), Problem> {
+        self.find(name).await?.ok_or_else(|| {
+            let detail = format!("the policy {name:?} was written, and deleted meanwhile");
+            Problem::new(StatusCode::CONFLICT, detail)
+        })
+    }
+
+    /// A policy, and its bound.
+    pub(super) async fn find(
+        &self,
+        name: &str,
+    ) -> Result<Option<(StoredPolicy, Option<BoundView>)>, Problem> {
         let wanted = name.to_owned();
         let found = self.with(move |manager, _, _| {
             let stored = manager.policy(&wanted)?;
             Some((stored, manager.bound(&wanted)))
         });
-        found.await?.ok_or_else(|| {
-            let detail = format!("the policy {name:?} was written, and deleted meanwhile");
-            Problem::new(StatusCode::CONFLICT, detail)
-        })
+        found.await
     }
 }
 
@@ -330,7 +333,7 @@ fn created(headers: &HeaderMap, stored: &StoredPolicy, bound: Option<BoundView>)
     response
 }
 
-fn one(
+pub(super) fn one(
     headers: &HeaderMap,
     status: StatusCode,
     stored: &StoredPolicy,

@@ -80,7 +80,7 @@ pub(super) async fn reset(
 
 fn refused(policy: &str, key: Option<&Vec<String>>, error: ResetError) -> Problem {
     match error {
-        ResetError::Policy(error) => Problem::refused(policy, error),
+        ResetError::Policy(_) => Problem::no_policy(policy),
         ResetError::Key { .. } => {
             let key = Value::from(key.cloned().unwrap_or_default()).to_string();
             Problem::invalid_field("key", &key, error.to_string())

@@ -1,4 +1,4 @@
-//! The admin API through its router, with a driver behind it.
+//! The admin API through its router, with a driver and a keeper behind it.
 
 use axum::{
     body::{Body, to_bytes},
@@ -11,7 +11,7 @@ use utoipa::OpenApi;
 use super::*;
 use crate::{
     config::Settings,
-    driver,
+    group::Group,
     stop::{Stopper, stop},
 };
 
@@ -24,17 +24,20 @@ struct Served {
     readiness: Readiness,
     stopper: Stopper,
     driver: Driver,
+    _group: Group,
 }
 
-fn serve() -> Served {
+async fn serve() -> Served {
     let settings = Settings { id: Some("tm-1".into()), ..Settings::default() };
     let config = Config::resolve(settings).unwrap();
     let telemetry = Telemetry::new().unwrap();
     let (stopper, stop) = stop();
-    let (driver, _) = driver::start(&config, Arc::clone(&telemetry), stop);
+    let group = Group::start(&config, &telemetry, &stop).await.unwrap();
     let readiness = Readiness::default();
-    let admin = Admin::new(&config, driver.clone(), telemetry, readiness.clone());
-    Served { router: router(admin), readiness, stopper, driver }
+    let driver = group.driver.clone();
+    let admin =
+        Admin::new(&config, driver.clone(), group.keeper.clone(), telemetry, readiness.clone());
+    Served { router: router(admin), readiness, stopper, driver, _group: group }
 }
 
 struct Answer {
@@ -98,7 +101,7 @@ fn gold(requests: u64) -> Value {
 
 #[tokio::test]
 async fn a_policy_lives_from_post_to_delete() {
-    let served = serve();
+    let served = serve().await;
     let made = served.json("POST", POLICIES, &gold(5)).await;
     assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
     assert!(made.etag.starts_with('"') && made.etag.ends_with('"'), "{}", made.etag);
@@ -119,7 +122,7 @@ async fn a_policy_lives_from_post_to_delete() {
 
 #[tokio::test]
 async fn a_stale_writer_overwrites_nothing() {
-    let served = serve();
+    let served = serve().await;
     let first = served.json("POST", POLICIES, &gold(5)).await.etag;
     let put = async |condition: (&str, &str), requests| {
         let headers = [("content-type", "application/json"), condition];
@@ -147,7 +150,7 @@ async fn a_stale_writer_overwrites_nothing() {
 
 #[tokio::test]
 async fn put_creates_only_when_asked_to() {
-    let served = serve();
+    let served = serve().await;
     assert_eq!(served.json("PUT", GOLD, &gold(5)).await.status, StatusCode::NOT_FOUND);
     let mut nameless = gold(5);
     nameless.as_object_mut().unwrap().remove("name");
@@ -161,7 +164,7 @@ async fn put_creates_only_when_asked_to() {
 
 #[tokio::test]
 async fn what_is_read_can_be_written_back() {
-    let served = serve();
+    let served = serve().await;
     served.json("POST", POLICIES, &gold(5)).await;
     for kind in ["application/json", "application/yaml"] {
         let read = served.call("GET", GOLD, &[("accept", kind)], "").await;
@@ -175,7 +178,7 @@ async fn what_is_read_can_be_written_back() {
 
 #[tokio::test]
 async fn every_field_at_fault_is_named() {
-    let served = serve();
+    let served = serve().await;
     let wrong = json!({
         "name": "a b", "level": "nowhere", "limits": [{ "requests": -1, "window": "1 minute" }],
         "colour": "red",
@@ -191,7 +194,7 @@ async fn every_field_at_fault_is_named() {
 
 #[tokio::test]
 async fn a_dry_run_tells_and_changes_nothing() {
-    let served = serve();
+    let served = serve().await;
     served.json("POST", POLICIES, &gold(5)).await;
     let mut silver = gold(1);
     silver["name"] = "silver".into();
@@ -212,7 +215,7 @@ async fn a_dry_run_tells_and_changes_nothing() {
 
 #[tokio::test]
 async fn bodies_are_bounded_and_typed() {
-    let served = serve();
+    let served = serve().await;
     let post = async |kind: &str, body: &str| {
         served.call("POST", POLICIES, &[("content-type", kind)], body).await
     };
@@ -236,7 +239,7 @@ async fn bodies_are_bounded_and_typed() {
 
 #[tokio::test]
 async fn unknown_paths_methods_and_parameters_are_problems() {
-    let served = serve();
+    let served = serve().await;
     for path in ["/api/v1/nothing", "/nothing", "/api/v1/conflicts", "/api/v1/policies/a/b"] {
         let answer = served.get(path).await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
@@ -254,7 +257,7 @@ async fn unknown_paths_methods_and_parameters_are_problems() {
 
 #[tokio::test]
 async fn an_empty_manager_shows_itself() {
-    let served = serve();
+    let served = serve().await;
     assert_eq!(served.get("/api/v1/nodes").await.json()["nodes"][0]["id"], "tm-1");
     assert_eq!(served.get("/api/v1/agents").await.json(), json!({ "agents": [] }));
     let nothing = json!({ "counters": [], "truncated": false });
@@ -270,12 +273,12 @@ async fn an_empty_manager_shows_itself() {
 
 #[tokio::test]
 async fn probes_follow_the_life_of_the_manager() {
-    let served = serve();
+    let served = serve().await;
     let ready = served.get("/readyz").await;
     assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(ready.text.contains("gRPC"), "{}", ready.text);
     assert_eq!(served.get("/healthz").await.status, StatusCode::OK);
-    served.readiness.listening();
+    served.readiness.serving();
     assert_eq!(served.get("/readyz").await.status, StatusCode::OK);
     served.readiness.leaving();
     assert_eq!(served.get("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
@@ -290,7 +293,7 @@ async fn probes_follow_the_life_of_the_manager() {
 
 #[tokio::test]
 async fn pages_need_nothing_from_elsewhere() {
-    let served = serve();
+    let served = serve().await;
     for page in ["/", "/docs", "/assets/weir.css", "/assets/status.js", "/assets/docs.js"] {
         let answer = served.get(page).await;
         assert_eq!(answer.status, StatusCode::OK, "{page}");
@@ -300,7 +303,7 @@ async fn pages_need_nothing_from_elsewhere() {
 
 #[tokio::test]
 async fn the_description_matches_the_routes() {
-    let served = serve();
+    let served = serve().await;
     let described = served.get("/api/v1/openapi.json").await.json();
     assert_eq!(described, serde_json::to_value(openapi::Api::openapi()).unwrap());
     let mut operations = 0;
@@ -333,7 +336,7 @@ descriptors:
 
 #[tokio::test]
 async fn another_limiters_file_is_taken_over_or_every_line_is_named() {
-    let served = serve();
+    let served = serve().await;
     let yaml = [("content-type", "application/yaml")];
     let import = async |query: &str, body: &str| {
         served.call("POST", &format!("{IMPORT}?{query}"), &yaml, body).await
@@ -368,7 +371,7 @@ async fn another_limiters_file_is_taken_over_or_every_line_is_named() {
 
 #[tokio::test]
 async fn an_import_says_what_it_wants_to_be_told() {
-    let served = serve();
+    let served = serve().await;
     let yaml = [("content-type", "application/yaml")];
     for (query, headers, body, status, words) in [
         ("format=nginx", &yaml[..], ENVOYS, 422, "give envoy or limitador"),

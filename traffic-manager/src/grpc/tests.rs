@@ -19,6 +19,7 @@ use weir_proto::{
 use super::*;
 use crate::{
     config::{Config, Settings},
+    group::Group,
     stop::{Stopper, stop},
 };
 
@@ -29,6 +30,7 @@ struct Served {
     driver: Driver,
     stopper: Stopper,
     server: tokio::task::JoinHandle<anyhow::Result<()>>,
+    _group: Group,
 }
 
 async fn start() -> Served {
@@ -36,14 +38,16 @@ async fn start() -> Served {
     let config = Config::resolve(settings).unwrap();
     let telemetry = Telemetry::new().unwrap();
     let (stopper, stop) = stop();
-    let (driver, _) = crate::driver::start(&config, Arc::clone(&telemetry), stop.clone());
+    let group = Group::start(&config, &telemetry, &stop).await.unwrap();
+    let driver = group.driver.clone();
+    let services = Services { driver: driver.clone(), peers: group.peers() };
     let anywhere = "127.0.0.1:0".parse().unwrap();
     let refused = telemetry.refused_grpc.clone();
     let listener = Listener::bind(anywhere, "listen.grpc", refused).await.unwrap();
     let address = listener.address().unwrap();
-    let server = tokio::spawn(serve(listener, driver.clone(), telemetry, stop));
+    let server = tokio::spawn(serve(listener, services, telemetry, stop));
     let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
-    Served { channel: endpoint.connect().await.unwrap(), driver, stopper, server }
+    Served { channel: endpoint.connect().await.unwrap(), driver, stopper, server, _group: group }
 }
 
 fn identity(id: &str) -> AgentIdentity {

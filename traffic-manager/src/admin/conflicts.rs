@@ -1,0 +1,134 @@
+//! The conflict log: versions that lost against one written at the same time elsewhere.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use serde_json::Value;
+use traffic_manager_core::replica::{Conflict as Loser, ConflictId};
+use utoipa::ToSchema;
+
+use super::{Admin, policies::one, problem::Problem, views::instant, write::Writer};
+
+/// Versions that lost.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Conflicts {
+    conflicts: Vec<Conflict>,
+}
+
+/// A version that lost against another one, and is kept.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Conflict {
+    /// Names it: the hash of the version.
+    id: String,
+    /// The policy's name.
+    policy: String,
+    /// The policy as the loser had it; absent where it deleted the policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<Value>,
+    /// The loser is a deletion.
+    deletion: bool,
+    /// Its place in the policy's history.
+    ref_number: u64,
+    /// Who wrote it.
+    author: String,
+    /// On which manager.
+    manager: String,
+    /// When.
+    at: String,
+    /// `ETag` of the version that holds, without its quotes; absent where the policy is deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    winner: Option<String>,
+}
+
+impl From<Loser> for Conflict {
+    fn from(loser: Loser) -> Self {
+        let version = loser.body.as_ref().map(|body| {
+            let text = || Value::from(String::from_utf8_lossy(body).into_owned());
+            serde_json::from_slice(body).unwrap_or_else(|_| text())
+        });
+        Conflict {
+            id: loser.id.to_string(),
+            policy: loser.name,
+            deletion: version.is_none(),
+            version,
+            ref_number: loser.ref_number,
+            author: loser.author,
+            manager: loser.origin.id.to_string(),
+            at: instant(loser.stamp.time()),
+            winner: loser.winner,
+        }
+    }
+}
+
+/// Losers of concurrent edits.
+///
+/// Two writes of one policy at managers that did not know of each other cannot both hold. Every manager
+/// lets the same one win, and keeps the other here until somebody restores or dismisses it, or it
+/// is 30 days old.
+#[utoipa::path(
+    get, path = "/api/v1/conflicts", tag = "policies", operation_id = "listConflicts",
+    responses((status = 200, body = Conflicts)),
+)]
+pub(super) async fn list(State(admin): State<Admin>) -> Result<Json<Conflicts>, Problem> {
+    let conflicts = admin.ask(|replica, _| replica.conflicts().map(Conflict::from).collect());
+    Ok(Json(Conflicts { conflicts: conflicts.await? }))
+}
+
+/// Settle a conflict.
+///
+/// `{id}:restore` makes the loser the policy's next version; `{id}:dismiss` keeps the winner. Either
+/// takes the loser out of the log of every manager.
+#[utoipa::path(
+    post, path = "/api/v1/conflicts/{id}:restore", tag = "policies", operation_id = "restoreConflict",
+    params(
+        ("id" = String, Path, description = "The conflict's id"),
+        ("wait" = Option<String>, Query, description = "`all`, or how many peers must have it before the answer"),
+    ),
+    responses(
+        (status = 200, description = "The policy as it is now", body = super::schema::PolicyDocument),
+        (status = 404, description = "No such conflict (any more)", body = Problem),
+        (status = 409, description = "The loser is a deletion: delete the policy instead", body = Problem),
+    ),
+)]
+pub(super) async fn settle(
+    State(admin): State<Admin>,
+    writer: Writer,
+    Path(target): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (id, action) = target.split_once(':').unwrap_or((&target, ""));
+    let restores = match action {
+        "restore" => true,
+        "dismiss" => false,
+        _ => {
+            let detail = format!("nothing is at /conflicts/{target}; add :restore or :dismiss");
+            return Err(Problem::new(StatusCode::NOT_FOUND, detail));
+        }
+    };
+    let Some(id) = ConflictId::parse(id) else {
+        let message = "is not the id of a conflict, which has 64 hexadecimal digits".to_owned();
+        return Err(Problem::invalid_field("id", id, message));
+    };
+    let (by, action) = (writer.clone(), action.to_owned());
+    let written = admin.write(&writer, move |replica, now| {
+        let name = replica.conflict(id).map(|loser| loser.name).unwrap_or_default();
+        let change = if restores {
+            replica.restore(id, &by.actor, now)?
+        } else {
+            replica.dismiss(id, &by.actor, now)?
+        };
+        let record = by.audit(&action, &name, format!("conflict {id}"), now);
+        Ok((Some(change.and(replica.record(vec![record], now))), name))
+    });
+    let written = written.await?;
+    let answer = match admin.find(&written.result).await? {
+        Some((stored, bound)) => one(&headers, StatusCode::OK, &stored, bound),
+        // Dismissed, and the winner is a deletion.
+        None => StatusCode::NO_CONTENT.into_response(),
+    };
+    Ok(written.tell(answer))
+}

@@ -1,0 +1,153 @@
+//! `GET /nodes`: this manager, and the others as it sees them.
+
+use axum::{Json, extract::State};
+use serde::Serialize;
+use traffic_manager_core::replica::PeerStatus;
+use utoipa::ToSchema;
+
+use super::{Admin, problem::Problem, views::instant};
+
+/// The managers.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Nodes {
+    /// The one that answers first, then its peers by name.
+    nodes: Vec<Node>,
+    /// Addresses of the other managers, from the configuration.
+    peers: Vec<String>,
+}
+
+/// A manager.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum Node {
+    Me(Box<Me>),
+    Peer(Peer),
+}
+
+/// The manager that answers.
+#[derive(Serialize, ToSchema)]
+struct Me {
+    /// Its name.
+    id: String,
+    /// True.
+    #[serde(rename = "self")]
+    is_self: bool,
+    /// Which life of it.
+    incarnation: u64,
+    /// Its build.
+    version: String,
+    /// `fleet`: it sizes the agents' shares; `ledger`: it records usage; `janitor`: it clears away
+    /// what is old.
+    roles: Vec<&'static str>,
+    /// When it started.
+    started: String,
+    /// Grows with every change of what managers replicate, in this life of it.
+    revision: u64,
+    /// Revision of its policies, which its agents report.
+    policies_revision: u64,
+    /// Policies that it holds.
+    policies: usize,
+    /// Losers in its conflict log.
+    conflicts: usize,
+    /// Counters that it keeps.
+    counters: usize,
+    /// Agents that it knows.
+    agents: usize,
+    /// Agents that follow its decisions.
+    decision_sessions: usize,
+    /// The fleet as it sees it.
+    fleet: Fleet,
+}
+
+/// Which agents share the limits.
+#[derive(Serialize, ToSchema)]
+struct Fleet {
+    /// Larger is newer.
+    view: u64,
+    /// Each member owns one part in this many of every limit.
+    size: u32,
+    /// In rank order.
+    members: Vec<String>,
+}
+
+/// Another manager, as the one that answers sees it.
+#[derive(Serialize, ToSchema)]
+struct Peer {
+    /// Its name.
+    id: String,
+    /// False.
+    #[serde(rename = "self")]
+    is_self: bool,
+    /// Which life of it.
+    incarnation: u64,
+    /// `up` or `down`.
+    link: &'static str,
+    /// It serves.
+    ready: bool,
+    /// Its own revision.
+    revision: u64,
+    /// It has everything of this manager up to this revision.
+    acknowledged_revision: u64,
+    /// Entries that it is not known to have.
+    outstanding: usize,
+    /// For how long it has lacked something, in seconds; 0 if it lacks nothing.
+    lag_seconds: f64,
+    /// It and this manager have the same policies and records.
+    equal: bool,
+    /// When it was last heard.
+    last_seen: Option<String>,
+}
+
+impl From<PeerStatus> for Peer {
+    fn from(peer: PeerStatus) -> Self {
+        Peer {
+            id: peer.id.to_string(),
+            is_self: false,
+            incarnation: peer.life.incarnation,
+            link: if peer.up { "up" } else { "down" },
+            ready: peer.up && peer.ready,
+            revision: peer.revision,
+            acknowledged_revision: peer.acked,
+            outstanding: peer.outstanding,
+            lag_seconds: peer.lag.as_secs_f64(),
+            equal: peer.equal,
+            last_seen: peer.heard.map(instant),
+        }
+    }
+}
+
+/// The managers: roles, revisions, lag, load.
+#[utoipa::path(
+    get, path = "/api/v1/nodes", tag = "fleet", operation_id = "listNodes",
+    responses((status = 200, body = Nodes)),
+)]
+pub(super) async fn nodes(State(admin): State<Admin>) -> Result<Json<Nodes>, Problem> {
+    let look = admin.with(|manager, _, _| (manager.stats(), manager.fleet(), manager.revision()));
+    let (stats, fleet, policies_revision) = look.await?;
+    let look = admin
+        .ask(|replica, now| (replica.revision(), replica.conflicts().count(), replica.peers(now)));
+    let (revision, conflicts, peers) = look.await?;
+    let me = Me {
+        id: admin.driver.id().to_string(),
+        is_self: true,
+        incarnation: admin.driver.incarnation(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        roles: if fleet.incumbent { vec!["fleet"] } else { Vec::new() },
+        started: instant(admin.driver.started()),
+        revision,
+        policies_revision,
+        policies: stats.policies,
+        conflicts,
+        counters: stats.counters,
+        agents: stats.agents,
+        decision_sessions: stats.decision_sessions,
+        fleet: Fleet {
+            view: fleet.number,
+            size: fleet.fleet,
+            members: fleet.members.iter().map(|life| life.id.to_string()).collect(),
+        },
+    };
+    let mut nodes = vec![Node::Me(Box::new(me))];
+    nodes.extend(peers.into_iter().map(|peer| Node::Peer(Peer::from(peer))));
+    Ok(Json(Nodes { nodes, peers: admin.peers.to_vec() }))
+}

@@ -11,6 +11,7 @@
 //! | `import` | other limiters' files as policies |
 //! | [`telemetry`] | metrics and log |
 //! | `serve` | all of these, from start to shutdown |
+//! | [`store`] | what outlives a manager |
 //! | [`cli`] | the program's commands |
 
 pub use self::{config::Config, serve::run};
@@ -27,5 +28,6 @@ mod ingest;
 mod net;
 mod serve;
 mod stop;
+pub mod store;
 mod streams;
 pub mod telemetry;

@@ -8,11 +8,12 @@ use weir_proto::policy::{Policy, parse_document};
 
 use crate::{
     admin::{self, Admin, Readiness},
-    config::{Config, IN_MEMORY},
+    config::Config,
     driver::{self, Driver},
     grpc, http,
     net::Listener,
     stop,
+    store::Place,
     telemetry::Telemetry,
 };
 
@@ -124,11 +125,11 @@ async fn load_policies(driver: &Driver, policies: Vec<Policy>) -> anyhow::Result
 }
 
 fn warn_of_memory(config: &Config) {
-    if config.data_dir != IN_MEMORY {
+    if config.store != Place::Memory {
         tracing::warn!(
-            "data_dir = {:?} is not used yet: in this version policies live in memory, and those \
+            "the store {} is not used yet: in this version policies live in memory, and those \
              written through the API are lost at a restart",
-            config.data_dir
+            config.store
         );
     }
     if !config.peers.is_empty() {

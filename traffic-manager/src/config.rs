@@ -13,14 +13,18 @@ use clap::Args;
 use serde::Deserialize;
 use weir_proto::id::ManagerId;
 
+use crate::store::Place;
+
 pub use self::{
     error::{ConfigError, Fault},
     log::{LogFormat, LogLevel},
+    store::StoreSettings,
 };
 
 mod error;
 mod log;
 mod resolve;
+mod store;
 
 /// The embedded store's name for "keep nothing".
 pub const IN_MEMORY: &str = ":memory:";
@@ -30,8 +34,8 @@ pub const IN_MEMORY: &str = ":memory:";
 pub struct Config {
     /// Unique among the managers; agents show it to operators.
     pub id: ManagerId,
-    /// Folder of the store, or [`IN_MEMORY`].
-    pub data_dir: String,
+    /// Where the store is: `data_dir`, or `store.url`.
+    pub store: Place,
     /// The other managers' gRPC addresses.
     pub peers: Vec<String>,
     /// Policies to begin with; read once at start-up, never written.
@@ -65,6 +69,9 @@ pub struct Settings {
     /// Folder of the embedded store, or :memory: for none [default: :memory:]
     #[arg(long, env = "WEIR_DATA_DIR", value_name = "FOLDER")]
     pub data_dir: Option<String>,
+    /// A database in the place of the embedded store.
+    #[command(flatten)]
+    pub store: StoreSettings,
     /// The other managers, comma separated
     #[arg(long, env = "WEIR_PEERS", value_name = "URLS", value_delimiter = ',')]
     pub peers: Option<Vec<String>>,
@@ -140,7 +147,8 @@ pub struct Log {
 }
 
 impl Settings {
-    /// Reads a file. A relative `policies_file` is looked for beside it.
+    /// Reads a file. A relative `policies_file` or `store.password_file` is looked for
+    /// beside it.
     ///
     /// # Errors
     /// The file cannot be read, is not TOML, or has a field that nobody knows.
@@ -150,8 +158,11 @@ impl Settings {
         let mut settings: Settings = toml::from_str(&text).map_err(|error| {
             ConfigError::Malformed { file: file.to_owned(), message: error.to_string() }
         })?;
-        if let (Some(policies), Some(folder)) = (&mut settings.policies_file, file.parent()) {
-            *policies = folder.join(&*policies);
+        if let Some(folder) = file.parent() {
+            let paths = [&mut settings.policies_file, &mut settings.store.password_file];
+            for path in paths.into_iter().flatten() {
+                *path = folder.join(&*path);
+            }
         }
         Ok(settings)
     }
@@ -162,6 +173,7 @@ impl Settings {
         Settings {
             id: over.id.or(self.id),
             data_dir: over.data_dir.or(self.data_dir),
+            store: self.store.overridden_by(over.store),
             peers: over.peers.or(self.peers),
             policies_file: over.policies_file.or(self.policies_file),
             listen: Listen {

@@ -15,6 +15,7 @@
 //! | `import` | other limiters' files as policies |
 //! | [`telemetry`] | metrics and log |
 //! | `serve` | all of these, from start to shutdown |
+//! | [`store`] | what outlives a manager |
 //! | [`cli`] | the program's commands |
 
 pub use self::{config::Config, serve::run};
@@ -35,5 +36,6 @@ mod net;
 mod peers;
 mod serve;
 mod stop;
+pub mod store;
 mod streams;
 pub mod telemetry;

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use axum::http::Uri;
 use weir_proto::{id::ManagerId, window::Window};
 
-use super::{Config, ConfigError, Fault, IN_MEMORY, LogFormat, LogLevel, Settings};
+use super::{Config, ConfigError, Fault, LogFormat, LogLevel, Settings, store};
 
 const GRPC: &str = "127.0.0.1:9611";
 const HTTP: &str = "127.0.0.1:9610";
@@ -41,6 +41,8 @@ pub(super) fn resolve(settings: Settings) -> Result<Config, ConfigError> {
     {
         faults.refuse::<()>("listen.http", format!("= \"{http}\" is the address of listen.grpc"));
     }
+    let store = store::place(settings.data_dir, settings.store);
+    let store = store.map_or_else(|fault| faults.refuse(fault.field, fault.message), Some);
     let silent_hold = silent_hold(settings.silent_hold, &mut faults);
     let max_counters = max_counters(settings.max_counters, &mut faults);
     let log_format = choice("log.format", settings.log.format, "text or json", LogFormat::parse);
@@ -55,7 +57,7 @@ pub(super) fn resolve(settings: Settings) -> Result<Config, ConfigError> {
     let whole = || {
         Some(Config {
             id: id?,
-            data_dir: settings.data_dir.unwrap_or_else(|| IN_MEMORY.to_owned()),
+            store: store?,
             peers,
             policies_file: settings.policies_file,
             grpc: grpc?,

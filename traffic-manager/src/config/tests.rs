@@ -16,7 +16,7 @@ fn everything_has_a_default() {
     let config = load("id = \"tm-1\"").unwrap();
     assert_eq!(config.grpc.to_string(), "127.0.0.1:9611");
     assert_eq!(config.http.to_string(), "127.0.0.1:9610");
-    assert_eq!(config.data_dir, IN_MEMORY);
+    assert_eq!(config.store, Place::Memory);
     assert_eq!(config.silent_hold, Duration::from_secs(30));
     assert_eq!((config.log_format, config.log_level), (LogFormat::Text, LogLevel::default()));
     assert!(Config::resolve(Settings::default()).is_ok(), "the host name is a name");
@@ -35,6 +35,7 @@ fn the_whole_file_is_read() {
     assert_eq!(config.http.to_string(), "127.0.0.1:9620");
     assert_eq!((config.max_counters, config.silent_hold.as_secs()), (5, 120));
     assert_eq!(config.log_format, LogFormat::Json);
+    assert_eq!(config.store, Place::Folder("/var/lib/weir".into()));
     let policies = config.policies_file.unwrap();
     assert!(policies.is_absolute() && policies.ends_with("policies.yaml"), "beside the file");
 }

@@ -1,0 +1,104 @@
+//! Where a manager keeps what must outlive it: one trait, and who implements it.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `redb` | the embedded store: one file in `data_dir` |
+//! | `postgres` | PostgreSQL, of `[store] url` (feature `postgres`) |
+//! | `memory` | nothing that outlives the process, for `data_dir = ":memory:"` |
+//! | `handle` | the asynchronous face: a thread that owns a store, its queue, joint commits |
+//! | `place`, `restore` | opening what the configuration names; backups and their way back |
+//! | `batch`, `error`, `doubt` | a change; why it was refused; what to do when that is not known |
+//!
+//! All implementations pass one suite of tests (`tests/store/conformance.rs`).
+
+use std::path::Path;
+
+use weir_proto::{id::ManagerId, time::Time};
+
+#[cfg(feature = "postgres")]
+pub use self::postgres::{PostgresPlace, PostgresStore};
+pub use self::{
+    batch::{Batch, MAX_KEY, MAX_VALUE, Table},
+    error::StoreError,
+    handle::{Record, StoreHandle},
+    memory::MemoryStore,
+    place::Place,
+    redb::RedbStore,
+    restore::{inspect, restore},
+};
+
+mod batch;
+mod doubt;
+mod error;
+mod handle;
+mod memory;
+mod place;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod redb;
+mod restore;
+
+/// The layout of stores that this version writes, and the newest that it reads.
+pub const FORMAT: u32 = 1;
+
+/// Takes one record at a time: its table, key and value.
+pub type Visit<'a> = dyn FnMut(Table, &[u8], &[u8]) -> Result<(), StoreError> + 'a;
+
+/// Keeps records. Blocking: it lives on a thread of its own (see [`StoreHandle`]).
+pub trait Store: Send {
+    /// Whose store it is.
+    fn identity(&self) -> &Identity;
+
+    /// Shows every record to `visit`, those of a table together and in the order of their keys.
+    ///
+    /// # Errors
+    /// The store cannot be read, or `visit` refused a record: its error is handed on.
+    fn load(&mut self, visit: &mut Visit<'_>) -> Result<(), StoreError>;
+
+    /// Writes a batch: all of it, and durable on return. On an error nothing of it is there, and
+    /// the next commit may succeed.
+    ///
+    /// # Errors
+    /// Why nothing was written.
+    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError>;
+
+    /// Examines the whole store.
+    ///
+    /// # Errors
+    /// It cannot be read, or is damaged.
+    fn check(&mut self) -> Result<Report, StoreError>;
+
+    /// Copies all records into a new file, as of one moment. The file is a store of the embedded
+    /// kind, whatever this one is; it appears whole or not at all, and replaces nothing.
+    ///
+    /// # Errors
+    /// `to` exists, or cannot be written; or this store cannot be read.
+    fn backup(&mut self, to: &Path) -> Result<(), StoreError> {
+        let identity = self.identity().clone();
+        redb::write_new(to, &identity, &mut |visit| self.load(visit))
+    }
+}
+
+/// Whose store it is; written into it when it is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The manager. A store of another one is refused: two managers with one disk are a mistake.
+    pub manager: ManagerId,
+    /// Manager time at which the store was made.
+    pub created: Time,
+}
+
+/// What [`Store::check`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Whose store it is.
+    pub identity: Identity,
+    /// Its layout.
+    pub format: u32,
+    /// Records of each table, in the order of [`Table::ALL`].
+    pub records: [u64; Table::ALL.len()],
+    /// Bytes of all keys and values.
+    pub bytes: u64,
+    /// Bytes on the disk, as far as it is known.
+    pub size: Option<u64>,
+}

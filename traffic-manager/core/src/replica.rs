@@ -6,7 +6,10 @@
 //! `REPLICATION.md` beside this crate states the rules and why managers converge.
 
 mod change;
+mod conflict;
+mod hash;
 mod message;
+mod stamp;
 mod view;
 
 use std::collections::BTreeMap;

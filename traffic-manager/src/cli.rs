@@ -9,6 +9,7 @@ use self::{
     explain::Question,
     output::{Output, OutputFormat},
     policy::PolicyCommand,
+    records::{ConflictCommand, Span},
     simulate::Simulate,
 };
 use crate::config::Settings;
@@ -19,6 +20,7 @@ mod import;
 mod live;
 mod output;
 mod policy;
+mod records;
 mod server;
 mod simulate;
 mod table;
@@ -80,6 +82,23 @@ enum Command {
     Decisions {
         #[command(flatten)]
         filter: Filter,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Show and settle concurrent edits of policies
+    #[command(subcommand)]
+    Conflicts(ConflictCommand),
+    /// Show who changed what
+    Audit {
+        #[command(flatten)]
+        span: Span,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Show what was used in periods that are over
+    Usage {
+        #[command(flatten)]
+        span: Span,
         #[command(flatten)]
         remote: Remote,
     },
@@ -188,6 +207,15 @@ fn obey(command: Command, out: &mut dyn io::Write) -> Result<(), Failure> {
         Command::Decisions { filter, remote } => {
             let (client, mut output) = connect(remote);
             live::decisions(&client, &filter, &mut output, out)
+        }
+        Command::Conflicts(command) => records::conflicts(command, connect, out),
+        Command::Audit { span, remote } => {
+            let (client, mut output) = connect(remote);
+            records::audit(&client, &span, &mut output, out)
+        }
+        Command::Usage { span, remote } => {
+            let (client, mut output) = connect(remote);
+            records::usage(&client, &span, &mut output, out)
         }
         Command::Explain { question, remote } => {
             let (client, mut output) = connect(remote);

@@ -22,8 +22,8 @@ pub use self::{config::Config, serve::run};
 
 mod admin;
 mod broker;
-mod clock;
 pub mod cli;
+mod clock;
 pub mod config;
 mod driver;
 mod group;

@@ -26,22 +26,25 @@ pub(super) fn status(
 
 fn managers(whole: &Value) -> Table {
     let mut table = Table::new(&[
-        "MANAGER", "ROLES", "VERSION", "REVISION", "POLICIES", "COUNTERS", "AGENTS", "STARTED",
+        "MANAGER", "LINK", "ROLES", "REVISION", "LAG", "POLICIES", "COUNTERS", "AGENTS", "STARTED",
     ]);
     for node in list(whole, "nodes") {
-        table.row(cells(
+        let [id, link, roles, revision, lag, policies, counters, agents, started] = cells(
             node,
             [
                 "id",
+                "link",
                 "roles",
-                "version",
-                "policies_revision",
+                "revision",
+                "lag_seconds",
                 "policies",
                 "counters",
                 "agents",
                 "started",
             ],
-        ));
+        );
+        let link = if node["self"] == true { "self".to_owned() } else { link };
+        table.row([id, link, roles, revision, lag, policies, counters, agents, started]);
     }
     table
 }

@@ -13,8 +13,11 @@
 //! | [`grants`] | free budget, grants and recalls of one counter |
 //! | [`feed`] | revisions and interning of each subscriber's stream |
 //! | [`policies`] | the policy set and its versions |
+//! | [`accounts`] | records of usage, once per counter and period |
+//! | [`roles`] | who of the managers writes usage records and cleans up |
 //! | [`view`], [`explain`] | answers to operators' questions |
 
+pub mod accounts;
 pub mod explain;
 pub mod feed;
 pub mod fleet;
@@ -25,6 +28,7 @@ pub mod manager;
 pub mod message;
 pub mod meter;
 pub mod policies;
+pub mod roles;
 pub mod view;
 
 pub use manager::{Config, Manager};

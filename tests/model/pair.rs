@@ -199,7 +199,7 @@ impl Pair {
                 manager::Output::CloseUsage(_, why) | manager::Output::CloseSession(_, why) => {
                     panic!("closed: {why}");
                 }
-                manager::Output::WindowClosed { .. } => {}
+                manager::Output::WindowClosed { .. } | manager::Output::Closed(_) => {}
             }
         }
     }

@@ -256,7 +256,9 @@ impl Desk {
                     }
                 }
                 manager::Output::CloseUsage(_, why) => panic!("{why}"),
-                manager::Output::Ack(..) | manager::Output::WindowClosed { .. } => {}
+                manager::Output::Ack(..)
+                | manager::Output::WindowClosed { .. }
+                | manager::Output::Closed(_) => {}
             }
         }
     }

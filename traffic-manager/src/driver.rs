@@ -193,6 +193,8 @@ impl Task {
                     Output::WindowClosed { admitted, refused, limit, .. } => {
                         self.telemetry.window_closed(admitted, refused, limit);
                     }
+                    // Usage is not recorded yet: the core is not asked for it.
+                    Output::Closed(_) => {}
                 }
             }
             for stream in cut_off {

@@ -19,12 +19,14 @@ use weir_proto::{
 
 pub use crate::limits::LimitInfo;
 use crate::{
+    accounts::Amounts,
     fleet::{AgentIx, SKEW},
     message::StreamId,
     meter::Spent,
 };
 
 mod cell;
+mod closing;
 mod index;
 mod naming;
 mod report;
@@ -32,6 +34,7 @@ mod room;
 mod store;
 use cell::Cell;
 pub use cell::CellIx;
+pub use closing::Ended;
 pub use naming::TOGETHER;
 pub use store::Ledger;
 #[cfg(test)]
@@ -133,6 +136,8 @@ pub struct WindowState {
     pub look_at: Option<Time>,
     /// Last change of any kind.
     pub touched: Time,
+    /// Rolling: what was told in the present minute, where usage is recorded.
+    minute: Option<Box<closing::Minute>>,
 }
 
 impl WindowState {
@@ -145,6 +150,7 @@ impl WindowState {
             spent: Spent::default(),
             look_at: None,
             touched: now,
+            minute: None,
         }
     }
 
@@ -318,7 +324,7 @@ impl Counter {
     }
 
     /// A report of a rolling counter, which is charged to the ring: the newest stamp wins. Returns the
-    /// window's name.
+    /// window's name, and how much is new and of this minute.
     fn merge_rolling(
         &mut self,
         agent: AgentIx,
@@ -326,22 +332,25 @@ impl Counter {
         stamp: u64,
         word: Word,
         now: Time,
-    ) -> WindowStart {
+    ) -> (WindowStart, Amounts) {
         let limit = self.limit.clone();
         let window = self.window(entry.window, now);
         let name = window.start;
         if window.find(agent).is_some_and(|s| s.birth > entry.window && !s.presumed()) {
-            return name; // about a counter that the agent has since opened anew
+            // About a counter that the agent has since opened anew.
+            return (name, Amounts::default());
         }
         // An agent that was out of sight may have been idle since long before it tells.
         let heard = if word == Word::Replayed { Time::ZERO } else { now };
         let new = window.find(agent).is_none();
         let slot = window.slot(agent, entry.window, now);
         if stamp < slot.stamp {
-            return name;
+            return (name, Amounts::default());
         }
         let live = word == Word::Reported;
         let grown = entry.used.saturating_sub(slot.used);
+        let recent = live || !slot.presumed() || closing::of_this_minute(entry.window, now);
+        let rejected = entry.rejected.saturating_sub(slot.rejected);
         let charge = slot.charged || live;
         // A slot that a state replay made stays uncharged until the agent tells its recent use.
         slot.charged |= live && slot.stamp == 0;
@@ -356,7 +365,8 @@ impl Counter {
         if let Some(limit) = limit.filter(|_| charge) {
             window.spent.charge(grown, &limit, now);
         }
-        name
+        let new = Amounts { admitted: grown, refused: rejected };
+        (name, if recent { new } else { Amounts::default() })
     }
 }
 

@@ -14,8 +14,11 @@
 //! | [`feed`] | revisions and interning of each subscriber's stream |
 //! | [`policies`] | the policy set and its versions |
 //! | [`replica`] | policies and records, replicated among managers: see `REPLICATION.md` |
+//! | [`accounts`] | records of usage, once per counter and period |
+//! | [`roles`] | who of the managers writes usage records and cleans up |
 //! | [`view`], [`explain`] | answers to operators' questions |
 
+pub mod accounts;
 pub mod explain;
 pub mod feed;
 pub mod fleet;
@@ -27,6 +30,7 @@ pub mod message;
 pub mod meter;
 pub mod policies;
 pub mod replica;
+pub mod roles;
 pub mod view;
 
 pub use manager::{Config, Manager};

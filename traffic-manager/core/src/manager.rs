@@ -56,6 +56,8 @@ pub struct Config {
     /// that may live (at least one key of any length) and 16 cells of 64 bytes for each (at least
     /// 1 Mi). What is beyond is refused and counted. Default 1 million.
     pub max_counters: usize,
+    /// Whether windows that close are told, for records of usage: [`Output::Closed`]. Default false.
+    pub accounts: bool,
     /// Hard to guess, as the keys of counters are chosen by clients: seeds the hash of the ledger.
     pub seed: u64,
 }
@@ -69,6 +71,7 @@ impl Config {
             silent_hold: Duration::from_secs(30),
             fence: Duration::from_secs(1),
             max_counters: 1_000_000,
+            accounts: false,
             seed: 0,
         }
     }
@@ -108,9 +111,13 @@ impl Manager {
             silent_hold: config.silent_hold,
             fence: config.fence,
         };
+        let mut ledger = Ledger::new(config.max_counters, config.seed);
+        if config.accounts {
+            ledger.record_usage();
+        }
         Manager {
             fleet: Fleet::new(fleet, now),
-            ledger: Ledger::new(config.max_counters, config.seed),
+            ledger,
             policies: Policies::default(),
             totals: Totals::default(),
             limits: Limits::default(),
@@ -138,7 +145,8 @@ impl Manager {
 
     /// When [`Manager::on_deadline`] must be called next.
     pub fn next_deadline(&self) -> Option<Time> {
-        [self.fleet.next_deadline(), self.timers.next(), Some(self.heartbeat_at)]
+        let heartbeat = Some(self.heartbeat_at);
+        [self.fleet.next_deadline(), self.timers.next(), self.ledger.minute_ends(), heartbeat]
             .into_iter()
             .flatten()
             .min()
@@ -166,6 +174,7 @@ impl Manager {
                 Timer::Expire(ix) => self.expire(ix, now, out),
             }
         }
+        self.ledger.end_minute(now, timers::EXPIRE_AT_ONCE);
         if self.heartbeat_at <= now {
             self.feeds.heartbeat(now - HEARTBEAT + Duration::from_millis(1));
             self.heartbeat_at = now + HEARTBEAT;
@@ -199,6 +208,10 @@ impl Manager {
             }
         }
         self.feeds.flush(now, out);
+        let closed = self.ledger.take_closed();
+        if !closed.is_empty() {
+            out.push(Output::Closed(closed));
+        }
     }
 
     fn announce(&mut self, announcement: &Announcement, now: Time) {

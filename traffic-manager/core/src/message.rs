@@ -1,5 +1,6 @@
 //! What goes into the core and what comes out of it.
 
+use crate::accounts::Closed;
 use weir_proto::{
     decision::{CreditFrame, DecisionFrame},
     usage::UsageFrame,
@@ -46,4 +47,7 @@ pub enum Output {
         /// The limit.
         limit: u64,
     },
+    /// Windows closed, of which usage is recorded: for [`Accounts`](crate::accounts::Accounts). At most one for
+    /// each turn. Only with [`Config::accounts`](crate::Config::accounts).
+    Closed(Vec<Closed>),
 }

@@ -71,7 +71,9 @@ impl Ledger {
             return None;
         }
         if counter.rolling() {
-            return Some(counter.merge_rolling(agent, entry, stamp, word, now));
+            let (name, new) = counter.merge_rolling(agent, entry, stamp, word, now);
+            self.gather(ix, new, now);
+            return Some(name);
         }
         let cell = self.cell_of(ix.index, agent);
         if cell == CellIx(0) {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use weir_proto::time::{Time, WindowStart};
 
 use super::{
-    Counter, CounterIx, LimitInfo, WindowState, Windows,
-    cell::{Cell, CellIx, Cells, NONE},
-    expiry,
+    Counter, CounterIx, LimitInfo, Windows,
+    cell::{CellIx, Cells, NONE},
+    closing::{Closings, Ended},
     index::Index,
 };
 
@@ -36,6 +36,7 @@ pub struct Ledger {
     pub(super) max: usize,
     /// Of all places.
     pub(super) key_bytes: usize,
+    pub(super) closings: Closings,
     /// Times that a counter was not named or not counted because the ledger was full.
     pub refused: u64,
 }
@@ -51,6 +52,7 @@ impl Ledger {
             live: 0,
             max,
             key_bytes: 0,
+            closings: Closings::default(),
             refused: 0,
         }
     }
@@ -122,6 +124,9 @@ impl Ledger {
     /// The counter counts against another limit from now on, or against none. Usage stays, unless the
     /// window changed its kind.
     pub fn set_limit(&mut self, ix: CounterIx, limit: Option<Arc<LimitInfo>>) {
+        if limit.is_none() {
+            self.close_early(ix);
+        }
         let Some(place) = self.live_place(ix) else { return };
         let Some(counter) = &mut place.counter else { return };
         let other = limit.as_ref().is_some_and(|l| l.rolling() != counter.rolling());
@@ -145,39 +150,25 @@ impl Ledger {
         self.drop_cells(ix.index, |_, cell| cell.names == 0 && cell.window == NONE);
     }
 
-    /// Forgets windows that are over, and the counter when none is left. Tells limit and amount
-    /// admitted of each that ends; returns when to look again.
+    /// Forgets windows that are over, and the counter when none is left. Tells of each that ends;
+    /// returns when to look again.
     pub fn expire(
         &mut self,
         ix: CounterIx,
         now: Time,
-        mut ended: impl FnMut(&LimitInfo, u64, u64),
+        mut ended: impl FnMut(&Ended<'_>),
     ) -> Option<Time> {
-        self.live_place(ix)?;
-        let place = &mut self.places[ix.index as usize];
-        let (first, counter) = (place.cells, place.counter.as_mut()?);
-        if !counter.windows.is_empty() {
-            self.cells.list(first).for_each(|(_, cell)| counter.bring(cell));
-        }
-        let limit = counter.limit.clone();
-        let limit = limit.as_deref();
-        let seen = counter.windows.iter();
-        let mut windows: Vec<Closing> = seen.map(|w| Closing::of(limit, w)).collect();
-        let full = windows.len();
-        for (_, cell) in self.cells.list(first).filter(|(_, cell)| cell.window != NONE) {
-            let until = expiry(limit, cell.window, cell.active_at);
-            match windows.iter().position(|w| w.start == cell.window) {
-                Some(i) if i < full => {} // brought there before
-                Some(i) => windows[i].add(cell, until),
-                None => windows.push(Closing::new(cell, until)),
-            }
-        }
-        windows.sort_unstable();
+        let windows = self.windows_of(ix)?;
+        let counter = self.places[ix.index as usize].counter.as_mut()?;
         let over = |start| windows.iter().any(|w| w.start == start && w.until <= now);
+        self.closings.end_minutes(counter, |start| over(start));
         counter.windows.retain(|w| !over(w.start));
         for window in windows.iter().filter(|w| w.until <= now) {
-            if let Some(limit) = limit {
-                ended(limit, window.used, window.rejected);
+            if let Some(limit) = &counter.limit {
+                let (start, admitted, refused) = (window.start, window.used, window.rejected);
+                let end = Ended { key: &counter.key, limit, start, admitted, refused };
+                self.closings.end(&end);
+                ended(&end);
             }
         }
         self.forget(ix, over);
@@ -197,31 +188,5 @@ impl Ledger {
         }
         self.live -= 1;
         self.vacate(ix.index);
-    }
-}
-
-/// A window's amounts over all agents, and until when they are kept.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Closing {
-    start: WindowStart,
-    used: u64,
-    rejected: u64,
-    until: Time,
-}
-
-impl Closing {
-    fn of(limit: Option<&LimitInfo>, window: &WindowState) -> Self {
-        let until = expiry(limit, window.start, window.touched);
-        Closing { start: window.start, used: window.used(), rejected: window.rejected(), until }
-    }
-
-    fn new(cell: &Cell, until: Time) -> Self {
-        Closing { start: cell.window, used: cell.used, rejected: cell.rejected, until }
-    }
-
-    fn add(&mut self, cell: &Cell, until: Time) {
-        self.used = self.used.saturating_add(cell.used);
-        self.rejected = self.rejected.saturating_add(cell.rejected);
-        self.until = self.until.max(until);
     }
 }

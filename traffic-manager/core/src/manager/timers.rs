@@ -5,12 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use weir_proto::time::{Time, WindowStart};
 
 use super::Manager;
-use crate::{ledger::CounterIx, message::Output};
+use crate::{
+    ledger::{CounterIx, Ended},
+    message::Output,
+};
 
 /// Expiries are rounded up to this, so that those of one moment share a list.
 const EXPIRE_MICROS: u64 = 250_000;
 /// Counters looked at in one turn; the rest follow in the next, so that frames do not wait long.
-const EXPIRE_AT_ONCE: usize = 10_000;
+pub(super) const EXPIRE_AT_ONCE: usize = 10_000;
 
 /// Something to do later. A timer for a counter that has left does nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,7 +77,8 @@ impl Timers {
 impl Manager {
     /// Forgets the counter's windows that are over, and the counter when none is left.
     pub(super) fn expire(&mut self, ix: CounterIx, now: Time, out: &mut Vec<Output>) {
-        let next = self.ledger.expire(ix, now, |limit, admitted, refused| {
+        let next = self.ledger.expire(ix, now, |ended| {
+            let Ended { limit, admitted, refused, .. } = *ended;
             if !limit.rolling() && admitted.saturating_mul(2) >= limit.amount {
                 out.push(Output::WindowClosed {
                     policy: limit.policy.to_string(),

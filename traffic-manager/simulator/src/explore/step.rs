@@ -174,7 +174,7 @@ impl World {
                 }
                 manager_core::Output::CloseUsage(stream, _)
                 | manager_core::Output::CloseSession(stream, _) => self.close_at_manager(stream.0),
-                manager_core::Output::WindowClosed { .. } => {}
+                manager_core::Output::WindowClosed { .. } | manager_core::Output::Closed(_) => {}
             }
         }
     }

@@ -73,7 +73,7 @@ impl World {
                     self.send(index(stream), false, Message::Close(why));
                     self.network.connections[index(stream)].manager_open = false;
                 }
-                manager_core::Output::WindowClosed { .. } => {}
+                manager_core::Output::WindowClosed { .. } | manager_core::Output::Closed(_) => {}
             }
         }
     }

@@ -1,0 +1,1 @@
+//! Candidates: what becomes a record, when, and how often.

@@ -15,7 +15,9 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tonic::Status;
-use traffic_manager_core::{Config as CoreConfig, Input, Manager, Output, StreamId};
+use traffic_manager_core::{
+    Config as CoreConfig, Input, Manager, Output, StreamId, accounts::Closed,
+};
 use weir_proto::{
     id::{Incarnation, ManagerId, ManagerLife},
     time::Time,
@@ -26,7 +28,7 @@ pub(crate) use self::{
     handle::{Driver, Stopped},
     links::{End, SESSION_QUEUE, SessionLink, UsageLink},
 };
-use crate::{clock::Clock, config::Config, stop::Stop, telemetry::Telemetry};
+use crate::{clock::Clock, config::Config, keeper::CANDIDATES, stop::Stop, telemetry::Telemetry};
 
 mod handle;
 mod links;
@@ -68,6 +70,9 @@ struct Task {
     links: Links,
     telemetry: Arc<Telemetry>,
     jumps: u64,
+    /// Windows that closed and that the keeper has not taken yet.
+    closed: Vec<Closed>,
+    accounts: mpsc::Sender<Vec<Closed>>,
 }
 
 /// Starts the driver. It runs until `shutdown` says so; the returned receiver then resolves, and
@@ -76,6 +81,7 @@ pub(crate) fn start(
     config: &Config,
     life: &ManagerLife,
     clock: Clock,
+    accounts: mpsc::Sender<Vec<Closed>>,
     telemetry: Arc<Telemetry>,
     shutdown: Stop,
 ) -> (Driver, oneshot::Receiver<()>) {
@@ -84,6 +90,7 @@ pub(crate) fn start(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         silent_hold: config.silent_hold,
         max_counters: config.max_counters,
+        accounts: true,
         seed: RandomState::new().hash_one(wall),
         ..CoreConfig::new(life.clone())
     };
@@ -93,6 +100,8 @@ pub(crate) fn start(
         links: Links::default(),
         telemetry,
         jumps: 0,
+        closed: Vec::new(),
+        accounts,
     };
     let (commands, queue) = mpsc::channel(COMMANDS);
     let (done, finished) = oneshot::channel();
@@ -114,6 +123,7 @@ impl Task {
                 self.manager.on_deadline(now, &mut outputs);
                 self.perform(&mut outputs, now);
             }
+            self.hand_over_closed();
             let sleep = self.sleep(now);
             tokio::select! {
                 biased;
@@ -139,6 +149,22 @@ impl Task {
         self.manager
             .next_deadline()
             .map_or(LONGEST_SLEEP, |deadline| deadline.since(now).min(LONGEST_SLEEP))
+    }
+
+    /// What the keeper has no room for stays here, and is offered again in the next turn: heartbeats see
+    /// to it that there is one. Of too much, what closed first is given up.
+    fn hand_over_closed(&mut self) {
+        if self.closed.is_empty() {
+            return;
+        }
+        let surplus = self.closed.len().saturating_sub(CANDIDATES);
+        if surplus > 0 {
+            self.closed.drain(..surplus);
+            self.telemetry.usage_given_up.increment(surplus as u64);
+        }
+        if let Ok(room) = self.accounts.try_reserve() {
+            room.send(std::mem::take(&mut self.closed));
+        }
     }
 
     fn now(&mut self) -> Time {
@@ -193,8 +219,7 @@ impl Task {
                     Output::WindowClosed { admitted, refused, limit, .. } => {
                         self.telemetry.window_closed(admitted, refused, limit);
                     }
-                    // Usage is not recorded yet: the core is not asked for it.
-                    Output::Closed(_) => {}
+                    Output::Closed(closed) => self.closed.extend(closed),
                 }
             }
             for stream in cut_off {

@@ -8,14 +8,17 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
-use traffic_manager_core::replica::{Announcement, Config as ReplicaConfig, Replica};
+use traffic_manager_core::{
+    replica::{Config as ReplicaConfig, Replica},
+    roles::{Epochs, Roles, RolesConfig},
+};
 use weir_proto::{id::ManagerLife, peer::PeerHello, policy::Policy};
 
 use crate::{
     clock::Clock,
     config::Config,
     driver::{self, Driver},
-    keeper::{self, Keeper, WriteFault},
+    keeper::{self, EPOCHS, Keeper, WriteFault},
     peers::{EVENTS, Me, PeerService, dial},
     stop::Stop,
     store::{Batch, Identity, Record, StoreHandle, Table},
@@ -24,6 +27,8 @@ use crate::{
 
 /// How long a manager that starts waits for peers to tell what they know.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Lists of windows that closed, on their way to the keeper; the driver keeps what comes beyond.
+const ACCOUNTS: usize = 16;
 /// The record of the store that holds the newest incarnation.
 const INCARNATION: &[u8] = b"incarnation";
 
@@ -57,20 +62,36 @@ impl Group {
             let loaded = replica.load(key, value);
             loaded.context("the store cannot be used; it was not changed")?;
         }
-        let (driver, driver_done) =
-            driver::start(config, &life, clock.clone(), Arc::clone(telemetry), stop.clone());
+        let roles = RolesConfig {
+            me: life.clone(),
+            priority: config.priority,
+            fail_back: config.fail_back,
+            group,
+        };
+        let roles = Roles::new(roles, epochs(&records), now);
+        let (accounts, closed) = mpsc::channel(ACCOUNTS);
+        let (driver, driver_done) = driver::start(
+            config,
+            &life,
+            clock.clone(),
+            accounts,
+            Arc::clone(telemetry),
+            stop.clone(),
+        );
         let (events, links) = mpsc::channel(EVENTS);
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let greeting = PeerHello { life, version };
         let me = Me { greeting, events, malformed: telemetry.malformed_peers.clone() };
-        let announcement = Announcement { priority: config.priority, ..Announcement::default() };
         let parts = keeper::Parts {
             replica,
             store: store.clone(),
             driver: driver.clone(),
             clock,
             links,
-            announcement,
+            closed,
+            roles,
+            priority: config.priority,
+            telemetry: Arc::clone(telemetry),
         };
         let (keeper, synced, keeper_done) = keeper::start(parts, stop.clone());
         let numbers = dial::LinkNumbers::default();
@@ -104,7 +125,9 @@ impl Group {
                     PATIENCE.as_secs()
                 );
             }
-            offer(&keeper, file).await
+            offer(&keeper, file).await?;
+            keeper.serving().await;
+            Ok(())
         }
     }
 
@@ -141,6 +164,12 @@ async fn begin_life(
     batch.put(Table::Meta, INCARNATION, incarnation.to_be_bytes());
     store.commit(batch).await?;
     Ok(ManagerLife { id: config.id.clone(), incarnation })
+}
+
+/// The roles' epochs that a former life has seen.
+fn epochs(records: &[Record]) -> Epochs {
+    let stored = records.iter().find(|(table, key, _)| *table == Table::Meta && key == EPOCHS);
+    stored.and_then(|(_, _, value)| Epochs::decode(value)).unwrap_or_default()
 }
 
 async fn offer(keeper: &Keeper, file: Vec<Policy>) -> anyhow::Result<()> {

@@ -11,10 +11,14 @@ use tokio::sync::{mpsc, oneshot};
 use traffic_manager_core::replica::{Change, Replica, WriteId};
 use weir_proto::time::Time;
 
-pub(crate) use self::task::{Parts, start};
+pub(crate) use self::{
+    office::{CANDIDATES, Office},
+    task::{EPOCHS, Parts, start},
+};
 use crate::store::StoreError;
 
 mod links;
+mod office;
 mod task;
 mod waiters;
 
@@ -53,12 +57,17 @@ pub(crate) struct Written<R> {
 
 /// Asks the replica something.
 type Question = Box<dyn FnOnce(&Replica, Time) + Send>;
+/// Asks about roles and records.
+type OfficeQuestion = Box<dyn FnOnce(&Office, Time) + Send>;
 /// Prepares a write; `None` = there is nothing to write.
 type Prepare = Box<dyn FnOnce(&Replica, Time) -> Option<Change> + Send>;
 
 /// What the keeper is asked to do.
 enum Ask {
     Question(Question),
+    Office(OfficeQuestion),
+    /// Tell peers that this manager serves.
+    Serving,
     /// Tell when this many peers have the write.
     Await(WriteId, usize, oneshot::Sender<usize>),
 }
@@ -101,6 +110,27 @@ impl Keeper {
             asks.send(Ask::Question(question)).await.map_err(|_| Stopped)?;
             result.await.map_err(|_| Stopped)
         }
+    }
+
+    /// Asks about roles and records.
+    pub(crate) async fn ask_office<R, F>(&self, question: F) -> Result<R, Stopped>
+    where
+        R: Send + 'static,
+        F: FnOnce(&Office, Time) -> R + Send + 'static,
+    {
+        let (answer, result) = oneshot::channel();
+        let question: OfficeQuestion = Box::new(move |office, now| {
+            // Fails if the asker has gone.
+            let _ = answer.send(question(office, now));
+        });
+        self.asks.send(Ask::Office(question)).await.map_err(|_| Stopped)?;
+        result.await.map_err(|_| Stopped)
+    }
+
+    /// Tells peers that this manager serves.
+    pub(crate) async fn serving(&self) {
+        // A keeper that is gone takes the manager with it.
+        let _ = self.asks.send(Ask::Serving).await;
     }
 
     /// Writes what `prepare` makes of the replica as it is when its turn comes; resolves when that is

@@ -38,6 +38,8 @@ pub(crate) struct Telemetry {
     pub(crate) malformed_credit: Counter,
     /// Peers' frames that could not be read.
     pub(crate) malformed_peers: Counter,
+    /// Usage that is in no record, because too much of it waited.
+    pub(crate) usage_given_up: Counter,
     /// Subscribers that read too slowly.
     pub(crate) subscribers_cut_off: Counter,
     /// Jumps of the wall clock.
@@ -77,6 +79,7 @@ impl Telemetry {
             malformed_usage: registry.counter(malformed, &[("plane", "usage")]),
             malformed_credit: registry.counter(malformed, &[("plane", "decisions")]),
             malformed_peers: registry.counter(malformed, &[("plane", "peers")]),
+            usage_given_up: registry.counter("weir_manager_usage_records_given_up_total", &[]),
             subscribers_cut_off: registry.counter("weir_manager_subscribers_cut_off_total", &[]),
             clock_jumps: registry.counter("weir_manager_clock_jumps_total", &[]),
             refused_grpc: registry.counter(refused, &[("port", "grpc")]),

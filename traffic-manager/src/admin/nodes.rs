@@ -127,12 +127,15 @@ pub(super) async fn nodes(State(admin): State<Admin>) -> Result<Json<Nodes>, Pro
     let look = admin
         .ask(|replica, now| (replica.revision(), replica.conflicts().count(), replica.peers(now)));
     let (revision, conflicts, peers) = look.await?;
+    let held = admin.keeper.ask_office(|office, now| office.held(now)).await;
+    let mut roles = if fleet.incumbent { vec!["fleet"] } else { Vec::new() };
+    roles.extend(held.unwrap_or_default().iter().map(|role| role.as_str()));
     let me = Me {
         id: admin.driver.id().to_string(),
         is_self: true,
         incarnation: admin.driver.incarnation(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        roles: if fleet.incumbent { vec!["fleet"] } else { Vec::new() },
+        roles,
         started: instant(admin.driver.started()),
         revision,
         policies_revision,

@@ -4,15 +4,18 @@ use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc, time::Dura
 
 use tokio::sync::{mpsc, oneshot};
 use traffic_manager_core::{
+    accounts::Closed,
     manager::PolicyChange,
     policies::StoredPolicy,
-    replica::{Announcement, Change, Input, Output, Replica, WriteId},
+    replica::{Change, Input, Output, Replica, WriteId},
+    roles::Roles,
 };
 use weir_proto::{id::ManagerLife, peer::Delta, time::Time};
 
 use super::{
     Ask, Keeper, WriteJob,
     links::{self, Links},
+    office::{Office, Work, announcement},
     waiters::Waiters,
 };
 use crate::{
@@ -21,10 +24,13 @@ use crate::{
     peers::LinkEvent,
     stop::Stop,
     store::{Batch, StoreError, StoreHandle, Table},
+    telemetry::Telemetry,
 };
 
 /// Peers' deltas that wait for the store. What comes beyond is dropped: it is sent again, later.
 const BACKLOG: usize = 64;
+/// The record of the store that holds the highest epochs seen.
+pub(crate) const EPOCHS: &[u8] = b"epochs";
 /// Longest sleep.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
@@ -40,14 +46,22 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     /// What links tell.
     pub(crate) links: mpsc::Receiver<LinkEvent>,
-    /// What is said of this manager in heartbeats.
-    pub(crate) announcement: Announcement,
+    /// Windows that closed, from the driver.
+    pub(crate) closed: mpsc::Receiver<Vec<Closed>>,
+    /// The roles of this manager.
+    pub(crate) roles: Roles,
+    /// Its priority for them.
+    pub(crate) priority: u32,
+    /// Where roles and lags are told.
+    pub(crate) telemetry: Arc<Telemetry>,
 }
 
 /// Somebody who waits for a write.
 enum Writer {
     Caller(oneshot::Sender<Result<Option<WriteId>, Arc<StoreError>>>),
     Peer(ManagerLife),
+    /// The office: nobody waits.
+    Office(&'static str),
 }
 
 type Commit = Pin<Box<dyn Future<Output = (Change, Writer, Result<(), StoreError>)> + Send>>;
@@ -58,6 +72,11 @@ struct Task {
     driver: Driver,
     clock: Clock,
     links: Links,
+    office: Office,
+    closed: mpsc::Receiver<Vec<Closed>>,
+    priority: u32,
+    ready: bool,
+    telemetry: Arc<Telemetry>,
     waiters: Waiters<WriteId>,
     backlog: VecDeque<(ManagerLife, Delta)>,
     /// Counts changes of winners; agents know policies by it.
@@ -75,12 +94,19 @@ pub(crate) fn start(
     let (keeper, asks, writes) = Keeper::new();
     let (synced, synchronised) = oneshot::channel();
     let (done, finished) = oneshot::channel();
+    let mut clock = parts.clock;
+    let now = clock.now();
     let mut task = Task {
         replica: parts.replica,
         store: parts.store,
         driver: parts.driver,
-        clock: parts.clock,
+        clock,
         links: Links::default(),
+        office: Office::new(parts.roles, now),
+        closed: parts.closed,
+        priority: parts.priority,
+        ready: false,
+        telemetry: parts.telemetry,
         waiters: Waiters::default(),
         backlog: VecDeque::new(),
         policies_revision: 0,
@@ -88,8 +114,6 @@ pub(crate) fn start(
         outputs: Vec::new(),
     };
     tokio::spawn(async move {
-        let now = task.clock.now();
-        task.replica.announce(parts.announcement, now, &mut task.outputs);
         task.run(asks, writes, parts.links, shutdown).await;
         // Nobody waits for us any more if this fails.
         let _ = done.send(());
@@ -111,11 +135,15 @@ impl Task {
             if self.replica.next_deadline().is_some_and(|deadline| deadline <= now) {
                 self.replica.on_deadline(now, &mut self.outputs);
             }
+            if let Some(claims) = self.office.on_deadline(now) {
+                let said = announcement(self.ready, self.priority, claims);
+                self.replica.announce(said, now, &mut self.outputs);
+            }
             self.perform().await;
             if commit.is_none() {
-                commit = self.next_of_backlog(now);
+                commit = self.next_of_backlog(now).or_else(|| self.next_of_office(now));
             }
-            let sleep = self.sleep(now);
+            let sleep = self.sleep(commit.is_some(), now);
             tokio::select! {
                 biased;
                 () = shutdown.requested() => break,
@@ -124,6 +152,7 @@ impl Task {
                     commit = None;
                     self.conclude(change, writer, stored).await;
                 }
+                Some(closed) = self.closed.recv() => self.office.note(&closed, now),
                 Some(ask) = asks.recv() => self.answer(ask),
                 Some(job) = writes.recv(), if commit.is_none() => commit = self.prepare(job),
                 () = tokio::time::sleep(sleep) => {}
@@ -136,9 +165,11 @@ impl Task {
         }
     }
 
-    fn sleep(&self, now: Time) -> Duration {
-        let deadline = self.replica.next_deadline();
-        deadline.map_or(LONGEST_SLEEP, |deadline| deadline.since(now).min(LONGEST_SLEEP))
+    fn sleep(&self, busy: bool, now: Time) -> Duration {
+        // Work that waits for the store is looked at when that has answered.
+        let deadline = if busy { self.office.beat() } else { self.office.next_deadline() };
+        let deadline = self.replica.next_deadline().map_or(deadline, |at| at.min(deadline));
+        deadline.since(now).min(LONGEST_SLEEP)
     }
 
     fn hear(&mut self, event: LinkEvent) {
@@ -159,6 +190,7 @@ impl Task {
             LinkEvent::Down(life, id) => {
                 if self.links.close(&life, id) == links::Change::Down {
                     tracing::warn!(peer = %life.id, "the last link to a peer has ended");
+                    self.office.lost(&life.id, now);
                     self.replica.handle(Input::Down(life), now, &mut self.outputs);
                 }
             }
@@ -171,6 +203,11 @@ impl Task {
                 let now = self.clock.now();
                 question(&self.replica, now);
             }
+            Ask::Office(question) => {
+                let now = self.clock.now();
+                question(&self.office, now);
+            }
+            Ask::Serving => self.ready = true,
             Ask::Await(write, peers, done) => {
                 self.waiters.add(write, peers, done);
                 self.waiters.look(|write| self.replica.holders(*write));
@@ -197,11 +234,33 @@ impl Task {
         Some(self.commit(change, Writer::Peer(from)))
     }
 
+    /// What this manager's roles bring.
+    fn next_of_office(&mut self, now: Time) -> Option<Commit> {
+        let work = self.office.work(&self.replica, now)?;
+        if let Err(fenced) = self.office.may(&work, now) {
+            tracing::warn!("{fenced}");
+            return None;
+        }
+        Some(match work {
+            Work::Epochs(epochs) => {
+                let mut batch = Batch::new();
+                batch.put(Table::Meta, EPOCHS, epochs.encode());
+                self.store(batch, Change::default(), Writer::Office("the roles' epochs"))
+            }
+            Work::Usage(_, change) => self.commit(change, Writer::Office("records of usage")),
+            Work::Sweep(change) => self.commit(change, Writer::Office("a clean-up")),
+        })
+    }
+
     fn commit(&self, change: Change, writer: Writer) -> Commit {
         let mut batch = Batch::new();
         for (key, value) in change.writes() {
             batch.write(Table::Entries, key, value.map(Vec::from));
         }
+        self.store(batch, change, writer)
+    }
+
+    fn store(&self, batch: Batch, change: Change, writer: Writer) -> Commit {
         let store = self.store.clone();
         Box::pin(async move {
             let stored = if batch.is_empty() { Ok(()) } else { store.commit(batch).await };
@@ -230,6 +289,8 @@ impl Task {
                 Writer::Peer(peer) => {
                     tracing::error!(peer = %peer.id, "what a peer sent could not be stored: {error}");
                 }
+                // It is due again soon.
+                Writer::Office(what) => tracing::error!("{what} could not be stored: {error}"),
             },
         }
     }
@@ -263,7 +324,10 @@ impl Task {
                         let _ = synced.send(());
                     }
                 }
-                Output::Heard(..) => {}
+                Output::Heard(life, heartbeat) => {
+                    let now = self.clock.now();
+                    self.office.hear(&life, &heartbeat.claims, now);
+                }
             }
         }
         if !policies.is_empty() {

@@ -11,7 +11,7 @@ use metrics_exporter_prometheus::{
 const PARTS: [f64; 11] = [0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0];
 const META: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
 
-const COUNTERS: [(&str, &str); 9] = [
+const COUNTERS: [(&str, &str); 10] = [
     ("weir_manager_usage_reports_total", "Usage frames merged."),
     ("weir_manager_usage_entries_total", "Counter entries in the merged usage frames."),
     ("weir_manager_decisions_total", "Decisions sent to agents, by kind."),
@@ -23,6 +23,10 @@ const COUNTERS: [(&str, &str); 9] = [
     (
         "weir_manager_malformed_frames_total",
         "Frames that could not be read; their stream was ended.",
+    ),
+    (
+        "weir_manager_usage_records_given_up_total",
+        "Windows whose usage is in no record, because too many waited to be recorded.",
     ),
     ("weir_manager_subscribers_cut_off_total", "Subscribers cut off because they read too slowly."),
     ("weir_manager_clock_jumps_total", "Jumps of the wall clock, absorbed into manager time."),

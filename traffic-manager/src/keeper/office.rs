@@ -1,0 +1,223 @@
+//! The roles of this manager, and the work that comes with them: records of usage, and clearing away.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use traffic_manager_core::{
+    accounts::{Accounts, Amounts, Closed, Duty, UsageRecord},
+    replica::{Announcement, AuditFilter, Change, Record, Replica, UsageFilter},
+    roles::{Claims, Epoch, Epochs, Fenced, Role, RoleChange, Roles},
+};
+use weir_proto::{
+    id::{ManagerId, ManagerLife},
+    peer::{Audit, Usage, UsageKey},
+    time::Time,
+};
+
+/// Candidates for records of usage; of more, the oldest are given up and counted.
+pub(crate) const CANDIDATES: usize = 100_000;
+/// Candidates looked at in one turn.
+const AT_ONCE: usize = 1_000;
+/// How often the janitor looks whether something is too old.
+const SWEEP: Duration = Duration::from_secs(60);
+/// The action of an audit record that says what the janitor cleared away.
+const SWEPT: &str = "sweep";
+
+/// What must be stored, one thing at a time.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// The highest epochs seen.
+    Epochs(Epochs),
+    /// Records of usage, under the epoch of the ledger or by a manager that waited in vain for it.
+    Usage(Option<Epoch>, Change),
+    /// What is too old leaves.
+    Sweep(Change),
+}
+
+/// Roles and what they do.
+pub(crate) struct Office {
+    roles: Roles,
+    accounts: Accounts,
+    epochs: Option<Epochs>,
+    /// What was cleared away by then is gone here, too.
+    swept: Time,
+    sweep_at: Time,
+    announced: Option<Bytes>,
+}
+
+impl Office {
+    pub(super) fn new(roles: Roles, now: Time) -> Self {
+        let accounts = Accounts::new(CANDIDATES);
+        Office { roles, accounts, epochs: None, swept: Time::ZERO, sweep_at: now, announced: None }
+    }
+
+    /// A peer's heartbeat.
+    pub(super) fn hear(&mut self, life: &ManagerLife, claims: &[u8], now: Time) {
+        match Claims::decode(claims) {
+            Ok(claims) => self.roles.hear(life, &claims, now),
+            // One that says nothing yet.
+            Err(_) if claims.is_empty() => {}
+            Err(error) => tracing::debug!(peer = %life.id, "claims of roles are refused: {error}"),
+        }
+    }
+
+    pub(super) fn lost(&mut self, peer: &ManagerId, now: Time) {
+        self.roles.lost(peer, now);
+    }
+
+    /// Windows that closed.
+    pub(super) fn note(&mut self, closed: &[Closed], now: Time) {
+        for closed in closed {
+            self.accounts.note(closed, now);
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Time {
+        let account = self.accounts.next_deadline().unwrap_or(Time::MAX);
+        self.roles.next_deadline().min(account).min(self.sweep_at)
+    }
+
+    /// When the leases must be renewed.
+    pub(super) fn beat(&self) -> Time {
+        self.roles.next_deadline()
+    }
+
+    /// Renews the leases; returns what heartbeats are to say, if that has changed.
+    pub(super) fn on_deadline(&mut self, now: Time) -> Option<Bytes> {
+        if now < self.roles.next_deadline() {
+            return None;
+        }
+        let mut changes = Vec::new();
+        self.roles.on_deadline(now, &mut changes);
+        for change in changes {
+            match change {
+                RoleChange::Store(epochs) => self.epochs = Some(epochs),
+                RoleChange::Gained(role, epoch) => {
+                    tracing::info!(%role, %epoch, "this manager has a role");
+                }
+                RoleChange::Lost(role, epoch) => {
+                    tracing::info!(%role, %epoch, "this manager has a role no more");
+                }
+            }
+        }
+        let claims = Bytes::from(self.roles.claims(now).encode());
+        (self.announced.as_ref() != Some(&claims)).then(|| {
+            self.announced = Some(claims.clone());
+            claims
+        })
+    }
+
+    /// The next thing to store.
+    pub(super) fn work(&mut self, replica: &Replica, now: Time) -> Option<Work> {
+        if let Some(epochs) = self.epochs.take() {
+            return Some(Work::Epochs(epochs));
+        }
+        self.usage(replica, now).or_else(|| self.sweep(replica, now))
+    }
+
+    fn usage(&mut self, replica: &Replica, now: Time) -> Option<Work> {
+        if self.accounts.next_deadline().is_none_or(|at| at > now) {
+            return None;
+        }
+        let epoch = self.roles.holds(Role::Ledger, now);
+        let duty = if epoch.is_some() { Duty::Ledger } else { Duty::Standby };
+        let records = self.accounts.due(duty, now, AT_ONCE, |record| known(replica, record));
+        let records: Vec<Record> = records.into_iter().map(stored).collect();
+        (!records.is_empty()).then(|| Work::Usage(epoch, replica.record(records, now)))
+    }
+
+    /// The janitor says what is to go, by an audit record; every manager does as the newest says.
+    fn sweep(&mut self, replica: &Replica, now: Time) -> Option<Work> {
+        if self.sweep_at > now {
+            return None;
+        }
+        self.sweep_at = now + SWEEP;
+        if self.roles.holds(Role::Janitor, now).is_some() {
+            let change = replica.sweep(now);
+            if change.is_empty() {
+                return None;
+            }
+            self.swept = now;
+            let audit = Audit {
+                at: now,
+                actor: "janitor".to_owned(),
+                action: SWEPT.to_owned(),
+                policy: String::new(),
+                tag: String::new(),
+                detail: format!("{} entries were too old", change.writes().count()),
+            };
+            return Some(Work::Sweep(change.and(replica.record(vec![Record::Audit(audit)], now))));
+        }
+        let filter = AuditFilter { action: Some(SWEPT.to_owned()), ..AuditFilter::default() };
+        let told = replica.audit(&filter).next().map(|(_, audit)| audit.at)?;
+        if told <= self.swept {
+            return None;
+        }
+        self.swept = told;
+        let change = replica.sweep(told);
+        (!change.is_empty()).then_some(Work::Sweep(change))
+    }
+
+    /// Whether work that was begun under this epoch may be written now.
+    pub(super) fn may(&self, work: &Work, now: Time) -> Result<(), Fenced> {
+        match work {
+            Work::Usage(Some(epoch), _) => self.roles.may(Role::Ledger, *epoch, now),
+            _ => Ok(()),
+        }
+    }
+
+    /// The roles that this manager holds.
+    pub(crate) fn held(&self, now: Time) -> Vec<Role> {
+        Role::ALL.into_iter().filter(|role| self.roles.holds(*role, now).is_some()).collect()
+    }
+
+    /// Who holds a role, as far as is known.
+    pub(crate) fn holder(&self, role: Role) -> Option<&ManagerId> {
+        self.roles.holder(role)
+    }
+
+    /// Usage that is in no record yet, and what was given up.
+    pub(crate) fn unrecorded(&self) -> (usize, u64) {
+        (self.accounts.len(), self.accounts.dropped())
+    }
+
+    /// Hands over what this manager holds: it is about to end.
+    pub(super) fn leave(&mut self, now: Time) {
+        self.roles.set_able(false, now);
+    }
+}
+
+/// What heartbeats say.
+pub(super) fn announcement(ready: bool, priority: u32, claims: Bytes) -> Announcement {
+    Announcement { ready, priority, claims }
+}
+
+fn name(record: &UsageRecord) -> UsageKey {
+    UsageKey {
+        policy: record.policy.clone(),
+        limit: record.limit.clone(),
+        key: record.key.clone(),
+        start_secs: record.start,
+        length_secs: record.secs,
+    }
+}
+
+fn stored(record: UsageRecord) -> Record {
+    let amounts = record.amounts;
+    let usage = Usage { admitted: amounts.admitted, refused: amounts.refused };
+    Record::Usage(name(&record), usage)
+}
+
+fn known(replica: &Replica, record: &UsageRecord) -> Option<UsageRecord> {
+    let name = name(record);
+    let filter = UsageFilter {
+        policy: Some(name.policy.clone()),
+        limit: Some(name.limit.clone()),
+        key: Some(name.key.clone()),
+        from_secs: Some(name.start_secs),
+        until_secs: Some(name.start_secs + 1),
+    };
+    let (_, usage) = replica.usage(&filter).next()?;
+    let amounts = Amounts { admitted: usage.admitted, refused: usage.refused };
+    Some(UsageRecord { amounts, parts: Vec::new(), ..record.clone() })
+}

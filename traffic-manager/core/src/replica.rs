@@ -21,7 +21,7 @@ mod view;
 use std::collections::BTreeMap;
 
 use weir_proto::{
-    peer::{EntryKey, VersionHash},
+    peer::{EntryKey, Register, Version, VersionHash},
     policy::PolicyName,
     time::Time,
 };
@@ -279,9 +279,14 @@ impl Replica {
     }
 
     /// A policy's versions and votes as peers and the store take them: for tests and diagnosis.
-    pub fn register(&self, name: &str) -> Option<weir_proto::peer::Register> {
+    pub fn register(&self, name: &str) -> Option<Register> {
         self.entries.rivals(name).map(Rivals::register)
     }
+}
+
+/// The hash that names a version: in votes, in tags and in the conflict log.
+pub fn version_hash(version: &Version) -> VersionHash {
+    hash::of_version(version)
 }
 
 fn context<'a>(entries: &'a Entries, clock: &Clock, revision: u64, now: Time) -> Context<'a> {

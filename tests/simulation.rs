@@ -13,6 +13,8 @@ mod fuzz;
 mod load;
 #[path = "simulation/regressions.rs"]
 mod regressions;
+#[path = "simulation/replication.rs"]
+mod replication;
 #[path = "simulation/scenario.rs"]
 mod scenario;
 #[path = "simulation/scenarios.rs"]

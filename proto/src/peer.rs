@@ -18,8 +18,8 @@ pub const MAX_SEEN: usize = 32;
 pub const MAX_VOTES: usize = 64;
 /// Longest name of who changed something, in bytes.
 pub const MAX_AUTHOR: usize = 256;
-/// Longest policy document in a version, in bytes.
-pub const MAX_BODY: usize = 1 << 20;
+/// Longest policy document in a version, in bytes: with all around it, it fits a frame of 4 MiB.
+pub const MAX_BODY: usize = 3 << 20;
 /// Longest short text of a record (action, policy, tag, limit, part of a key), in bytes.
 pub const MAX_TEXT: usize = 1_024;
 /// Longest detail of an audit record, in bytes.

@@ -19,10 +19,14 @@ fn number(variable: &str, default: u64) -> u64 {
     value.map_or(default, |text| text.parse().unwrap_or_else(|e| panic!("{variable}={text}: {e}")))
 }
 
-/// The seeds of one shard.
-fn seeds(shard: u64) -> Range<u64> {
-    let (first, runs) = (number("WEIR_SIM_SEED", 0), number("WEIR_SIM_RUNS", RUNS));
+/// The seeds of one shard, of so many by default.
+pub(crate) fn seeds_of(default: u64, shard: u64) -> Range<u64> {
+    let (first, runs) = (number("WEIR_SIM_SEED", 0), number("WEIR_SIM_RUNS", default));
     first + runs * shard / SHARDS..first + runs * (shard + 1) / SHARDS
+}
+
+fn seeds(shard: u64) -> Range<u64> {
+    seeds_of(RUNS, shard)
 }
 
 /// What the policy of a run is like.

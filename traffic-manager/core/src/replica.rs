@@ -7,17 +7,22 @@
 
 mod change;
 mod conflict;
+mod digest;
+mod entries;
 mod hash;
+mod held;
+mod key;
 mod message;
+mod prepare;
 mod stamp;
+mod sync;
 mod view;
 
 use std::collections::BTreeMap;
 
 use weir_proto::{
-    id::ManagerLife,
-    peer::{Delta, EntryKey},
-    policy::Policy,
+    peer::{EntryKey, Register, Version, VersionHash},
+    policy::PolicyName,
     time::Time,
 };
 
@@ -30,25 +35,43 @@ pub use self::{
         AuditFilter, AuditRecord, Conflict, PeerStatus, Totals, UsageFilter, UsageRecord, Winner,
     },
 };
+use conflict::Rivals;
+use entries::{Entries, State};
+use held::{Held, Reading};
+use stamp::Clock;
+use sync::{Context, Sync};
 
 /// One manager's copy of the replicated map.
 #[derive(Debug, Clone)]
 pub struct Replica {
     config: Config,
-    winners: BTreeMap<String, Winner>,
-    announcement: Announcement,
+    entries: Entries,
+    /// What holds, read.
+    held: BTreeMap<PolicyName, Held>,
+    clock: Clock,
+    sync: Sync,
     revision: u64,
+    /// The highest number of a register that was swept.
+    floor: u64,
+    /// Of the last audit record of this life.
+    audit_seq: u64,
+    last_write: u64,
     totals: Totals,
 }
 
 impl Replica {
     /// An empty one. [Load](Replica::load) what the store has before anything else.
-    pub fn new(config: Config, _now: Time) -> Self {
+    pub fn new(config: Config, now: Time) -> Self {
         Replica {
+            sync: Sync::new(config.me.clone(), config.group, now),
             config,
-            winners: BTreeMap::new(),
-            announcement: Announcement::default(),
+            entries: Entries::default(),
+            held: BTreeMap::new(),
+            clock: Clock::default(),
             revision: 0,
+            floor: 0,
+            audit_seq: 0,
+            last_write: 0,
             totals: Totals::default(),
         }
     }
@@ -57,118 +80,167 @@ impl Replica {
     ///
     /// # Errors
     /// [`LoadError`] if it cannot be read.
-    pub fn load(&mut self, _key: &[u8], _value: &[u8]) -> Result<(), LoadError> {
+    pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), LoadError> {
+        if key == key::FLOOR {
+            self.floor = self.floor.max(key::read_floor(value)?);
+            return Ok(());
+        }
+        let (key, state) = State::of(key::read(key, value)?);
+        self.join(key, state, None);
         Ok(())
     }
 
-    /// Prepares a policy's next version, to be created or replaced.
-    ///
-    /// # Errors
-    /// [`WriteError::Full`], [`WriteError::TooLarge`].
-    pub fn put(&self, _policy: &Policy, _author: &str, _now: Time) -> Result<Change, WriteError> {
-        Ok(Change::default())
-    }
-
-    /// Prepares a policy's deletion; `None` if there is no such policy.
-    pub fn delete(&self, _name: &str, _author: &str, _now: Time) -> Option<Change> {
-        None
-    }
-
-    /// Prepares a version that has a loser's document, and takes the loser out of the log.
-    ///
-    /// # Errors
-    /// [`WriteError::NoConflict`], [`WriteError::Deletion`].
-    pub fn restore(
-        &self,
-        _conflict: ConflictId,
-        _author: &str,
-        _now: Time,
-    ) -> Result<Change, WriteError> {
-        Err(WriteError::NoConflict)
-    }
-
-    /// Prepares a version that has the winner's document, and takes a loser out of the log.
-    ///
-    /// # Errors
-    /// [`WriteError::NoConflict`].
-    pub fn dismiss(
-        &self,
-        _conflict: ConflictId,
-        _author: &str,
-        _now: Time,
-    ) -> Result<Change, WriteError> {
-        Err(WriteError::NoConflict)
-    }
-
-    /// Prepares what the start-up file brings; empty if it brings nothing new. What was changed or
-    /// deleted since stays so.
-    pub fn offer_file(&self, _policies: &[Policy], _now: Time) -> Change {
-        Change::default()
-    }
-
-    /// Prepares records. Texts that are too long are cut.
-    pub fn record(&self, _records: Vec<Record>, _now: Time) -> Change {
-        Change::default()
-    }
-
-    /// Prepares a peer's entries, joined with ours; remembers what to acknowledge.
-    pub fn receive(&self, _from: &ManagerLife, _delta: Delta, _now: Time) -> Change {
-        Change::default()
-    }
-
-    /// Prepares the removal of what is too old: see [`Config::tombstone_hold`]. Each manager does so for
-    /// itself, by the same rule.
-    pub fn sweep(&self, _now: Time) -> Change {
-        Change::default()
-    }
-
     /// Makes a change true that the store has.
-    pub fn apply(&mut self, _change: Change, _now: Time, _out: &mut Vec<Output>) {}
+    pub fn apply(&mut self, change: Change, now: Time, out: &mut Vec<Output>) {
+        self.totals.dropped_versions += change.dropped;
+        self.totals.refused_entries += change.refused;
+        self.floor = self.floor.max(change.floor.unwrap_or(0));
+        if !change.is_empty() {
+            self.revision += 1;
+        }
+        let keys: Vec<EntryKey> = change.staged.keys().cloned().collect();
+        for (key, state) in change.staged {
+            let changed = self.join(key, state, change.swept);
+            out.extend(changed.map(|name| self.told(&name)));
+        }
+        for key in change.removed {
+            self.entries.remove(&key);
+            if let EntryKey::Policy(name) = &key {
+                let gone = self.held.remove(name).is_some();
+                out.extend(gone.then(|| self.told(name)));
+            }
+        }
+        let cx = context(&self.entries, &self.clock, self.revision, now);
+        self.sync.changed(keys.into_iter(), cx);
+        if let Some((id, key)) = change.write {
+            self.last_write = id.0;
+            self.sync.wrote(id, key, self.revision);
+        }
+        if let Some(received) = change.received {
+            self.sync.received(received, cx, out);
+        }
+        self.sync.flush(cx, out);
+    }
+
+    fn told(&self, name: &PolicyName) -> Output {
+        let winner = self.held.get(name).map(|held| held.winner.clone());
+        Output::Policy { name: name.to_string(), winner }
+    }
+
+    /// Joins an entry, and drops what was too old at `swept`. Returns the policy whose winner is another
+    /// one now.
+    fn join(&mut self, key: EntryKey, state: State, swept: Option<Time>) -> Option<PolicyName> {
+        match (&key, &state) {
+            (EntryKey::Policy(_), State::Policy(rivals)) => {
+                rivals.versions().for_each(|version| self.clock.see(version.stamp));
+            }
+            (EntryKey::Audit(key), _) if key.origin == self.config.me => {
+                self.audit_seq = self.audit_seq.max(key.seq);
+            }
+            _ => {}
+        }
+        let sweep = swept.map(|at| (self.config.tombstone_hold, at));
+        self.entries.join(&key, state, sweep);
+        let EntryKey::Policy(name) = key else { return None };
+        self.read(&name).then_some(name)
+    }
+
+    /// Reads the winner, if it is another one. A winner that this build cannot read is kept for the others;
+    /// what held before it goes on here.
+    fn read(&mut self, name: &PolicyName) -> bool {
+        let before = self.held.get(name).map(|held| held.hash);
+        let rivals = self.entries.rivals(name.as_str());
+        match held::read(name, rivals, before, self.config.group) {
+            Reading::Same(settled) => {
+                if let Some(held) = self.held.get_mut(name) {
+                    held.winner.settled = settled;
+                }
+                false
+            }
+            Reading::Gone => self.held.remove(name).is_some(),
+            Reading::New(held) => {
+                self.held.insert(name.clone(), *held);
+                true
+            }
+            Reading::Unreadable => {
+                self.totals.unreadable += 1;
+                false
+            }
+        }
+    }
 
     /// Takes what came from peers.
-    pub fn handle(&mut self, _input: Input, _now: Time, _out: &mut Vec<Output>) {}
+    pub fn handle(&mut self, input: Input, now: Time, out: &mut Vec<Output>) {
+        let cx = context(&self.entries, &self.clock, self.revision, now);
+        self.sync.handle(input, cx, out);
+    }
 
-    /// What heartbeats say of this manager from now on; one is sent at once.
-    pub fn announce(&mut self, announcement: Announcement, _now: Time, _out: &mut Vec<Output>) {
-        self.announcement = announcement;
+    /// What heartbeats say of this manager from now on; if it is news, one is sent at once.
+    pub fn announce(&mut self, announcement: Announcement, now: Time, out: &mut Vec<Output>) {
+        let cx = context(&self.entries, &self.clock, self.revision, now);
+        self.sync.announce(announcement, cx, out);
     }
 
     /// When [`Replica::on_deadline`] must be called next.
     pub fn next_deadline(&self) -> Option<Time> {
-        None
+        Some(self.sync.next_deadline())
     }
 
     /// Does what is due.
-    pub fn on_deadline(&mut self, _now: Time, _out: &mut Vec<Output>) {}
+    pub fn on_deadline(&mut self, now: Time, out: &mut Vec<Output>) {
+        let cx = context(&self.entries, &self.clock, self.revision, now);
+        self.sync.on_deadline(cx, out);
+    }
 
     /// The version of a policy that holds.
     pub fn winner(&self, name: &str) -> Option<&Winner> {
-        self.winners.get(name)
+        self.held.get(name).map(|held| &held.winner)
     }
 
     /// All that hold, by name.
     pub fn winners(&self) -> impl Iterator<Item = &Winner> {
-        self.winners.values()
+        self.held.values().map(|held| &held.winner)
     }
 
     /// The conflict log, by name.
     pub fn conflicts(&self) -> impl Iterator<Item = Conflict> + '_ {
-        std::iter::empty()
+        self.entries
+            .policies()
+            .iter()
+            .flat_map(move |(name, rivals)| {
+                rivals.losers().map(move |(hash, _)| (name, rivals, hash))
+            })
+            .filter_map(move |(name, rivals, hash)| self.loser(name, rivals, hash))
     }
 
     /// One conflict.
-    pub fn conflict(&self, _id: ConflictId) -> Option<Conflict> {
-        None
+    pub fn conflict(&self, id: ConflictId) -> Option<Conflict> {
+        let (name, rivals) = self.find(id)?;
+        self.loser(name, rivals, id)
+    }
+
+    fn loser(&self, name: &PolicyName, rivals: &Rivals, id: VersionHash) -> Option<Conflict> {
+        let version = rivals.version(&id)?;
+        Some(Conflict {
+            id,
+            name: name.to_string(),
+            body: version.body.clone(),
+            ref_number: version.ref_number,
+            author: version.author.clone(),
+            stamp: version.stamp,
+            origin: version.origin.life.clone(),
+            winner: self.winner(name.as_str()).map(|winner| winner.tag.clone()),
+        })
     }
 
     /// Audit records, the newest first.
-    pub fn audit(&self, _filter: &AuditFilter) -> impl Iterator<Item = AuditRecord<'_>> {
-        std::iter::empty()
+    pub fn audit(&self, filter: &AuditFilter) -> impl Iterator<Item = AuditRecord<'_>> {
+        self.entries.audit().filter(|(_, audit)| filter.meets(audit))
     }
 
     /// Usage records, the newest period first.
-    pub fn usage(&self, _filter: &UsageFilter) -> impl Iterator<Item = UsageRecord<'_>> {
-        std::iter::empty()
+    pub fn usage(&self, filter: &UsageFilter) -> impl Iterator<Item = UsageRecord<'_>> {
+        self.entries.usage().filter(|(key, _)| filter.meets(key))
     }
 
     /// Grows with every change here, in this life.
@@ -178,22 +250,22 @@ impl Replica {
 
     /// Digest of everything: equal ones mean equal entries.
     pub fn root(&self) -> u64 {
-        0
+        self.entries.digests().root()
     }
 
     /// Every peer ever met in this life, by name.
-    pub fn peers(&self, _now: Time) -> Vec<PeerStatus> {
-        Vec::new()
+    pub fn peers(&self, now: Time) -> Vec<PeerStatus> {
+        self.sync.status(context(&self.entries, &self.clock, self.revision, now))
     }
 
     /// How many peers hold a write durably. Asked of the last 4,096 writes; older ones have none.
-    pub fn holders(&self, _write: WriteId) -> usize {
-        0
+    pub fn holders(&self, write: WriteId) -> usize {
+        self.sync.holders(write)
     }
 
     /// Totals since start.
     pub fn totals(&self) -> Totals {
-        self.totals
+        Totals { resent: self.sync.resent, rounds: self.sync.rounds(), ..self.totals }
     }
 
     /// How it was configured.
@@ -202,7 +274,24 @@ impl Replica {
     }
 
     /// Whether there is such an entry.
-    pub fn has(&self, _key: &EntryKey) -> bool {
-        false
+    pub fn has(&self, key: &EntryKey) -> bool {
+        self.entries.has(key)
+    }
+
+    /// A policy's versions and votes as peers and the store take them: for tests and diagnosis.
+    pub fn register(&self, name: &str) -> Option<Register> {
+        self.entries.rivals(name).map(Rivals::register)
     }
 }
+
+/// The hash that names a version: in votes, in tags and in the conflict log.
+pub fn version_hash(version: &Version) -> VersionHash {
+    hash::of_version(version)
+}
+
+fn context<'a>(entries: &'a Entries, clock: &Clock, revision: u64, now: Time) -> Context<'a> {
+    Context { entries, now, revision, stamp: clock.latest() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,7 @@
 //! | [`contest`] | the same requests and faults for every limiter |
 //! | [`report`] | what several runs came to |
 //! | [`plot`] | a run as a picture |
+//! | [`replicas`] | random schedules for the replication among managers |
 //! | [`fuzz`] | random plans |
 //! | [`mod@explore`] | every schedule of a small world |
 //! | [`mod@shrink`] | small plans out of failing ones |
@@ -33,6 +34,7 @@ pub mod network;
 pub mod outcome;
 pub mod plan;
 pub mod plot;
+pub mod replicas;
 pub mod report;
 pub mod rivals;
 pub mod scenario;

@@ -1,28 +1,58 @@
 //! What was prepared: entries to store, and what to tell once they are.
 
-use bytes::Bytes;
-use weir_proto::{
-    id::ManagerLife,
-    peer::{Entry, EntryKey},
-};
+use std::collections::BTreeMap;
 
-use super::WriteId;
+use bytes::Bytes;
+use weir_proto::{id::ManagerLife, peer::EntryKey, time::Time};
+
+use super::{
+    WriteId,
+    entries::{State, entry},
+    key,
+};
 
 /// Prepared, and not yet true: commit [`Change::writes`] to the store, then
 /// [apply](super::Replica::apply) it; or drop it, and nothing has happened. One at a time: prepare the
 /// next one after the former one was applied or dropped.
 #[derive(Debug, Clone, Default)]
 pub struct Change {
-    pub(super) entries: Vec<Entry>,
+    /// Joined with what was there.
+    pub(super) staged: BTreeMap<EntryKey, State>,
     pub(super) removed: Vec<EntryKey>,
-    pub(super) ack: Option<(ManagerLife, u64)>,
-    pub(super) write: Option<WriteId>,
+    /// What is staged lacks losers that were too old by then.
+    pub(super) swept: Option<Time>,
+    /// The new highest number of a register that was swept.
+    pub(super) floor: Option<u64>,
+    pub(super) received: Option<Received>,
+    /// Which entry this life writes.
+    pub(super) write: Option<(WriteId, EntryKey)>,
+    /// Losers and entries that had no room.
+    pub(super) dropped: u64,
+    pub(super) refused: u64,
+}
+
+/// Where entries came from.
+#[derive(Debug, Clone)]
+pub(super) struct Received {
+    pub(super) from: ManagerLife,
+    pub(super) number: u64,
+    /// What came, whether it was news or not.
+    pub(super) arrived: Vec<EntryKey>,
+    /// What the sender has as we shall have it.
+    pub(super) known: Vec<EntryKey>,
 }
 
 impl Change {
     /// What the store commits, atomically: key and value; `None` = remove.
     pub fn writes(&self) -> impl Iterator<Item = (Bytes, Option<Bytes>)> + '_ {
-        std::iter::empty()
+        let stored = self.staged.iter().filter_map(|(key, state)| {
+            let value = key::value(&entry(key, state)?);
+            Some((key::encode(key), Some(value)))
+        });
+        let removed = self.removed.iter().map(|key| (key::encode(key), None));
+        let floor =
+            self.floor.map(|floor| (Bytes::from_static(key::FLOOR), Some(key::floor(floor))));
+        stored.chain(removed).chain(floor)
     }
 
     /// Both together, to be committed as one.
@@ -37,12 +67,12 @@ impl Change {
 
     /// Nothing to commit; it is to be applied all the same.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.removed.is_empty()
+        self.staged.is_empty() && self.removed.is_empty() && self.floor.is_none()
     }
 
     /// Names the write, for [`Replica::holders`](super::Replica::holders); `None` for what came from
-    /// peers.
+    /// peers, and for records.
     pub fn write(&self) -> Option<WriteId> {
-        self.write
+        self.write.as_ref().map(|(id, _)| *id)
     }
 }

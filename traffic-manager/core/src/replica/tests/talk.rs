@@ -1,0 +1,198 @@
+//! Two and three replicas over links that the test holds in its hand.
+
+use std::collections::VecDeque;
+
+use weir_proto::peer::PeerFrame;
+
+use super::*;
+
+struct Net {
+    replicas: Vec<Replica>,
+    now: Time,
+    acked: Vec<(usize, WriteId)>,
+    synced: Vec<usize>,
+    /// Whether a frame gets through; the number counts frames.
+    passes: fn(usize, usize, u64, &PeerFrame) -> bool,
+    frames: u64,
+    deltas: u64,
+}
+
+impl Net {
+    fn new(n: u64) -> Net {
+        let replicas = (0..n).map(|i| replica(i, n as usize)).collect();
+        let passes = |_, _, _, _: &PeerFrame| true;
+        let (acked, synced) = (Vec::new(), Vec::new());
+        Net { replicas, now: at(0), acked, synced, passes, frames: 0, deltas: 0 }
+    }
+
+    fn connect(&mut self) {
+        for (i, j) in self.pairs() {
+            let mut out = Vec::new();
+            let peer = self.replicas[j].config.me.clone();
+            self.replicas[i].handle(Input::Up(peer), self.now, &mut out);
+            self.carry(i, out);
+        }
+    }
+
+    fn pairs(&self) -> Vec<(usize, usize)> {
+        let n = self.replicas.len();
+        (0..n).flat_map(|i| (0..n).map(move |j| (i, j))).filter(|(i, j)| i != j).collect()
+    }
+
+    fn put(&mut self, i: usize, name: &str, requests: u64) -> WriteId {
+        let change = self.replicas[i].put(&policy(name, requests), "anna", self.now).expect("room");
+        let id = change.write().expect("a write");
+        let out = apply(&mut self.replicas[i], change, self.now);
+        self.carry(i, out);
+        id
+    }
+
+    fn carry(&mut self, from: usize, out: Vec<Output>) {
+        let mut queue: VecDeque<(usize, Output)> = out.into_iter().map(|o| (from, o)).collect();
+        while let Some((i, output)) = queue.pop_front() {
+            let mut more = Vec::new();
+            let mut at = i;
+            match output {
+                Output::Send(to, frame) => {
+                    let j = self.replicas.iter().position(|r| r.config.me.id == to).expect("there");
+                    self.frames += 1;
+                    self.deltas += u64::from(matches!(frame, PeerFrame::Delta(_)));
+                    if (self.passes)(i, j, self.frames, &frame) {
+                        let from = self.replicas[i].config.me.clone();
+                        self.replicas[j].handle(Input::Frame(from, frame), self.now, &mut more);
+                    }
+                    at = j;
+                }
+                Output::Receive(from, delta) => {
+                    let change = self.replicas[i].receive(&from, delta, self.now);
+                    more = apply(&mut self.replicas[i], change, self.now);
+                }
+                Output::Acked(write) => self.acked.push((i, write)),
+                Output::Synced => self.synced.push(i),
+                Output::Policy { .. } | Output::Heard(..) => {}
+            }
+            queue.extend(more.into_iter().map(|output| (at, output)));
+        }
+    }
+
+    fn play(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.now = self.now + Duration::from_millis(200);
+            for i in 0..self.replicas.len() {
+                let mut out = Vec::new();
+                self.replicas[i].on_deadline(self.now, &mut out);
+                self.carry(i, out);
+            }
+        }
+    }
+
+    fn equal(&self) -> bool {
+        self.replicas.iter().all(|r| r.root() == self.replicas[0].root())
+    }
+}
+
+#[test]
+fn a_write_spreads_at_once_and_its_author_knows_who_has_it() {
+    let mut net = Net::new(3);
+    net.connect();
+    net.play(Duration::from_secs(1));
+    assert_eq!(net.synced, [0, 1, 2]);
+    let write = net.put(0, "p", 5);
+    assert!(net.equal());
+    assert_eq!(net.replicas[0].holders(write), 2);
+    assert_eq!(net.acked, [(0, write), (0, write)]);
+    assert!(net.replicas.iter().all(|r| r.winner("p").is_some_and(|winner| winner.settled)));
+    assert!(net.replicas[0].peers(net.now).iter().all(|p| p.up && p.outstanding == 0));
+    let deltas = net.deltas;
+    net.play(Duration::from_secs(60));
+    assert_eq!(net.deltas, deltas, "equal states send nothing");
+    assert_eq!(net.replicas[0].holders(WriteId(99)), 0);
+}
+
+#[test]
+fn a_group_of_one_is_in_sync_at_once() {
+    let mut net = Net::new(1);
+    net.play(Duration::from_millis(200));
+    assert_eq!(net.synced, [0]);
+}
+
+#[test]
+fn the_first_sync_ends_when_all_that_the_peer_had_is_here() {
+    let mut net = Net::new(2);
+    for n in 0..500 {
+        put(&mut net.replicas[1], &format!("p{n}"), 1, at(0));
+    }
+    // Every third delta is lost on the way, and every answer is late.
+    net.passes = |_, _, n, frame| !(matches!(frame, PeerFrame::Delta(_)) && n.is_multiple_of(3));
+    net.connect();
+    for _ in 0..200 {
+        net.play(Duration::from_millis(200));
+        if net.synced.contains(&0) {
+            break;
+        }
+    }
+    assert!(net.synced.contains(&0));
+    assert_eq!(net.replicas[0].winners().count(), 500);
+}
+
+#[test]
+fn writes_reach_a_peer_that_only_a_third_can_reach() {
+    let mut net = Net::new(3);
+    net.connect();
+    net.play(Duration::from_secs(1));
+    net.passes = |from, to, _, _| !(from != 1 && to != 1);
+    let write = net.put(0, "p", 5);
+    net.play(Duration::from_secs(5));
+    assert!(net.equal());
+    assert_eq!(net.replicas[0].holders(write), 1, "the other one cannot say so");
+    let peers = net.replicas[0].peers(net.now);
+    assert_eq!((peers[0].outstanding, peers[1].outstanding), (0, 1));
+    assert!(peers[1].lag >= Duration::from_secs(5) && peers[1].acked < net.replicas[0].revision());
+    net.passes = |_, _, _, _| true;
+    net.play(Duration::from_secs(20));
+    assert_eq!(net.replicas[0].holders(write), 2);
+    assert!(net.replicas[0].peers(net.now).iter().all(|peer| peer.lag == Duration::ZERO));
+}
+
+#[test]
+fn digests_repair_what_nobody_remembers() {
+    let mut net = Net::new(2);
+    net.connect();
+    net.play(Duration::from_secs(1));
+    for n in 0..50 {
+        net.put(0, &format!("p{n}"), 1);
+    }
+    // The disk is lost, and nobody notices a new life.
+    net.replicas[1] = replica(1, 2);
+    let mut out = Vec::new();
+    net.replicas[1].handle(Input::Up(life(0)), net.now, &mut out);
+    net.play(Duration::from_secs(10));
+    assert!(net.equal());
+    assert_eq!(net.replicas[1].winners().count(), 50);
+}
+
+#[test]
+fn a_register_that_is_larger_than_a_frame_goes_in_parts() {
+    let mut net = Net::new(2);
+    for i in 10..14 {
+        let mut rival = replica(i, 2);
+        let limits = json!([{ "requests": 5, "window": "1m" }]);
+        let key = |n: u64| [format!("{n:0>100}{i}")];
+        let overrides: Vec<_> =
+            (0..800).map(|n| json!({ "key": key(n), "limits": limits })).collect();
+        let large = json!({
+            "name": "p", "level": "api", "key": ["application"], "overrides": overrides,
+            "limits": [{ "requests": 1, "window": "1m" }],
+        });
+        let large = Policy::from_json(&large).unwrap_or_else(|e| panic!("{e}"));
+        let change = rival.put(&large, "anna", at(i)).expect("room");
+        apply(&mut rival, change, at(i));
+        tell(&rival, &mut net.replicas[0], at(20));
+    }
+    net.passes = |_, _, n, _| !n.is_multiple_of(4);
+    net.connect();
+    net.play(Duration::from_secs(60));
+    assert!(net.equal());
+    assert_eq!(net.replicas[1].conflicts().count(), 3);
+}

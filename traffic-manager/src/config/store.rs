@@ -108,7 +108,7 @@ fn database(
         return Err(refuse("store.schema", message));
     }
     PostgresPlace::new(url, password.as_deref(), schema)
-        .map(Place::Postgres)
+        .map(|place| Place::Postgres(Box::new(place)))
         .map_err(|message| refuse("store.url", message))
 }
 

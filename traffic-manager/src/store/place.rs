@@ -15,7 +15,7 @@ pub enum Place {
     Folder(PathBuf),
     /// Rows of a database.
     #[cfg(feature = "postgres")]
-    Postgres(PostgresPlace),
+    Postgres(Box<PostgresPlace>),
 }
 
 impl Place {

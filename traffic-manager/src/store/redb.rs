@@ -293,3 +293,6 @@ fn read(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+#[cfg(feature = "postgres")]
+use super::{Batch, PostgresStore};
 use super::{
     Identity, Place, Report, Store, StoreError,
     redb::{self, RedbStore},
@@ -24,8 +26,22 @@ pub fn restore(
         Place::Folder(folder) => {
             RedbStore::restore(folder, identity, force, &mut |visit| source.load(visit))?;
         }
+        #[cfg(feature = "postgres")]
+        Place::Postgres(place) => {
+            PostgresStore::restore(place, identity, force, &all(&mut source)?)?;
+        }
     }
     place.open(identity)?.check()
+}
+
+#[cfg(feature = "postgres")]
+fn all(source: &mut dyn Store) -> Result<Batch, StoreError> {
+    let mut batch = Batch::new();
+    source.load(&mut |table, key, value| {
+        batch.put(table, key, value);
+        Ok(())
+    })?;
+    Ok(batch)
 }
 
 /// Examines a backup, or any other file that no manager has open.

@@ -13,6 +13,8 @@ mod fuzz;
 mod load;
 #[path = "simulation/regressions.rs"]
 mod regressions;
+#[path = "simulation/roles.rs"]
+mod roles;
 #[path = "simulation/scenario.rs"]
 mod scenario;
 #[path = "simulation/scenarios.rs"]

@@ -15,6 +15,8 @@ mod load;
 mod regressions;
 #[path = "simulation/replication.rs"]
 mod replication;
+#[path = "simulation/roles.rs"]
+mod roles;
 #[path = "simulation/scenario.rs"]
 mod scenario;
 #[path = "simulation/scenarios.rs"]

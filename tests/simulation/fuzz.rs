@@ -13,7 +13,7 @@ const RUNS: u64 = 3_000;
 /// Tests that share the seeds of one kind, so that cores can.
 const SHARDS: u64 = 2;
 
-fn number(variable: &str, default: u64) -> u64 {
+pub(crate) fn number(variable: &str, default: u64) -> u64 {
     #[expect(clippy::disallowed_methods, reason = "how thorough a run is, is up to who runs it")]
     let value = std::env::var(variable);
     value.map_or(default, |text| text.parse().unwrap_or_else(|e| panic!("{variable}={text}: {e}")))

@@ -38,6 +38,10 @@ pub const BEAT: Duration = Duration::from_millis(200);
 /// between its last heartbeat and its last renewal, and a bit for clocks that run apart.
 pub const SILENCE: Duration = Duration::from_millis(1_300);
 
+/// A manager says that it is ready for so long before it takes over for the first time: two that become
+/// ready at once know of each other by then.
+pub const ANNOUNCE: Duration = Duration::from_millis(600);
+
 /// A pause between two calls beyond this counts as time in which nothing could be heard.
 const STALL: Duration = Duration::from_millis(300);
 
@@ -131,8 +135,9 @@ pub struct RolesConfig {
     /// Whether this manager, as a holder, hands its roles to one of a lower number that has been ready for
     /// [`SETTLE`]. Each such move is a change nobody needed: off by default.
     pub fail_back: bool,
-    /// Managers in the group, this one included. A manager that starts takes a vacant role as soon as it
-    /// heard all the others, and otherwise after [`SILENCE`]; one alone takes it at once.
+    /// Managers in the group, this one included. A manager that starts may take a vacant role
+    /// [`ANNOUNCE`] after it heard all the others, and otherwise after [`SILENCE`]; one alone takes it at
+    /// once.
     pub group: usize,
 }
 
@@ -192,6 +197,8 @@ pub struct Roles {
     /// It has not stood still yet: what was heard was said after this manager began.
     fresh: bool,
     able: bool,
+    /// It has said since then that it is ready.
+    ready_since: Option<Time>,
     told: [Option<Epoch>; 2],
     stored: Epochs,
 }
@@ -208,6 +215,7 @@ impl Roles {
             wait_until: now + SILENCE,
             fresh: true,
             able: true,
+            ready_since: None,
             told: [None; 2],
             stored,
             config,
@@ -228,6 +236,7 @@ impl Roles {
             let told = told.filter(|t| !self.peers.superseded(&t.holder));
             seat.learn(life, claim.epoch, told, &tenure, now);
         }
+        self.make_ready(now);
     }
 
     /// The last link to that peer ended. It may be dead or cut off: its lease runs on, but nobody waits
@@ -245,6 +254,7 @@ impl Roles {
         if !able {
             self.seats.iter_mut().for_each(Seat::release);
         }
+        self.make_ready(now);
     }
 
     /// What the next heartbeat says.
@@ -257,7 +267,7 @@ impl Roles {
         Claims {
             sent: now.as_micros(),
             priority: self.config.priority,
-            ready: self.able && self.within_lease(now) && self.may_begin(now),
+            ready: self.ready_since.is_some() && self.within_lease(now),
             seats: [claim(&self.seats[0]), claim(&self.seats[1])],
         }
     }
@@ -268,7 +278,9 @@ impl Roles {
             return self.awake;
         }
         let silences = self.seats.iter().filter_map(|seat| seat.silent_at());
-        let later = silences.chain([self.wait_until]).filter(|at| *at > self.beat);
+        let announced = self.ready_since.map(|since| since + ANNOUNCE);
+        let waits = [self.wait_until - ANNOUNCE, self.wait_until];
+        let later = silences.chain(announced).chain(waits).filter(|at| *at > self.beat);
         later.chain([self.beat + BEAT]).min().unwrap_or(self.beat)
     }
 
@@ -276,8 +288,9 @@ impl Roles {
     pub fn on_deadline(&mut self, now: Time, out: &mut Vec<RoleChange>) {
         self.wake(now);
         self.beat = self.beat.max(now);
+        self.make_ready(now);
         let hand_over = self.config.fail_back && self.peers.better(self.config.priority, now);
-        let take = self.able && self.may_begin(now) && self.is_best(now);
+        let take = self.may_begin(now) && self.is_best(now);
         for seat in &mut self.seats {
             if hand_over {
                 seat.release();
@@ -346,14 +359,28 @@ impl Roles {
             self.seats.iter_mut().for_each(Seat::release);
             self.wait_until = now + SILENCE;
             self.fresh = false;
+            self.ready_since = None;
             self.beat = now;
         }
         self.awake = self.awake.max(now);
     }
 
-    /// Whether a holder would have been heard.
+    /// Notices whether it is ready: it could take over now, or once it has said so for a while.
+    fn make_ready(&mut self, now: Time) {
+        let ready = self.waited(now + ANNOUNCE) || self.heard_all(now);
+        self.ready_since = self.ready_since.or(Some(now)).filter(|_| ready && self.able);
+    }
+
+    /// Whether a holder would have been heard, and all know that this manager is ready.
     fn may_begin(&self, now: Time) -> bool {
-        self.waited(now) || self.fresh && self.peers.present(now) + 1 >= self.config.group
+        let alone = self.config.group <= 1;
+        let announced = self.ready_since.is_some_and(|since| since + ANNOUNCE <= now || alone);
+        announced && (self.waited(now) || self.heard_all(now))
+    }
+
+    /// Everybody is there, and told after this manager began who holds what.
+    fn heard_all(&self, now: Time) -> bool {
+        self.fresh && self.peers.present(now) + 1 >= self.config.group
     }
 
     fn waited(&self, now: Time) -> bool {

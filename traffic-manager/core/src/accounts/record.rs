@@ -1,6 +1,8 @@
 //! A record of usage, and how two of the same period become one.
 
-use weir_proto::key::CounterKey;
+use std::time::Duration;
+
+use weir_proto::{key::CounterKey, time::Time};
 
 /// Amounts of one window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -80,6 +82,12 @@ impl UsageRecord {
     /// Whether joining the other one would change nothing.
     pub fn covers(&self, other: &UsageRecord) -> bool {
         self.amounts.covers(other.amounts) && self.covers_parts(&other.parts)
+    }
+
+    /// Whether its period ended longer than `keep` ago. Age alone decides, so that managers remove the
+    /// same records, and refuse them when a peer that was away brings them back.
+    pub fn expired(&self, keep: Duration, now: Time) -> bool {
+        Time::from_secs(self.start.saturating_add(self.secs)) + keep < now
     }
 
     pub(super) fn covers_parts(&self, parts: &[Part]) -> bool {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use traffic_manager_core::{
     manager::keep_resets,
-    replica::{Change, Replica},
+    replica::{Change, Record, Replica},
 };
 use utoipa::{IntoParams, ToSchema};
 use weir_proto::{
@@ -20,7 +20,6 @@ use weir_proto::{
 use super::{
     Admin,
     body::{Format, Params, Text},
-    policies::put,
     problem::Problem,
     schema::{Outcome, PolicyList},
     write::Writer,
@@ -111,12 +110,14 @@ pub(super) async fn import(
         let (piece, by) = (piece.to_vec(), writer.clone());
         let written = admin.write(&writer, move |replica, now| {
             let (mut whole, mut outcomes) = (Change::default(), Vec::new());
+            let mut records = Vec::new();
             for policy in piece {
-                let (change, outcome) = write(replica, policy, dry_run, &by, now)?;
+                let (change, record, outcome) = write(replica, policy, dry_run, &by, now)?;
                 whole = whole.and(change);
+                records.extend(record);
                 outcomes.push(outcome);
             }
-            Ok((Some(whole), outcomes))
+            Ok((Some(whole.and(replica.record(records, now))), outcomes))
         });
         outcomes.extend(written.await?.result);
     }
@@ -132,7 +133,7 @@ fn write(
     dry_run: bool,
     by: &Writer,
     now: Time,
-) -> Result<(Change, Outcome), Problem> {
+) -> Result<(Change, Option<Record>, Outcome), Problem> {
     let name = policy.name.to_string();
     let current = replica.winner(&name);
     if let Some(winner) = current {
@@ -141,10 +142,11 @@ fn write(
     let equal = current.map(|winner| *winner.policy == policy);
     let outcome = Outcome::of(&name, equal);
     if dry_run || equal == Some(true) {
-        return Ok((Change::default(), outcome));
+        return Ok((Change::default(), None, outcome));
     }
     let action = if equal.is_some() { "replace" } else { "create" };
     let advice = "the policies before it are written; import again to write the others";
-    let change = put(replica, &policy, action, by, now);
-    Ok((change.map_err(|problem| problem.advise(advice))?, outcome))
+    let change = replica.put(&policy, &by.actor, now);
+    let change = change.map_err(|error| Problem::from(error).advise(advice))?;
+    Ok((change, Some(by.audit(action, &name, "imported".to_owned(), now)), outcome))
 }

@@ -195,7 +195,7 @@ fn write(
 }
 
 /// A version and its audit record.
-pub(super) fn put(
+fn put(
     replica: &Replica,
     policy: &Policy,
     action: &str,

@@ -158,11 +158,23 @@ impl Task {
                 () = tokio::time::sleep(sleep) => {}
             }
         }
+        self.hand_over().await;
         // What the store has begun is told to whoever waits for it.
         if let Some(commit) = commit {
             let (change, writer, stored) = commit.await;
             self.conclude(change, writer, stored).await;
         }
+    }
+
+    /// Tells peers that the roles are free, so that nobody waits for a lease to end.
+    async fn hand_over(&mut self) {
+        let now = self.clock.now();
+        self.office.leave(now);
+        if let Some(claims) = self.office.on_deadline(now) {
+            let said = announcement(false, self.priority, claims);
+            self.replica.announce(said, now, &mut self.outputs);
+        }
+        self.perform().await;
     }
 
     fn sleep(&self, busy: bool, now: Time) -> Duration {

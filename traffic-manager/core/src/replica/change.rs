@@ -55,13 +55,18 @@ impl Change {
         stored.chain(removed).chain(floor)
     }
 
-    /// Both together, to be committed as one.
+    /// Both together, to be committed as one. They must be about different entries; records of one change
+    /// are prepared by one call.
     #[must_use]
     pub fn and(mut self, mut other: Change) -> Change {
-        self.entries.append(&mut other.entries);
+        self.staged.append(&mut other.staged);
         self.removed.append(&mut other.removed);
-        self.ack = self.ack.or(other.ack);
-        self.write = self.write.or(other.write);
+        self.swept = self.swept.or(other.swept);
+        self.floor = self.floor.max(other.floor);
+        self.received = self.received.or(other.received);
+        self.write = other.write.or(self.write);
+        self.dropped += other.dropped;
+        self.refused += other.refused;
         self
     }
 

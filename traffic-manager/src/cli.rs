@@ -10,6 +10,7 @@ use self::{
     output::{Output, OutputFormat},
     policy::PolicyCommand,
     simulate::Simulate,
+    store::StoreCommand,
 };
 use crate::config::Settings;
 
@@ -21,6 +22,7 @@ mod output;
 mod policy;
 mod server;
 mod simulate;
+mod store;
 mod table;
 
 /// Refused by the server, or not valid.
@@ -90,6 +92,9 @@ enum Command {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Examine, back up and restore what a manager keeps; needs no server
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Run policies on a virtual clock, with traffic and faults of your own; needs no server
     ///
     /// Exit code 1 when a scenario does not come up to its expect_over, expect_under or expect_wrong.
@@ -193,6 +198,7 @@ fn obey(command: Command, out: &mut dyn io::Write) -> Result<(), Failure> {
             let (client, mut output) = connect(remote);
             explain::obey(&question, &client, &mut output, out)
         }
+        Command::Store(command) => store::obey(command, out),
         Command::Simulate(options) => simulate::obey(&options, out),
     }
 }

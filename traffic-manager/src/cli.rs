@@ -11,6 +11,7 @@ use self::{
     policy::PolicyCommand,
     records::{ConflictCommand, Span},
     simulate::Simulate,
+    store::StoreCommand,
 };
 use crate::config::Settings;
 
@@ -23,6 +24,7 @@ mod policy;
 mod records;
 mod server;
 mod simulate;
+mod store;
 mod table;
 
 /// Refused by the server, or not valid.
@@ -109,6 +111,9 @@ enum Command {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Examine, back up and restore what a manager keeps; needs no server
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Run policies on a virtual clock, with traffic and faults of your own; needs no server
     ///
     /// Exit code 1 when a scenario does not come up to its expect_over, expect_under or expect_wrong.
@@ -221,6 +226,7 @@ fn obey(command: Command, out: &mut dyn io::Write) -> Result<(), Failure> {
             let (client, mut output) = connect(remote);
             explain::obey(&question, &client, &mut output, out)
         }
+        Command::Store(command) => store::obey(command, out),
         Command::Simulate(options) => simulate::obey(&options, out),
     }
 }

@@ -93,3 +93,33 @@ fn a_missing_file_is_named() {
     let error = Config::load(Some(Path::new("/no/such.toml")), Settings::default()).unwrap_err();
     assert!(error.to_string().starts_with("cannot read /no/such.toml"), "{error}");
 }
+
+#[test]
+fn there_is_one_store() {
+    let error =
+        load("id = 'a'\ndata_dir = '/x'\n[store]\nurl = 'postgres://w:sesame@db/w'\n").unwrap_err();
+    assert!(error.contains("data_dir = \"/x\" and store.url name two stores"), "{error}");
+    let error = load("id = 'a'\n[store]\nschema = 'x'\n").unwrap_err();
+    assert!(error.contains("store.schema needs store.url"), "{error}");
+    let error = load("id = 'a'\ndata_dir = ''\n").unwrap_err();
+    assert!(error.contains("data_dir is empty"), "{error}");
+}
+
+#[test]
+#[cfg(feature = "postgres")]
+fn a_database_is_named_without_its_password() {
+    let config = load("id = 'a'\n[store]\nurl = 'postgres://w:sesame@db/w'\n").unwrap();
+    assert_eq!(config.store.to_string(), "postgres://w@db:5432/w (schema weir)");
+    assert!(!format!("{config:?}").contains("sesame"));
+    let settings =
+        StoreSettings { url: Some("postgres://w:sesame@db".into()), ..Default::default() };
+    assert!(!format!("{settings:?}").contains("sesame"));
+    let error = load("id = 'a'\n[store]\nurl = 'postgres://db/w'\nschema = 'x'\n").unwrap_err();
+    assert!(error.contains("store.url names no user"), "{error}");
+    let error =
+        load("id = 'a'\n[store]\nurl = 'postgres://w@db'\npassword_file = 'none'\n").unwrap_err();
+    assert!(
+        error.contains("store.password_file = ") && error.contains("cannot be read"),
+        "{error}"
+    );
+}

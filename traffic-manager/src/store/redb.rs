@@ -12,6 +12,8 @@ use self::{
     folder::Lock,
     meta::Meta,
 };
+use weir_proto::id::ManagerId;
+
 use super::{Batch, Identity, Report, Store, StoreError, Table, Visit, doubt::Doubt};
 
 pub(super) use self::create::{inspect, write_new};
@@ -20,6 +22,7 @@ mod create;
 mod faults;
 mod folder;
 mod meta;
+mod overlay;
 
 /// The name of the file in `data_dir`.
 const FILE: &str = "weir.redb";
@@ -57,9 +60,23 @@ impl RedbStore {
         if !file.try_exists().map_err(|e| StoreError::from_io(&faults::place(&file), &e))? {
             replace(&file, identity, &mut |_| Ok(()))?;
         }
-        let mut store = Self::open_file(&file, Some(identity), Some(lock), Box::new(open_checked))?;
+        let mut store =
+            Self::open_file(&file, Some(&identity.manager), Some(lock), Box::new(open_plain))?;
         store.compact();
         Ok(store)
+    }
+
+    /// Opens the store in a folder, whoever's it is; makes nothing.
+    ///
+    /// # Errors
+    /// As of [`RedbStore::open`]; or there is none.
+    pub fn open_existing(folder: &Path) -> Result<Self, StoreError> {
+        let file = folder.join(FILE);
+        if !file.exists() {
+            return Err(StoreError::Missing { place: faults::place(folder) });
+        }
+        let lock = folder::lock(folder)?;
+        Self::open_file(&file, None, Some(lock), Box::new(open_plain))
     }
 
     /// Makes the store in a folder from the records of `source`; see [`super::restore`].
@@ -81,23 +98,26 @@ impl RedbStore {
     /// Opens a file that is there; `me` is who must own it.
     fn open_file(
         file: &Path,
-        me: Option<&Identity>,
+        me: Option<&ManagerId>,
         lock: Option<Lock>,
         open: Open,
     ) -> Result<Self, StoreError> {
         create::is_redb(file)?;
         let fault = |error: ::redb::Error| faults::opening(file, error);
-        let database = open(file).map_err(|e| fault(e.into()))?;
-        let meta = Meta::read(&database, file)?;
+        let untouched = overlay::open_unchanged(file).map_err(|e| fault(e.into()))?;
+        let meta = Meta::read(&untouched, file)?;
+        drop(untouched);
         if let Some(me) = me
-            && me.manager != meta.identity.manager
+            && *me != meta.identity.manager
         {
             return Err(StoreError::OtherManager {
                 place: faults::place(file),
                 found: meta.identity.manager.as_str().to_owned(),
-                me: me.manager.as_str().to_owned(),
+                me: me.as_str().to_owned(),
             });
         }
+        let database = open(file).map_err(|e| fault(e.into()))?;
+        let meta = Meta::read(&database, file)?;
         Ok(RedbStore {
             file: file.to_owned(),
             open,
@@ -219,11 +239,9 @@ impl Store for RedbStore {
     }
 }
 
-/// Opens a file and verifies all of it, so that damage shows now rather than in a month.
-fn open_checked(file: &Path) -> Result<Database, ::redb::DatabaseError> {
-    let mut builder = Database::builder();
-    builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
-    builder.open(file)
+/// Opens a file that has been verified.
+fn open_plain(file: &Path) -> Result<Database, ::redb::DatabaseError> {
+    Database::builder().set_cache_size(CACHE).open(file)
 }
 
 const fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {

@@ -2,36 +2,43 @@
 
 use std::path::Path;
 
+use weir_proto::id::ManagerId;
+
 #[cfg(feature = "postgres")]
 use super::{Batch, PostgresStore};
 use super::{
-    Identity, Place, Report, Store, StoreError,
+    Place, Report, Store, StoreError,
     redb::{self, RedbStore},
 };
 
-/// Makes a manager's store from a backup. A store that is there is replaced only by `force`; after
-/// a failure it is as before. No manager may have it open meanwhile. Blocks.
+/// Makes a manager's store from a backup; without `me` that of the manager whose backup it is. A
+/// store that is there is replaced only by `force`; after a failure it is as before. No manager may
+/// have it open meanwhile. Blocks.
 ///
 /// # Errors
 /// The backup is not fit for use; the store cannot be written, is in use, or exists without `force`.
 pub fn restore(
     backup: &Path,
     place: &Place,
-    identity: &Identity,
+    me: Option<&ManagerId>,
     force: bool,
 ) -> Result<Report, StoreError> {
     let mut source = redb::inspect(backup)?;
+    let mut identity = source.identity().clone();
+    if let Some(me) = me {
+        identity.manager = me.clone();
+    }
     match place {
         Place::Memory => return Err(StoreError::Missing { place: place.to_string() }),
         Place::Folder(folder) => {
-            RedbStore::restore(folder, identity, force, &mut |visit| source.load(visit))?;
+            RedbStore::restore(folder, &identity, force, &mut |visit| source.load(visit))?;
         }
         #[cfg(feature = "postgres")]
         Place::Postgres(place) => {
-            PostgresStore::restore(place, identity, force, &all(&mut source)?)?;
+            PostgresStore::restore(place, &identity, force, &all(&mut source)?)?;
         }
     }
-    place.open(identity)?.check()
+    place.open(&identity)?.check()
 }
 
 #[cfg(feature = "postgres")]

@@ -12,7 +12,7 @@ use super::{
     super::{Identity, StoreError, Table, Visit},
     CACHE, RedbStore, definition, faults,
     folder::{private, sync},
-    meta, open_checked,
+    meta, overlay,
 };
 
 /// The first bytes of every redb file.
@@ -103,9 +103,9 @@ pub(super) fn is_redb(file: &Path) -> Result<(), StoreError> {
     Err(StoreError::Foreign { place, detail })
 }
 
-/// Opens a file that is not in use as any manager's store, such as a backup.
+/// Opens a file that no manager has open, such as a backup, to read it; it stays as it is.
 pub(in crate::store) fn inspect(file: &Path) -> Result<RedbStore, StoreError> {
-    RedbStore::open_file(file, None, None, Box::new(open_checked))
+    RedbStore::open_file(file, None, None, Box::new(overlay::open_unchanged))
 }
 
 /// A missing folder is no missing store.

@@ -78,6 +78,7 @@ impl Group {
             Arc::clone(telemetry),
             stop.clone(),
         );
+        let policies_revision = keeper::install(&replica, &driver).await;
         let (events, links) = mpsc::channel(EVENTS);
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let greeting = PeerHello { life, version };
@@ -91,6 +92,7 @@ impl Group {
             closed,
             roles,
             priority: config.priority,
+            policies_revision,
             telemetry: Arc::clone(telemetry),
         };
         let (keeper, synced, keeper_done) = keeper::start(parts, stop.clone());

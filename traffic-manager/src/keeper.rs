@@ -13,7 +13,7 @@ use weir_proto::time::Time;
 
 pub(crate) use self::{
     office::{CANDIDATES, Office},
-    task::{EPOCHS, Parts, start},
+    task::{EPOCHS, Parts, install, start},
 };
 use crate::store::StoreError;
 

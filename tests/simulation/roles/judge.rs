@@ -134,10 +134,8 @@ impl Judge {
         own.map_or(0, |t| t.at)
     }
 
+    /// At each step at most one of those that hear each other writes, and soon after a death one does.
     pub(crate) fn look(&self, nodes: &[Node], now: u64) {
-        let up: Vec<usize> = (0..nodes.len()).filter(|n| nodes[*n].running().is_some()).collect();
-        let quiet = self.disturbed + TAKEOVER <= now
-            && up.iter().all(|a| up.iter().all(|b| a == b || self.joined(*a, *b, TAKEOVER, now)));
         for role in Role::ALL {
             let writers = self.writers(nodes, role, now);
             for (i, (a, _)) in writers.iter().enumerate() {
@@ -153,17 +151,27 @@ impl Judge {
                 }
             }
             // On its way home a role is nobody's for a moment.
-            if quiet && !up.is_empty() && !self.fail_back {
-                assert_eq!(writers.len(), 1, "at {now}: {up:?} have found no {role}");
-            }
+            let vacant = writers.is_empty() && !self.fail_back && self.quiet(nodes, now);
+            assert!(!vacant, "at {now} nobody has {role}: {:?}", self.tenures);
         }
-        for (n, node) in nodes.iter().enumerate() {
-            let Some(roles) = node.running() else { continue };
-            for tenure in self.tenures.iter().rev().filter(|t| t.node == n).take(4) {
-                let may = roles.may(tenure.role, tenure.epoch, node.clock(now)).is_ok();
-                let holds = roles.holds(tenure.role, node.clock(now)) == Some(tenure.epoch);
-                assert_eq!(may, holds, "{n} writes under epoch {} of {}", tenure.epoch, tenure.role);
-            }
+    }
+
+    /// All who run have heard each other for long, and nothing happened.
+    fn quiet(&self, nodes: &[Node], now: u64) -> bool {
+        let up: Vec<usize> = (0..nodes.len()).filter(|n| nodes[*n].running().is_some()).collect();
+        let joined = |a: &usize, b: &usize| a == b || self.joined(*a, *b, TAKEOVER, now);
+        !up.is_empty()
+            && self.disturbed + TAKEOVER <= now
+            && up.iter().all(|a| up.iter().all(|b| joined(a, b)))
+    }
+
+    /// Its former tenures are fenced off.
+    pub(crate) fn fenced(&self, n: usize, node: &Node, now: u64) {
+        let Some(roles) = node.running() else { return };
+        for tenure in self.tenures.iter().rev().filter(|t| t.node == n).take(4) {
+            let may = roles.may(tenure.role, tenure.epoch, node.clock(now)).is_ok();
+            let holds = roles.holds(tenure.role, node.clock(now)) == Some(tenure.epoch);
+            assert_eq!(may, holds, "{n} writes under epoch {} of {}", tenure.epoch, tenure.role);
         }
     }
 

@@ -34,7 +34,9 @@ pub(crate) struct Judge {
     /// By sender, then receiver.
     links: Vec<Vec<Link>>,
     disturbed: u64,
-    /// When each began its life, or went on after standing still.
+    /// When the one heard the other last.
+    said: Vec<Vec<u64>>,
+    /// When each began its life.
     began: Vec<u64>,
     resumed: Vec<u64>,
     ticked: Vec<u64>,
@@ -53,6 +55,7 @@ impl Judge {
         Judge {
             links: vec![vec![Link::default(); count]; count],
             disturbed: 0,
+            said: vec![vec![0; count]; count],
             began: vec![0; count],
             resumed: vec![0; count],
             ticked: vec![0; count],
@@ -92,12 +95,13 @@ impl Judge {
             link.since = now;
         }
         link.last = Some(now);
+        self.said[from][to] = now;
     }
 
     /// Before its first act after standing still: whatever it held may be another's.
     pub(crate) fn resumed(&mut self, n: usize, node: &Node, now: u64) {
         self.broke(n);
-        (self.began[n], self.resumed[n]) = (now, now);
+        self.resumed[n] = now;
         let Some(roles) = &node.roles else { return };
         let clock = node.clock(now);
         for tenure in self.tenures.iter().filter(|t| t.node == n) {
@@ -201,7 +205,7 @@ impl Judge {
             if holder == n || held.0 + 1 != epoch.0 {
                 continue; // it, or a manager that has missed a later tenure
             }
-            let unheard = self.links[holder][n].last.unwrap_or(self.began[n]) + UNHEARD <= now;
+            let unheard = self.said[holder][n].max(self.began[n]) + UNHEARD <= now;
             assert!(unheard, "at {now}: {n} takes {role} from {holder}, of whom it hears");
         }
         self.tenures.push(Tenure { role, epoch, node: n, at: now });

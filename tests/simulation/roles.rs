@@ -23,7 +23,7 @@ use self::{
 };
 
 /// Seeds by default, of each kind.
-const RUNS: u64 = 3_000;
+const RUNS: u64 = 2_000;
 
 fn seeds(part: u64) -> Range<u64> {
     let (first, runs) =
@@ -36,7 +36,8 @@ fn check(part: u64, books: bool) {
     for seed in seeds(part) {
         let plan = Plan::random(seed, books);
         let copy = plan.clone();
-        let outcome = std::panic::catch_unwind(|| World::new(copy).run().gained(Role::Ledger).len());
+        let outcome =
+            std::panic::catch_unwind(|| World::new(copy).run().gained(Role::Ledger).len());
         match outcome {
             Ok(gains) => assert!(gains > 0, "seed {seed}: nobody ever held the ledger"),
             Err(_) => panic!("WEIR_SIM_SEED={seed} WEIR_SIM_RUNS=1 fails (above); {plan:?}"),

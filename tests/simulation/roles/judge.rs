@@ -217,7 +217,10 @@ impl Judge {
             let writers = self.writers(nodes, role, now);
             assert_eq!(writers.len(), 1, "{role} at the end");
             for node in nodes.iter().filter_map(Node::running) {
-                assert_eq!(node.holder(role), nodes[writers[0].0].running().and_then(|r| r.holder(role)));
+                assert_eq!(
+                    node.holder(role),
+                    nodes[writers[0].0].running().and_then(|r| r.holder(role))
+                );
             }
             if fail_back && self.lossless {
                 let best = nodes.iter().map(Node::priority).min();

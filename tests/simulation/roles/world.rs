@@ -66,7 +66,13 @@ enum Event {
     Beat(usize, u64),
     /// Of that number: a deadline is due.
     Tick(usize, u64),
-    Deliver { from: usize, to: usize, life: ManagerLife, claims: Vec<u8>, records: Option<Rc<Records>> },
+    Deliver {
+        from: usize,
+        to: usize,
+        life: ManagerLife,
+        claims: Vec<u8>,
+        records: Option<Rc<Records>>,
+    },
     /// Records reach the store, if the epoch under which they were begun still allows it.
     Commit(usize, u64, Option<Epoch>, Vec<UsageRecord>),
     /// A window closes.

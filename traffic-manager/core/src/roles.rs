@@ -163,7 +163,9 @@ pub enum Fenced {
         role: Role,
     },
     /// The work was begun in a former tenure.
-    #[error("epoch {epoch} of the role {role} is over, {current} is the present one; nothing was written")]
+    #[error(
+        "epoch {epoch} of the role {role} is over, {current} is the present one; nothing was written"
+    )]
     Superseded {
         /// The role.
         role: Role,
@@ -259,11 +261,7 @@ impl Roles {
     pub fn claims(&self, now: Time) -> Claims {
         let claim = |seat: &Seat| {
             let mine = seat.mine.filter(|_| self.within_lease(now));
-            let mine = mine.map(|epoch| Tenure {
-                epoch,
-                beat: now.as_micros(),
-                ..self.tenure()
-            });
+            let mine = mine.map(|epoch| Tenure { epoch, beat: now.as_micros(), ..self.tenure() });
             SeatClaim { epoch: seat.seen, tenure: mine.or_else(|| seat.living(now).cloned()) }
         };
         Claims {

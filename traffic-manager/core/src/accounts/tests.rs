@@ -108,7 +108,8 @@ fn nothing_used_is_no_record() {
 }
 
 fn records() -> impl Strategy<Value = UsageRecord> {
-    let amounts = || (0..5_u64, 0..5_u64).prop_map(|(admitted, refused)| Amounts { admitted, refused });
+    let amounts =
+        || (0..5_u64, 0..5_u64).prop_map(|(admitted, refused)| Amounts { admitted, refused });
     proptest::collection::btree_map(0..4_u64, amounts(), 0..4).prop_map(|parts| {
         let mut record = UsageRecord {
             policy: "p".into(),

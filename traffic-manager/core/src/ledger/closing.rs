@@ -87,7 +87,11 @@ impl Closings {
     }
 
     /// Tells what windows that are over had in their present minute.
-    pub(super) fn end_minutes(&mut self, counter: &mut Counter, over: impl Fn(WindowStart) -> bool) {
+    pub(super) fn end_minutes(
+        &mut self,
+        counter: &mut Counter,
+        over: impl Fn(WindowStart) -> bool,
+    ) {
         if !self.on {
             return;
         }

@@ -4,6 +4,7 @@
 //! `model/amounts.rs`: every kind of amount, and what a policy says of single keys.
 //! `model/calendar.rs`: days and hours of a calendar, over changes of the clocks.
 //! `model/endings.rs`: what is left of an agent that goes.
+//! `model/closing.rs`: windows that close, as records of usage need them.
 //! `model/explained.rs`: what a manager says of a request is what the agent does with it.
 //! `model/merging.rs`: usage frames may be lost, repeated and reordered.
 //! `model/explore.rs`: every schedule of small fleets keeps the bound.
@@ -14,6 +15,8 @@
 mod amounts;
 #[path = "model/calendar.rs"]
 mod calendar;
+#[path = "model/closing.rs"]
+mod closing;
 #[path = "model/endings.rs"]
 mod endings;
 #[path = "model/explained.rs"]

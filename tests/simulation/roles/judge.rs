@@ -34,7 +34,9 @@ pub(crate) struct Judge {
     /// By sender, then receiver.
     links: Vec<Vec<Link>>,
     disturbed: u64,
-    /// When each began its life, or went on after standing still.
+    /// When the one heard the other last.
+    said: Vec<Vec<u64>>,
+    /// When each began its life.
     began: Vec<u64>,
     resumed: Vec<u64>,
     ticked: Vec<u64>,
@@ -53,6 +55,7 @@ impl Judge {
         Judge {
             links: vec![vec![Link::default(); count]; count],
             disturbed: 0,
+            said: vec![vec![0; count]; count],
             began: vec![0; count],
             resumed: vec![0; count],
             ticked: vec![0; count],
@@ -92,12 +95,13 @@ impl Judge {
             link.since = now;
         }
         link.last = Some(now);
+        self.said[from][to] = now;
     }
 
     /// Before its first act after standing still: whatever it held may be another's.
     pub(crate) fn resumed(&mut self, n: usize, node: &Node, now: u64) {
         self.broke(n);
-        (self.began[n], self.resumed[n]) = (now, now);
+        self.resumed[n] = now;
         let Some(roles) = &node.roles else { return };
         let clock = node.clock(now);
         for tenure in self.tenures.iter().filter(|t| t.node == n) {
@@ -134,10 +138,8 @@ impl Judge {
         own.map_or(0, |t| t.at)
     }
 
+    /// At each step at most one of those that hear each other writes, and soon after a death one does.
     pub(crate) fn look(&self, nodes: &[Node], now: u64) {
-        let up: Vec<usize> = (0..nodes.len()).filter(|n| nodes[*n].running().is_some()).collect();
-        let quiet = self.disturbed + TAKEOVER <= now
-            && up.iter().all(|a| up.iter().all(|b| a == b || self.joined(*a, *b, TAKEOVER, now)));
         for role in Role::ALL {
             let writers = self.writers(nodes, role, now);
             for (i, (a, _)) in writers.iter().enumerate() {
@@ -153,21 +155,27 @@ impl Judge {
                 }
             }
             // On its way home a role is nobody's for a moment.
-            if quiet && !up.is_empty() && !self.fail_back {
-                assert_eq!(writers.len(), 1, "at {now}: {up:?} have found no {role}");
-            }
+            let vacant = writers.is_empty() && !self.fail_back && self.quiet(nodes, now);
+            assert!(!vacant, "at {now} nobody has {role}: {:?}", self.tenures);
         }
-        for (n, node) in nodes.iter().enumerate() {
-            let Some(roles) = node.running() else { continue };
-            for tenure in self.tenures.iter().rev().filter(|t| t.node == n).take(4) {
-                let may = roles.may(tenure.role, tenure.epoch, node.clock(now)).is_ok();
-                let holds = roles.holds(tenure.role, node.clock(now)) == Some(tenure.epoch);
-                assert_eq!(
-                    may, holds,
-                    "{n} writes under epoch {} of {}",
-                    tenure.epoch, tenure.role
-                );
-            }
+    }
+
+    /// All who run have heard each other for long, and nothing happened.
+    fn quiet(&self, nodes: &[Node], now: u64) -> bool {
+        let up: Vec<usize> = (0..nodes.len()).filter(|n| nodes[*n].running().is_some()).collect();
+        let joined = |a: &usize, b: &usize| a == b || self.joined(*a, *b, TAKEOVER, now);
+        !up.is_empty()
+            && self.disturbed + TAKEOVER <= now
+            && up.iter().all(|a| up.iter().all(|b| joined(a, b)))
+    }
+
+    /// Its former tenures are fenced off.
+    pub(crate) fn fenced(&self, n: usize, node: &Node, now: u64) {
+        let Some(roles) = node.running() else { return };
+        for tenure in self.tenures.iter().rev().filter(|t| t.node == n).take(4) {
+            let may = roles.may(tenure.role, tenure.epoch, node.clock(now)).is_ok();
+            let holds = roles.holds(tenure.role, node.clock(now)) == Some(tenure.epoch);
+            assert_eq!(may, holds, "{n} writes under epoch {} of {}", tenure.epoch, tenure.role);
         }
     }
 
@@ -197,7 +205,7 @@ impl Judge {
             if holder == n || held.0 + 1 != epoch.0 {
                 continue; // it, or a manager that has missed a later tenure
             }
-            let unheard = self.links[holder][n].last.unwrap_or(self.began[n]) + UNHEARD <= now;
+            let unheard = self.said[holder][n].max(self.began[n]) + UNHEARD <= now;
             assert!(unheard, "at {now}: {n} takes {role} from {holder}, of whom it hears");
         }
         self.tenures.push(Tenure { role, epoch, node: n, at: now });

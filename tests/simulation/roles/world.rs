@@ -339,6 +339,7 @@ impl World {
             }
             self.judge.changed(n, change, &self.nodes, self.now);
         }
+        self.judge.fenced(n, &self.nodes[n], self.now);
         self.plan_tick(n);
     }
 

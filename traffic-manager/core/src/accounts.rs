@@ -106,6 +106,9 @@ impl Candidate {
     }
 }
 
+/// Candidates that a manager keeps by default, about 30 MB.
+pub const MAX_CANDIDATES: usize = 100_000;
+
 /// Candidates of one manager.
 #[derive(Debug, Clone)]
 pub struct Accounts {
@@ -120,7 +123,7 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// At most `max` candidates. Of more, those that closed first go, and are counted.
+    /// At most `max` candidates, [`MAX_CANDIDATES`] by default. Of more, those that closed first go, and are counted.
     pub fn new(max: usize) -> Self {
         Accounts {
             max,
@@ -196,7 +199,8 @@ impl Accounts {
     }
 
     /// Looks at most at `most` candidates whose time has come, and returns what must be written now.
-    /// `have` finds the present record of the same counter and period. What is returned stays a candidate until a record
+    /// `have` finds the present record of the same counter and period; where that would be too old to be kept,
+    /// it gives back what it was asked for. What is returned stays a candidate until a record
     /// that says as much is there, and is returned again after a while.
     ///
     /// The caller asks [`Roles::may`](crate::roles::Roles::may) before it writes as the ledger.

@@ -161,7 +161,7 @@ impl Ledger {
         let windows = self.windows_of(ix)?;
         let counter = self.places[ix.index as usize].counter.as_mut()?;
         let over = |start| windows.iter().any(|w| w.start == start && w.until <= now);
-        self.closings.end_minutes(counter, |start| over(start));
+        self.closings.end_minutes(counter, over);
         counter.windows.retain(|w| !over(w.start));
         for window in windows.iter().filter(|w| w.until <= now) {
             if let Some(limit) = &counter.limit {

@@ -5,8 +5,8 @@ mod entry;
 mod frame;
 
 pub use entry::{
-    Audit, AuditKey, Entry, EntryKey, Origin, Register, Seen, Stamp, Usage, UsageKey, Version,
-    VersionHash, Vote,
+    Audit, AuditKey, Entry, EntryKey, Origin, Register, Seen, Stamp, Usage, UsageKey, UsagePart,
+    Version, VersionHash, Vote,
 };
 pub use frame::{Delta, Digest, Heartbeat, PeerFrame, PeerHello, Summary, SummaryBucket};
 
@@ -26,6 +26,8 @@ pub const MAX_TEXT: usize = 1_024;
 pub const MAX_DETAIL: usize = 4_096;
 /// Most parts in the key of a usage record.
 pub const MAX_PARTS: usize = 64;
+/// Most windows that share the period of a usage record.
+pub const MAX_USAGE_PARTS: usize = 60;
 /// Buckets of a digest.
 pub const BUCKETS: usize = 1_024;
 /// Most entries in one delta.

@@ -147,12 +147,47 @@ pub struct UsageKey {
 }
 
 /// What was used in a period, cumulative: of two records of one key the larger amounts count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Usage {
     /// Admitted, in the limit's unit.
     pub admitted: u64,
     /// Refused.
     pub refused: u64,
+    /// Windows of less than a minute that share the period, by start, at most
+    /// [`MAX_USAGE_PARTS`](super::MAX_USAGE_PARTS): managers may know different ones, and the sum of all is exact.
+    pub parts: Vec<UsagePart>,
+}
+
+/// One window of a shared period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UsagePart {
+    /// Its begin, in seconds after the period's.
+    pub offset_secs: u32,
+    /// Admitted in it.
+    pub admitted: u64,
+    /// Refused in it.
+    pub refused: u64,
+}
+
+impl Usage {
+    /// Takes in what another record of the same key says: of each window the larger amounts.
+    pub fn join(&mut self, other: &Usage) {
+        for part in &other.parts {
+            match self.parts.binary_search_by_key(&part.offset_secs, |p| p.offset_secs) {
+                Ok(i) => {
+                    let own = &mut self.parts[i];
+                    own.admitted = own.admitted.max(part.admitted);
+                    own.refused = own.refused.max(part.refused);
+                }
+                Err(i) => self.parts.insert(i, *part),
+            }
+        }
+        let sum = |amount: fn(&UsagePart) -> u64| {
+            self.parts.iter().map(amount).fold(0, u64::saturating_add)
+        };
+        self.admitted = self.admitted.max(other.admitted).max(sum(|part| part.admitted));
+        self.refused = self.refused.max(other.refused).max(sum(|part| part.refused));
+    }
 }
 
 /// Names an entry. Cheap to clone.

@@ -21,7 +21,7 @@ mod view;
 use std::collections::BTreeMap;
 
 use weir_proto::{
-    peer::{EntryKey, Register, Version, VersionHash},
+    peer::{EntryKey, Register, Usage, UsageKey, Version, VersionHash},
     policy::PolicyName,
     time::Time,
 };
@@ -241,6 +241,11 @@ impl Replica {
     /// Usage records, the newest period first.
     pub fn usage(&self, filter: &UsageFilter) -> impl Iterator<Item = UsageRecord<'_>> {
         self.entries.usage().filter(|(key, _)| filter.meets(key))
+    }
+
+    /// One usage record.
+    pub fn usage_of(&self, key: &UsageKey) -> Option<&Usage> {
+        self.entries.usage_of(key)
     }
 
     /// Grows with every change here, in this life.

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use traffic_manager_core::{
-    accounts::{Accounts, Amounts, Closed, Duty, UsageRecord},
-    replica::{Announcement, AuditFilter, Change, Record, Replica, UsageFilter},
+    accounts::{Accounts, Amounts, Closed, Duty, Part, UsageRecord},
+    replica::{Announcement, AuditFilter, Change, Record, Replica},
     roles::{Claims, Epoch, Epochs, Fenced, Role, RoleChange, Roles},
 };
 use weir_proto::{
     id::{ManagerId, ManagerLife},
-    peer::{Audit, Usage, UsageKey},
+    peer::{Audit, Usage, UsageKey, UsagePart},
     time::Time,
 };
 
@@ -203,21 +203,23 @@ fn name(record: &UsageRecord) -> UsageKey {
 }
 
 fn stored(record: UsageRecord) -> Record {
-    let amounts = record.amounts;
-    let usage = Usage { admitted: amounts.admitted, refused: amounts.refused };
-    Record::Usage(name(&record), usage)
+    let name = name(&record);
+    let part = |part: &Part| UsagePart {
+        // A period of parts is a minute.
+        offset_secs: u32::try_from(part.start.saturating_sub(record.start)).unwrap_or(0),
+        admitted: part.amounts.admitted,
+        refused: part.amounts.refused,
+    };
+    let Amounts { admitted, refused } = record.amounts;
+    Record::Usage(name, Usage { admitted, refused, parts: record.parts.iter().map(part).collect() })
 }
 
 fn known(replica: &Replica, record: &UsageRecord) -> Option<UsageRecord> {
-    let name = name(record);
-    let filter = UsageFilter {
-        policy: Some(name.policy.clone()),
-        limit: Some(name.limit.clone()),
-        key: Some(name.key.clone()),
-        from_secs: Some(name.start_secs),
-        until_secs: Some(name.start_secs + 1),
+    let usage = replica.usage_of(&name(record))?;
+    let part = |part: &UsagePart| Part {
+        start: record.start + u64::from(part.offset_secs),
+        amounts: Amounts { admitted: part.admitted, refused: part.refused },
     };
-    let (_, usage) = replica.usage(&filter).next()?;
     let amounts = Amounts { admitted: usage.admitted, refused: usage.refused };
-    Some(UsageRecord { amounts, parts: Vec::new(), ..record.clone() })
+    Some(UsageRecord { amounts, parts: usage.parts.iter().map(part).collect(), ..record.clone() })
 }

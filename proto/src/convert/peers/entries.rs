@@ -8,8 +8,8 @@ use crate::{
     id::ManagerId,
     peer::{
         Audit, AuditKey, Entry, MAX_AUTHOR, MAX_BODY, MAX_DETAIL, MAX_PARTS, MAX_SEEN, MAX_TEXT,
-        MAX_VERSIONS, MAX_VOTES, Origin, Register, Stamp, Usage, UsageKey, Version, VersionHash,
-        Vote,
+        MAX_USAGE_PARTS, MAX_VERSIONS, MAX_VOTES, Origin, Register, Stamp, Usage, UsageKey,
+        UsagePart, Version, VersionHash, Vote,
     },
     policy::PolicyName,
     time::Time,
@@ -63,6 +63,7 @@ impl From<&Entry> for wire::Entry {
                 length_secs: key.length_secs,
                 admitted: usage.admitted,
                 refused: usage.refused,
+                parts: usage.parts.iter().map(|part| (*part).into()).collect(),
             }),
         };
         wire::Entry { kind: Some(kind) }
@@ -207,6 +208,28 @@ impl TryFrom<wire::UsageRecord> for Entry {
             start_secs: bounded("usage.start_secs", w.start_secs, secs)?,
             length_secs: bounded("usage.length_secs", w.length_secs, secs)?,
         };
-        Ok(Entry::Usage(Arc::new(key), Usage { admitted: w.admitted, refused: w.refused }))
+        bounded("usage.parts", w.parts.len() as u64, MAX_USAGE_PARTS as u64)?;
+        let parts: Vec<UsagePart> = w.parts.into_iter().map(UsagePart::from).collect();
+        let last = parts.iter().map(|part| part.offset_secs).max().unwrap_or(0);
+        bounded("usage.parts[].offset_secs", u64::from(last), MAX_USAGE_PARTS as u64 - 1)?;
+        if parts.windows(2).any(|pair| pair[0].offset_secs >= pair[1].offset_secs) {
+            return Err(WireError::Missing("usage.parts[] in ascending order"));
+        }
+        let usage = Usage { admitted: w.admitted, refused: w.refused, parts };
+        Ok(Entry::Usage(Arc::new(key), usage))
+    }
+}
+
+impl From<UsagePart> for wire::UsagePart {
+    fn from(part: UsagePart) -> Self {
+        let UsagePart { offset_secs, admitted, refused } = part;
+        wire::UsagePart { offset_secs, admitted, refused }
+    }
+}
+
+impl From<wire::UsagePart> for UsagePart {
+    fn from(part: wire::UsagePart) -> Self {
+        let wire::UsagePart { offset_secs, admitted, refused } = part;
+        UsagePart { offset_secs, admitted, refused }
     }
 }

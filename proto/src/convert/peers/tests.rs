@@ -9,7 +9,7 @@ use crate::{
     id::{ManagerId, ManagerLife},
     peer::{
         Audit, AuditKey, MAX_AUTHOR, MAX_BODY, MAX_SEEN, MAX_VERSIONS, MAX_VOTES, Origin, Register,
-        Usage, UsageKey, Version, VersionHash, Vote,
+        Usage, UsageKey, UsagePart, Version, VersionHash, Vote,
     },
     policy::PolicyName,
 };
@@ -60,7 +60,14 @@ fn usage() -> Entry {
         start_secs: 60,
         length_secs: 60,
     };
-    Entry::Usage(Arc::new(key), Usage { admitted: 5, refused: 6 })
+    Entry::Usage(
+        Arc::new(key),
+        Usage {
+            admitted: 5,
+            refused: 6,
+            parts: vec![UsagePart { offset_secs: 7, admitted: 5, refused: 6 }],
+        },
+    )
 }
 
 fn read(frame: wire::PeerFrame) -> Result<PeerFrame, WireError> {

@@ -45,8 +45,7 @@ impl State {
                 }
             }
             (State::Usage(ours), State::Usage(theirs)) => {
-                ours.admitted = ours.admitted.max(theirs.admitted);
-                ours.refused = ours.refused.max(theirs.refused);
+                ours.join(&theirs);
             }
             // A key says of which kind its entry is.
             _ => {}
@@ -72,7 +71,9 @@ pub(super) fn entry(key: &EntryKey, state: &State) -> Option<Entry> {
         (EntryKey::Audit(key), State::Audit(audit)) => {
             Some(Entry::Audit(key.clone(), audit.clone()))
         }
-        (EntryKey::Usage(key), State::Usage(usage)) => Some(Entry::Usage(key.clone(), *usage)),
+        (EntryKey::Usage(key), State::Usage(usage)) => {
+            Some(Entry::Usage(key.clone(), usage.clone()))
+        }
         _ => None,
     }
 }
@@ -97,7 +98,7 @@ impl Entries {
         match key {
             EntryKey::Policy(name) => self.policies.get(name).cloned().map(State::Policy),
             EntryKey::Audit(key) => self.audit.get(key).cloned().map(State::Audit),
-            EntryKey::Usage(key) => self.usage.get(key).copied().map(State::Usage),
+            EntryKey::Usage(key) => self.usage.get(key).cloned().map(State::Usage),
         }
     }
 
@@ -176,9 +177,14 @@ impl Entries {
     }
 
     /// Usage records, the newest period first.
-    pub(super) fn usage(&self) -> impl Iterator<Item = (&UsageKey, Usage)> {
+    pub(super) fn usage(&self) -> impl Iterator<Item = (&UsageKey, &Usage)> {
         let newest = self.usage_by_age.iter().rev();
-        newest.filter_map(|(_, key)| self.usage.get(key).map(|usage| (&**key, *usage)))
+        newest.filter_map(|(_, key)| self.usage.get(key).map(|usage| (&**key, usage)))
+    }
+
+    /// One usage record.
+    pub(super) fn usage_of(&self, key: &UsageKey) -> Option<&Usage> {
+        self.usage.get(key)
     }
 
     /// Audit records, the first to go first.

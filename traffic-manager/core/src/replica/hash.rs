@@ -109,6 +109,11 @@ pub(super) fn of_usage(key: u64, usage: &Usage) -> u64 {
     canon.number(key);
     canon.number(usage.admitted);
     canon.number(usage.refused);
+    for part in &usage.parts {
+        for number in [u64::from(part.offset_secs), part.admitted, part.refused] {
+            canon.number(number);
+        }
+    }
     canon.short()
 }
 

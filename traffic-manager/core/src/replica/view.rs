@@ -108,7 +108,7 @@ impl UsageFilter {
 /// An audit record and its name.
 pub type AuditRecord<'a> = (&'a AuditKey, &'a Audit);
 /// A usage record and its name.
-pub type UsageRecord<'a> = (&'a UsageKey, Usage);
+pub type UsageRecord<'a> = (&'a UsageKey, &'a Usage);
 
 /// How a peer is, as seen here.
 #[derive(Debug, Clone, PartialEq, Eq)]

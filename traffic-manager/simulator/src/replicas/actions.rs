@@ -161,7 +161,7 @@ impl World {
             start_secs: 60,
             length_secs: 60,
         };
-        let usage = Usage { admitted, refused: 0 };
+        let usage = Usage { admitted, ..Usage::default() };
         let records = vec![Record::Audit(audit), Record::Usage(key.clone(), usage)];
         let change = replica.record(records, now);
         let me = self.nodes[i].life.clone();

@@ -20,9 +20,9 @@ pub(super) fn size(entry: &Entry) -> usize {
                 + 64
                 + texts.iter().map(|text| text.len() + 4).sum::<usize>()
         }
-        Entry::Usage(key, _) => {
+        Entry::Usage(key, usage) => {
             let parts: usize = key.key.iter().map(|part| part.len() + 4).sum();
-            key.policy.len() + key.limit.len() + parts + 64
+            key.policy.len() + key.limit.len() + parts + usage.parts.len() * 26 + 64
         }
     }
 }

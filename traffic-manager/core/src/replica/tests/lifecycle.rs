@@ -166,11 +166,11 @@ fn records_are_numbered_joined_by_maximum_and_bounded() {
         length_secs: 60,
     };
     for n in 1..=5 {
-        let usage = Usage { admitted: 10 - n, refused: n };
+        let usage = Usage { admitted: 10 - n, refused: n, ..Usage::default() };
         let records = vec![
             Record::Audit(audit(n)),
-            Record::Usage(key(60), usage),
-            Record::Usage(key(60 * n), Usage { admitted: 1, refused: 1 }),
+            Record::Usage(key(60), usage.clone()),
+            Record::Usage(key(60 * n), Usage { admitted: 1, refused: 1, ..Usage::default() }),
         ];
         let change = one.record(records, at(n));
         disk(&change, &mut stored);
@@ -185,8 +185,8 @@ fn records_are_numbered_joined_by_maximum_and_bounded() {
     let policy = Some("q".to_owned());
     assert_eq!(one.usage(&UsageFilter { policy, ..UsageFilter::default() }).count(), 0);
     assert_eq!(stored.len(), 5, "what goes is removed from the store");
-    let more = Usage { admitted: 9, refused: 0 };
-    let change = one.record(vec![Record::Usage(key(300), more)], at(9));
+    let more = Usage { admitted: 9, ..Usage::default() };
+    let change = one.record(vec![Record::Usage(key(300), more.clone())], at(9));
     apply(&mut one, change, at(9));
     let joined = one.usage(&UsageFilter::default()).next().expect("two").1;
     assert_eq!((joined.admitted, joined.refused), (9, 1));

@@ -16,11 +16,13 @@ use weir_proto::id::ManagerId;
 pub use self::{
     error::{ConfigError, Fault},
     log::{LogFormat, LogLevel},
+    security::{Auth, AuthSettings, Tls, TlsSettings},
 };
 
 mod error;
 mod log;
 mod resolve;
+mod security;
 
 /// The embedded store's name for "keep nothing".
 pub const IN_MEMORY: &str = ":memory:";
@@ -45,6 +47,10 @@ pub struct Config {
     pub silent_hold: Duration,
     /// Most counters kept; what comes beyond is refused and counted. About 200 bytes each.
     pub max_counters: usize,
+    /// TLS for both ports; `None`: plain text.
+    pub tls: Option<Tls>,
+    /// Who may do what; `None`: everybody may do everything.
+    pub auth: Option<Auth>,
     /// How the log is written.
     pub log_format: LogFormat,
     /// What is logged.
@@ -70,7 +76,7 @@ pub struct Settings {
     /// Addresses.
     #[command(flatten)]
     pub listen: Listen,
-    /// Listen on other than loopback addresses, although nothing is authenticated or encrypted
+    /// Listen on other than loopback addresses without TLS and authentication
     #[arg(
         long,
         env = "WEIR_INSECURE_LISTEN",
@@ -85,6 +91,12 @@ pub struct Settings {
     /// Most counters kept in memory [default: 1000000]
     #[arg(long, env = "WEIR_MAX_COUNTERS", value_name = "COUNT")]
     pub max_counters: Option<u64>,
+    /// Certificates.
+    #[command(flatten)]
+    pub tls: TlsSettings,
+    /// Tokens and roles.
+    #[command(flatten)]
+    pub auth: AuthSettings,
     /// The log.
     #[command(flatten)]
     pub log: Log,
@@ -115,7 +127,7 @@ pub struct Log {
 }
 
 impl Settings {
-    /// Reads a file. A relative `policies_file` is looked for beside it.
+    /// Reads a file. Files that it names relatively are looked for beside it.
     ///
     /// # Errors
     /// The file cannot be read, is not TOML, or has a field that nobody knows.
@@ -125,8 +137,13 @@ impl Settings {
         let mut settings: Settings = toml::from_str(&text).map_err(|error| {
             ConfigError::Malformed { file: file.to_owned(), message: error.to_string() }
         })?;
-        if let (Some(policies), Some(folder)) = (&mut settings.policies_file, file.parent()) {
-            *policies = folder.join(&*policies);
+        if let Some(folder) = file.parent() {
+            settings
+                .policies_file
+                .iter_mut()
+                .for_each(|policies| *policies = folder.join(&*policies));
+            settings.tls.beside(folder);
+            settings.auth.beside(folder);
         }
         Ok(settings)
     }
@@ -146,6 +163,8 @@ impl Settings {
             insecure_listen: over.insecure_listen.or(self.insecure_listen),
             silent_hold: over.silent_hold.or(self.silent_hold),
             max_counters: over.max_counters.or(self.max_counters),
+            tls: self.tls.overridden_by(over.tls),
+            auth: self.auth.overridden_by(over.auth),
             log: Log {
                 format: over.log.format.or(self.log.format),
                 level: over.log.level.or(self.log.level),

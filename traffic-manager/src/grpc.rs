@@ -4,12 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::stream;
 use tonic::transport::{Server, server::Router};
+use tower::layer::util::{Identity, Stack};
 use weir_proto::wire::{
     DESCRIPTORS,
     weir::v1::{decisions_server::DecisionsServer, usage_server::UsageServer},
 };
 
 use crate::{
+    auth::{Guard, GuardLayer},
     broker::Broker,
     driver::Driver,
     ingest::Ingest,
@@ -25,18 +27,22 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// Streams of one connection; an agent needs two.
 const MAX_STREAMS: u32 = 64;
 
+/// Every service stands behind the guard.
+type GuardedStack = Stack<GuardLayer, Identity>;
+
 /// Serves until `shutdown`, then until every stream has ended.
 pub(crate) async fn serve(
     listener: Listener,
     driver: Driver,
     telemetry: Arc<Telemetry>,
+    guard: Guard,
     mut shutdown: Stop,
 ) -> anyhow::Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<UsageServer<Ingest>>().await;
     health.set_serving::<DecisionsServer<Broker>>().await;
-    let router = router(driver, telemetry)?.add_service(health_service);
-    let connections = stream::unfold(listener, async |listener: Listener| {
+    let router = router(driver, telemetry, guard)?.add_service(health_service);
+    let connections = stream::unfold(listener, async |mut listener: Listener| {
         let connection = listener.accept().await;
         Some((Ok::<Connection, std::io::Error>(connection), listener))
     });
@@ -49,7 +55,11 @@ pub(crate) async fn serve(
     Ok(())
 }
 
-fn router(driver: Driver, telemetry: Arc<Telemetry>) -> anyhow::Result<Router> {
+fn router(
+    driver: Driver,
+    telemetry: Arc<Telemetry>,
+    guard: Guard,
+) -> anyhow::Result<Router<GuardedStack>> {
     let usage = Ingest { driver: driver.clone(), telemetry: Arc::clone(&telemetry) };
     let decisions = Broker { driver, telemetry };
     let reflection = || {
@@ -61,6 +71,7 @@ fn router(driver: Driver, telemetry: Arc<Telemetry>) -> anyhow::Result<Router> {
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .max_concurrent_streams(MAX_STREAMS)
+        .layer(GuardLayer(guard))
         .add_service(UsageServer::new(usage).max_decoding_message_size(MAX_FRAME))
         .add_service(DecisionsServer::new(decisions).max_decoding_message_size(MAX_FRAME))
         .add_service(reflection().build_v1()?)

@@ -6,6 +6,7 @@
 //! | [`config`] | the TOML file, variables, flags |
 //! | `driver` | the one task that owns the core; the only reader of the clocks |
 //! | `ingest`, `broker` | the usage and the decision plane, both by way of `streams` |
+//! | `tls`, `auth`, `security` | certificates, tokens and roles; kept as their files are |
 //! | `grpc`, `http`, `net` | the two ports and their bounds |
 //! | `admin` | the HTTP API, the status page, the API's documentation |
 //! | `import` | other limiters' files as policies |
@@ -16,6 +17,7 @@
 pub use self::{config::Config, serve::run};
 
 mod admin;
+pub mod auth;
 mod broker;
 pub mod cli;
 pub mod config;
@@ -25,7 +27,9 @@ mod http;
 mod import;
 mod ingest;
 mod net;
+mod security;
 mod serve;
 mod stop;
 mod streams;
 pub mod telemetry;
+mod tls;

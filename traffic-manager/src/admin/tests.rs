@@ -10,6 +10,7 @@ use utoipa::OpenApi;
 
 use super::*;
 use crate::{
+    auth::Guard,
     config::Settings,
     driver,
     stop::{Stopper, stop},
@@ -33,8 +34,10 @@ fn serve() -> Served {
     let (stopper, stop) = stop();
     let (driver, _) = driver::start(&config, Arc::clone(&telemetry), stop);
     let readiness = Readiness::default();
+    let guard = Guard::open(Arc::clone(&telemetry));
     let admin = Admin::new(&config, driver.clone(), telemetry, readiness.clone());
-    Served { router: router(admin), readiness, stopper, driver }
+    let access = Access { guard, metrics_open: false };
+    Served { router: router(admin, access), readiness, stopper, driver }
 }
 
 struct Answer {

@@ -41,7 +41,8 @@ async fn start() -> Served {
     let refused = telemetry.refused_grpc.clone();
     let listener = Listener::bind(anywhere, "listen.grpc", refused).await.unwrap();
     let address = listener.address().unwrap();
-    let server = tokio::spawn(serve(listener, driver.clone(), telemetry, stop));
+    let guard = Guard::open(Arc::clone(&telemetry));
+    let server = tokio::spawn(serve(listener, driver.clone(), telemetry, guard, stop));
     let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
     Served { channel: endpoint.connect().await.unwrap(), driver, stopper, server }
 }

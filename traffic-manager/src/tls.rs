@@ -17,7 +17,7 @@ pub(crate) use self::{
 
 mod certificate;
 mod client;
-mod files;
+pub(crate) mod files;
 mod server;
 
 /// What handshakes are made with.

@@ -32,7 +32,7 @@ const MAX_CONNECTIONS: usize = 4_096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Most TLS handshakes under way on one listener.
-const MAX_HANDSHAKES: usize = 256;
+const MAX_HANDSHAKES: usize = 1_024;
 /// A handshake that is not done by then is given up.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 

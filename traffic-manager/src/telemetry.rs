@@ -142,6 +142,12 @@ impl Telemetry {
         self.certificate_expiry.set(seconds as f64);
     }
 
+    /// The text without the core's numbers.
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> String {
+        self.handle.render()
+    }
+
     /// Moves recorded samples into the buckets; without it they pile up between two scrapes.
     pub(crate) fn upkeep(&self) {
         self.handle.run_upkeep();

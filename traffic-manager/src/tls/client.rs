@@ -121,7 +121,7 @@ pub(crate) async fn connect(url: &Uri, tls: Option<Arc<TlsClient>>) -> Result<Ch
 pub(crate) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
-async fn dial(url: &Uri, tls: Option<&TlsClient>) -> io::Result<Box<dyn Wire>> {
+pub(super) async fn dial(url: &Uri, tls: Option<&TlsClient>) -> io::Result<Box<dyn Wire>> {
     let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, why.to_owned());
     let authority = url.authority().ok_or_else(|| invalid("the URL names no host"))?;
     // Brackets of an IPv6 address are for the URL alone.

@@ -53,8 +53,10 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// A new connection. The name is resolved anew each time, so that a manager that moved is found.
 pub(crate) async fn connect(manager: &ManagerUrl, access: &Access) -> Result<Channel, String> {
+    // The endpoint counts the handshake as a part of connecting.
+    let handshake = if manager.is_https() { HANDSHAKE_TIMEOUT } else { Duration::ZERO };
     let endpoint = Endpoint::from(manager.uri().clone())
-        .connect_timeout(CONNECT_TIMEOUT)
+        .connect_timeout(CONNECT_TIMEOUT + handshake)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE)
@@ -62,7 +64,7 @@ pub(crate) async fn connect(manager: &ManagerUrl, access: &Access) -> Result<Cha
     let opened = match access.tls() {
         Some(tls) if manager.is_https() => {
             let opening = endpoint.connect_with_connector(Dial(tls));
-            timeout(RESOLVE_TIMEOUT + HANDSHAKE_TIMEOUT, opening).await
+            timeout(RESOLVE_TIMEOUT + handshake, opening).await
         }
         _ => timeout(RESOLVE_TIMEOUT, endpoint.connect()).await,
     };

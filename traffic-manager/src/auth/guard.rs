@@ -12,10 +12,10 @@ use tokio::sync::watch;
 use super::{Actor, Book, Credentials, Need, Refused, Why, book::Known};
 use crate::{telemetry::Telemetry, tls::Port};
 
-/// Refusals logged in [`LOG_SPAN`]; what is beyond is only counted, so that a stranger cannot fill
-/// the disk.
-const LOGGED: u32 = 20;
-const LOG_SPAN: Duration = Duration::from_secs(1);
+/// Refusals of a port and a reason that are logged in [`LOG_SPAN`]; what is beyond is only counted,
+/// so that a stranger cannot fill the disk.
+const LOGGED: u32 = 5;
+const LOG_SPAN: Duration = Duration::from_secs(10);
 /// How long a check of open streams may sleep, so that a clock that was set is noticed.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
@@ -36,10 +36,11 @@ pub(crate) struct Guard {
 struct Desk {
     telemetry: Arc<Telemetry>,
     witness: OnceLock<Witness>,
-    logged: Mutex<Logged>,
+    logged: Mutex<[[Logged; Why::ALL.len()]; 2]>,
 }
 
 /// How much was logged since when.
+#[derive(Clone, Copy)]
 struct Logged {
     since: Instant,
     lines: u32,
@@ -49,7 +50,8 @@ struct Logged {
 impl Guard {
     /// Judges by the newest book.
     pub(crate) fn new(book: Posted, telemetry: Arc<Telemetry>) -> Guard {
-        let logged = Mutex::new(Logged { since: Instant::now(), lines: 0, silent: 0 });
+        let logged = Logged { since: Instant::now(), lines: 0, silent: 0 };
+        let logged = Mutex::new([[logged; Why::ALL.len()]; 2]);
         Guard { book, desk: Arc::new(Desk { telemetry, witness: OnceLock::new(), logged }) }
     }
 
@@ -135,9 +137,10 @@ impl Guard {
         if let Some(witness) = self.desk.witness.get() {
             witness(refused);
         }
-        let Some(silent) = self.desk.may_log() else { return };
+        let Some(silent) = self.desk.may_log(refused) else { return };
         if silent > 0 {
-            tracing::warn!("{silent} more refusals were not logged, but counted");
+            let reason = refused.why.label();
+            tracing::warn!(reason, "{silent} more refusals were not logged, but counted");
         }
         tracing::warn!(
             reason = refused.why.label(),
@@ -152,8 +155,13 @@ impl Guard {
 
 impl Desk {
     /// Whether one more line fits; with the number of those that did not.
-    fn may_log(&self) -> Option<u64> {
+    fn may_log(&self, refused: &Refused) -> Option<u64> {
+        let port = match refused.port {
+            Port::Grpc => 0,
+            Port::Http => 1,
+        };
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let logged = &mut logged[port][refused.why.index()];
         if logged.since.elapsed() >= LOG_SPAN {
             logged.since = Instant::now();
             logged.lines = 0;

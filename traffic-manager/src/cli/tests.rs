@@ -61,7 +61,10 @@ fn a_token_is_made_and_kept_apart_from_its_hash() {
     let table: toml::Table = lines.parse().unwrap();
     let entry = &table["tokens"][0];
     let hash = crate::auth::token::TokenHash::of(secret.trim().as_bytes()).to_string();
-    assert_eq!((entry["name"].as_str(), entry["sha256"].as_str()), (Some("gw \"1\""), Some(&*hash)));
+    assert_eq!(
+        (entry["name"].as_str(), entry["sha256"].as_str()),
+        (Some("gw \"1\""), Some(&*hash))
+    );
     assert!(entry["expires"].as_str().is_some_and(|end| end.ends_with('Z')), "{lines}");
     #[cfg(unix)]
     {

@@ -60,6 +60,16 @@ impl Security {
     }
 }
 
+/// Reads every file that [`Security::start`] would read.
+///
+/// # Errors
+/// A file cannot be used.
+pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
+    config.tls.clone().map(TlsServer::load).transpose().map_err(|error| anyhow!(error))?;
+    config.auth.as_ref().map(Book::load).transpose().map_err(|error| anyhow!(error))?;
+    PeerAccess::load(config).map(drop)
+}
+
 fn warn_of_gaps(book: &Book) {
     if !book.has(Role::Admin) {
         tracing::warn!("nobody has the role admin: no policy can be written through the admin API");

@@ -91,3 +91,38 @@ fn refusal(why: Why, need: Need) -> Response {
     response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::telemetry::Telemetry;
+
+    #[test]
+    fn writing_takes_an_admin_and_reading_a_viewer() {
+        let guard = Guard::new(watch::channel(None).1, Telemetry::new().unwrap());
+        let mut access = Access { guard, metrics_open: false };
+        let (view, change) = (Need::Role(Role::Viewer), Need::Role(Role::Admin));
+        for (method, path, need) in [
+            (Method::GET, "/readyz", Need::Nothing),
+            (Method::HEAD, "/", Need::Nothing),
+            (Method::POST, "/healthz", change),
+            (Method::GET, "/metrics", view),
+            (Method::GET, "/api/v1/policies", view),
+            (Method::GET, "/healthz/", view),
+            (Method::GET, "/what/comes/later", view),
+            (Method::POST, "/api/v1/explain", view),
+            (Method::POST, "/api/v1/policies:validate", view),
+            (Method::POST, "/api/v1/policies:import", change),
+            (Method::PUT, "/api/v1/policies/a", change),
+            (Method::DELETE, "/api/v1/policies/a", change),
+            (Method::OPTIONS, "/api/v1/policies", change),
+            (Method::POST, "/what/comes/later", change),
+        ] {
+            assert_eq!(access.need(&method, path), need, "{method} {path}");
+        }
+        access.metrics_open = true;
+        assert_eq!(access.need(&Method::GET, "/metrics"), Need::Nothing);
+    }
+}

@@ -50,6 +50,20 @@ fn check_config_tells_what_it_read() {
 }
 
 #[test]
+fn check_config_reads_certificates_and_tokens() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tm.toml");
+    let check = |text: &str| {
+        std::fs::write(&file, format!("id = 'tm-1'\n{text}")).unwrap();
+        is(run_with(&["check-config", file.to_str().unwrap()]).0, 0)
+    };
+    assert!(!check("[tls]\ncert = 'tm.pem'\nkey = 'tm.key'\n"), "there is no such file");
+    assert!(!check("[auth]\ntokens_file = 'tokens.toml'\n"));
+    std::fs::write(folder.path().join("tokens.toml"), "").unwrap();
+    assert!(check("[auth]\ntokens_file = 'tokens.toml'\n"));
+}
+
+#[test]
 fn a_token_is_made_and_kept_apart_from_its_hash() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("gw.token");

@@ -24,6 +24,7 @@ use weir_proto::{
 };
 
 use crate::{
+    access::Access,
     clock::{Clock, incarnation},
     config::{Config, ManagerUrl},
     driver::{Channels, Driver, Snapshot},
@@ -39,6 +40,9 @@ pub enum ConnectError {
     /// The agent's links are tokio tasks.
     #[error("there is no tokio runtime here; call Agent::connect inside one")]
     NoRuntime,
+    /// A certificate, key or token cannot be used, or one is missing; in words.
+    #[error("{0}")]
+    Access(String),
 }
 
 /// A gateway agent in this process. Cheap to clone: all clones are one agent.
@@ -82,6 +86,7 @@ impl Agent {
         F: Future<Output = ()> + Send + 'static,
     {
         let runtime = Handle::try_current().map_err(|_| ConnectError::NoRuntime)?;
+        let access = Arc::new(access(&config)?);
         let clock = Clock::start();
         let (wake, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let poke = Arc::new(Notify::new());
@@ -101,7 +106,7 @@ impl Agent {
             rules: rules.clone(),
             status: to_status,
         };
-        let driver = drive(Driver::new(core, clock, managers.clone(), channels));
+        let driver = drive(Driver::new(core, clock, managers.clone(), access, channels));
         runtime.spawn(watch_over(runtime.spawn(driver)));
 
         let waiters = Semaphore::new(MAX_WAITERS);
@@ -287,6 +292,22 @@ async fn watch_over(driver: JoinHandle<()>) {
              restart it"
         );
     }
+}
+
+/// The credentials, if they do for every manager.
+fn access(config: &Config) -> Result<Access, ConnectError> {
+    let access = Access::load(config.access.clone()).map_err(ConnectError::Access)?;
+    let encrypted = config.managers.iter().find(|manager| manager.is_https());
+    if let Some(manager) = encrypted.filter(|_| !access.speaks_tls()) {
+        let why = format!("{manager} needs tls.ca: who signs the managers' certificates");
+        return Err(ConnectError::Access(why));
+    }
+    if config.exposes_token() {
+        tracing::warn!(
+            "the token goes to managers in plain text; write https:// if they speak TLS"
+        );
+    }
+    Ok(access)
 }
 
 fn core_config(config: Config) -> gateway_agent_core::Config {

@@ -1,12 +1,14 @@
 //! What an embedded agent must be told, valid by construction.
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, net::IpAddr, path::PathBuf};
 
 use tonic::transport::Uri;
 use weir_proto::{
     id::{AgentId, NameError},
     policy::OnDisconnect,
 };
+
+use crate::access::{AccessFiles, TokenSource};
 
 /// Most managers in the list.
 pub const MAX_MANAGERS: usize = 16;
@@ -27,7 +29,7 @@ pub enum ConfigError {
     /// A list that long is a mistake.
     #[error("managers has {0} entries; at most {MAX_MANAGERS} are allowed")]
     TooManyManagers(usize),
-    /// Not of the form `http://HOST:PORT`.
+    /// Not of the form `http://HOST:PORT` or `https://HOST:PORT`.
     #[error("managers: {url:?} {why}; write it like \"http://tm1:9611\"")]
     Manager {
         /// As given.
@@ -46,12 +48,12 @@ pub enum ConfigError {
     NoCounters,
 }
 
-/// Where a manager serves gRPC: `http://HOST:PORT`.
+/// Where a manager serves gRPC: `http://HOST:PORT`, or `https://HOST:PORT` with TLS.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ManagerUrl(Uri);
 
 impl ManagerUrl {
-    /// Reads `http://HOST:PORT`.
+    /// Reads `http://HOST:PORT` or `https://HOST:PORT`.
     ///
     /// # Errors
     /// Other schemes, a missing host or port, user information, a path or a query.
@@ -61,9 +63,8 @@ impl ManagerUrl {
             return refuse("is not a URL");
         };
         match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => return refuse("uses https, which this version does not speak yet"),
-            _ => return refuse("does not begin with http://"),
+            Some("http" | "https") => {}
+            _ => return refuse("does not begin with http:// or https://"),
         }
         let Some(authority) = uri.authority() else {
             return refuse("names no host");
@@ -88,6 +89,11 @@ impl ManagerUrl {
         &self.0
     }
 
+    /// Whether the link is encrypted.
+    pub fn is_https(&self) -> bool {
+        self.0.scheme_str() == Some("https")
+    }
+
     /// `host:port`, in lower case, as host names compare.
     pub fn address(&self) -> String {
         self.0.authority().map(|a| a.as_str().to_ascii_lowercase()).unwrap_or_default()
@@ -96,7 +102,7 @@ impl ManagerUrl {
 
 impl fmt::Display for ManagerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.address())
+        write!(f, "{}://{}", self.0.scheme_str().unwrap_or("http"), self.address())
     }
 }
 
@@ -115,6 +121,7 @@ pub struct Config {
     pub(crate) fail_back: bool,
     pub(crate) on_disconnect: OnDisconnect,
     pub(crate) max_counters: usize,
+    pub(crate) access: AccessFiles,
 }
 
 impl Config {
@@ -150,6 +157,7 @@ impl Config {
             fail_back: true,
             on_disconnect: OnDisconnect::Local,
             max_counters: DEFAULT_MAX_COUNTERS,
+            access: AccessFiles::default(),
         })
     }
 
@@ -194,6 +202,46 @@ impl Config {
         Ok(self)
     }
 
+    /// A file with the authorities (PEM) that sign the managers' certificates; needed for `https`
+    /// managers. Files are read again when they change.
+    #[must_use]
+    pub fn ca(mut self, file: impl Into<PathBuf>) -> Config {
+        self.access.ca = Some(file.into());
+        self
+    }
+
+    /// The agent's certificate, with its chain, and the key to it (PEM): for managers that ask for
+    /// one.
+    #[must_use]
+    pub fn certificate(mut self, cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Config {
+        self.access.identity = Some((cert.into(), key.into()));
+        self
+    }
+
+    /// The token with which the agent introduces itself. It is never printed.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<String>) -> Config {
+        self.access.token = Some(TokenSource::Text(token.into()));
+        self
+    }
+
+    /// A file that holds the token alone; read anew for every connection.
+    #[must_use]
+    pub fn token_file(mut self, file: impl Into<PathBuf>) -> Config {
+        self.access.token = Some(TokenSource::File(file.into()));
+        self
+    }
+
+    /// Whether a token would travel in plain text to another machine.
+    pub(crate) fn exposes_token(&self) -> bool {
+        let is_local = |url: &ManagerUrl| {
+            let host = url.0.host().unwrap_or_default().trim_matches(['[', ']']);
+            host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        };
+        self.access.token.is_some()
+            && self.managers.iter().any(|url| !url.is_https() && !is_local(url))
+    }
+
     /// The agent's name.
     pub fn id(&self) -> &AgentId {
         &self.id
@@ -211,12 +259,12 @@ mod tests {
 
     #[test]
     fn managers_are_urls_with_a_port() {
-        for good in ["http://tm1:9611", "http://127.0.0.1:9611/", "http://[::1]:9611"] {
+        for good in ["http://tm1:9611", "http://127.0.0.1:9611/", "https://[::1]:9611"] {
             assert!(ManagerUrl::parse(good).is_ok(), "{good}");
         }
         for (bad, why) in [
             ("tm1:9611", "http://"),
-            ("https://tm1:9611", "https"),
+            ("ftp://tm1:9611", "https://"),
             ("http://tm1", "no port"),
             ("http://tm1:0", "no port"),
             ("http://a@tm1:9611", "user information"),

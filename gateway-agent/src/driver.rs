@@ -17,6 +17,7 @@ use tokio::{
 use weir_proto::{decision::CreditFrame, rule::Rules, time::Time, usage::UsageReport};
 
 use crate::{
+    access::Access,
     clock::Clock,
     config::ManagerUrl,
     link::{LINGER, Outbox},
@@ -85,6 +86,7 @@ pub(crate) struct Driver {
     clock: Clock,
     channels: Channels,
     managers: Vec<ManagerUrl>,
+    access: Arc<Access>,
     to_me: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
     usage: Vec<Option<UsageLink>>,
@@ -101,6 +103,7 @@ impl Driver {
         core: Core,
         clock: Clock,
         managers: Vec<ManagerUrl>,
+        access: Arc<Access>,
         channels: Channels,
     ) -> Self {
         let (to_me, events) = mpsc::channel(QUEUE);
@@ -110,6 +113,7 @@ impl Driver {
             channels,
             usage: managers.iter().map(|_| None).collect(),
             managers,
+            access,
             to_me,
             events,
             sessions: BTreeMap::new(),
@@ -127,7 +131,8 @@ impl Driver {
         let numbers = LinkNumbers::default();
         for (manager, url) in self.managers.iter().enumerate() {
             let (url, numbers, events) = (url.clone(), numbers.clone(), self.to_me.clone());
-            publishers.spawn(Publisher { manager, url, numbers, events }.run());
+            let access = Arc::clone(&self.access);
+            publishers.spawn(Publisher { manager, url, access, numbers, events }.run());
         }
         let leave = self.channels.leave.clone();
         loop {
@@ -230,7 +235,8 @@ impl Driver {
         let Some(url) = self.managers.get(manager) else {
             return;
         };
-        let (outbox, session) = Session::start(url.clone(), connection, self.to_me.clone());
+        let (outbox, session) =
+            Session::start(url.clone(), Arc::clone(&self.access), connection, self.to_me.clone());
         self.sessions.insert(connection, outbox);
         self.tasks.spawn(session);
     }

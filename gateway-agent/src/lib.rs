@@ -29,8 +29,9 @@
 //! | `sidecar` (feature `sidecar`, on by default) | the program: HTTP, Envoy's service, metrics |
 //!
 //! Inside: `driver` owns the pure core (`gateway-agent-core`) and is the only reader of the clock;
-//! `publish` and `receive` carry its frames.
+//! `publish` and `receive` carry its frames, `access` has the credentials.
 
+mod access;
 mod agent;
 mod clock;
 mod config;

@@ -4,26 +4,37 @@
 use std::{
     error::Error,
     hash::{BuildHasher, RandomState},
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
     time::Duration,
 };
 
+use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
+    net::TcpStream,
     sync::{mpsc, oneshot},
     time::timeout,
 };
+use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
-    Status,
-    transport::{Channel, Endpoint},
+    Request, Status,
+    codegen::Service,
+    transport::{Channel, Endpoint, Uri},
 };
 
-use crate::config::ManagerUrl;
+use crate::{access::Access, config::ManagerUrl};
 
 /// How long TCP may take to connect.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
 /// How long name resolution and connecting may take together. A resolver that hangs must not keep
 /// the next attempt waiting.
 const RESOLVE_TIMEOUT: Duration = Duration::from_millis(800);
+/// How long the TLS handshake may take on top of that.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_millis(700);
 /// How long the manager may take to answer a call with its headers: a process that is stopped
 /// still accepts connections, by its kernel.
 pub(crate) const OPEN_TIMEOUT: Duration = Duration::from_millis(500);
@@ -41,17 +52,65 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// A new connection. The name is resolved anew each time, so that a manager that moved is found.
-pub(crate) async fn connect(manager: &ManagerUrl) -> Result<Channel, String> {
+pub(crate) async fn connect(manager: &ManagerUrl, access: &Access) -> Result<Channel, String> {
+    // The endpoint counts the handshake as a part of connecting.
+    let handshake = if manager.is_https() { HANDSHAKE_TIMEOUT } else { Duration::ZERO };
     let endpoint = Endpoint::from(manager.uri().clone())
-        .connect_timeout(CONNECT_TIMEOUT)
+        .connect_timeout(CONNECT_TIMEOUT + handshake)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE)
         .keep_alive_while_idle(true);
-    match timeout(RESOLVE_TIMEOUT, endpoint.connect()).await {
+    let opened = match access.tls() {
+        Some(tls) if manager.is_https() => {
+            let opening = endpoint.connect_with_connector(Dial(tls));
+            timeout(RESOLVE_TIMEOUT + handshake, opening).await
+        }
+        _ => timeout(RESOLVE_TIMEOUT, endpoint.connect()).await,
+    };
+    match opened {
         Ok(Ok(channel)) => Ok(channel),
         Ok(Err(error)) => Err(format!("cannot connect: {}", root_cause(&error))),
         Err(_) => Err("cannot connect: timed out".to_owned()),
+    }
+}
+
+/// A call with the agent's token.
+///
+/// # Errors
+/// The token cannot be used, in words.
+pub(crate) fn call<T>(access: &Access, frames: T) -> Result<Request<T>, String> {
+    let mut request = Request::new(frames);
+    if let Some(value) = access.authorization()? {
+        request.metadata_mut().insert("authorization", value);
+    }
+    Ok(request)
+}
+
+/// Connects with TLS.
+struct Dial(Arc<ClientConfig>);
+
+impl Service<Uri> for Dial {
+    type Response = TokioIo<TlsStream<TcpStream>>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, url: Uri) -> Self::Future {
+        let tls = TlsConnector::from(Arc::clone(&self.0));
+        Box::pin(async move {
+            let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidInput, why);
+            // Brackets of an IPv6 address are for the URL alone.
+            let host = url.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+            let port = url.port_u16().unwrap_or_default();
+            let stream = TcpStream::connect((host.as_str(), port)).await?;
+            stream.set_nodelay(true)?;
+            let name = ServerName::try_from(host).map_err(|error| invalid(error.to_string()))?;
+            Ok(TokioIo::new(tls.connect(name, stream).await?))
+        })
     }
 }
 

@@ -21,9 +21,10 @@ use weir_proto::{
 };
 
 use crate::{
+    access::Access,
     config::ManagerUrl,
     driver::Event,
-    link::{Backoff, MAX_MESSAGE, OPEN_TIMEOUT, Outbox, connect, describe, entropy},
+    link::{Backoff, MAX_MESSAGE, OPEN_TIMEOUT, Outbox, call, connect, describe, entropy},
 };
 
 /// Frames that wait for the network. The core keeps at most four unacknowledged; one that finds
@@ -44,6 +45,7 @@ impl LinkNumbers {
 pub(crate) struct Publisher {
     pub(crate) manager: ManagerIndex,
     pub(crate) url: ManagerUrl,
+    pub(crate) access: Arc<Access>,
     pub(crate) numbers: LinkNumbers,
     pub(crate) events: mpsc::Sender<Event>,
 }
@@ -72,13 +74,16 @@ impl Publisher {
     }
 
     async fn attempt(&self) -> Ended {
-        let channel = match connect(&self.url).await {
+        let channel = match connect(&self.url, &self.access).await {
             Ok(channel) => channel,
             Err(reason) => return Ended::unopened(reason),
         };
         let (outbox, frames, dropped) = Outbox::new(QUEUE);
         let mut client = UsageClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
-        let call = client.report(frames.map(WireFrame::from));
+        let call = match call(&self.access, frames.map(WireFrame::from)) {
+            Ok(call) => client.report(call),
+            Err(reason) => return Ended::unopened(reason),
+        };
         let acks = match timeout(OPEN_TIMEOUT, call).await {
             Ok(Ok(response)) => response.into_inner(),
             Ok(Err(status)) => return Ended::unopened(describe(&status)),

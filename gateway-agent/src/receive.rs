@@ -4,6 +4,8 @@
 //! between it and one manager. A frame that cannot be understood ends the session, for a missing
 //! decision would be a gap.
 
+use std::sync::Arc;
+
 use gateway_agent_core::{ConnectionId, Input};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -19,9 +21,10 @@ use weir_proto::{
 };
 
 use crate::{
+    access::Access,
     config::ManagerUrl,
     driver::Event,
-    link::{LINGER, MAX_MESSAGE, OPEN_TIMEOUT, Outbox, connect, describe},
+    link::{LINGER, MAX_MESSAGE, OPEN_TIMEOUT, Outbox, call, connect, describe},
 };
 
 /// Frames that wait for the network; one that finds the queue full closes the session.
@@ -30,6 +33,7 @@ const QUEUE: usize = 256;
 /// One decision session.
 pub(crate) struct Session {
     url: ManagerUrl,
+    access: Arc<Access>,
     connection: ConnectionId,
     events: mpsc::Sender<Event>,
 }
@@ -39,11 +43,12 @@ impl Session {
     /// dropped or the manager goes.
     pub(crate) fn start(
         url: ManagerUrl,
+        access: Arc<Access>,
         connection: ConnectionId,
         events: mpsc::Sender<Event>,
     ) -> (Outbox<CreditFrame>, impl Future<Output = ()>) {
         let (outbox, frames, dropped) = Outbox::new(QUEUE);
-        (outbox, Self { url, connection, events }.run(frames, dropped))
+        (outbox, Self { url, access, connection, events }.run(frames, dropped))
     }
 
     async fn run(self, frames: ReceiverStream<CreditFrame>, mut dropped: oneshot::Receiver<()>) {
@@ -67,9 +72,9 @@ impl Session {
         &self,
         frames: ReceiverStream<CreditFrame>,
     ) -> Result<Streaming<WireDecision>, String> {
-        let channel = connect(&self.url).await?;
+        let channel = connect(&self.url, &self.access).await?;
         let mut client = DecisionsClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
-        let call = client.subscribe(frames.map(WireCredit::from));
+        let call = client.subscribe(call(&self.access, frames.map(WireCredit::from))?);
         match timeout(OPEN_TIMEOUT, call).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(describe(&status)),

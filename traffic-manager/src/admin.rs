@@ -14,6 +14,7 @@ use axum::{
 use traffic_manager_core::{Manager, Output, replica::Replica};
 use weir_proto::time::Time;
 
+pub(crate) use self::access::Access;
 use self::problem::Problem;
 pub(crate) use self::readiness::Readiness;
 use crate::{
@@ -23,6 +24,7 @@ use crate::{
     telemetry::Telemetry,
 };
 
+mod access;
 mod body;
 mod conditions;
 mod conflicts;
@@ -103,8 +105,8 @@ impl Admin {
     }
 }
 
-/// Every route of the port.
-pub(crate) fn router(admin: Admin) -> Router {
+/// Every route of the port, behind its guard.
+pub(crate) fn router(admin: Admin, access: Access) -> Router {
     let api = Router::new()
         .route("/policies", get(policies::list).post(policies::create))
         .route(
@@ -129,6 +131,7 @@ pub(crate) fn router(admin: Admin) -> Router {
         .merge(pages::routes())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(middleware::from_fn_with_state(access, access::check))
         .layer(middleware::from_fn(harden))
         .with_state(admin)
 }

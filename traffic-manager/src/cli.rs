@@ -12,9 +12,11 @@ use self::{
     records::{ConflictCommand, Span},
     simulate::Simulate,
     store::StoreCommand,
+    token::TokenCommand,
 };
-use crate::config::Settings;
+use crate::{auth::token::Secret, config::Settings};
 
+mod access;
 mod client;
 mod explain;
 mod import;
@@ -26,6 +28,7 @@ mod server;
 mod simulate;
 mod store;
 mod table;
+mod token;
 
 /// Refused by the server, or not valid.
 const REFUSED: u8 = 1;
@@ -114,6 +117,9 @@ enum Command {
     /// Examine, back up and restore what a manager keeps; needs no server
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Make tokens for agents, managers and people
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Run policies on a virtual clock, with traffic and faults of your own; needs no server
     ///
     /// Exit code 1 when a scenario does not come up to its expect_over, expect_under or expect_wrong.
@@ -126,6 +132,21 @@ struct Remote {
     /// Admin API of any manager
     #[arg(long, env = "WEIR_SERVER", value_name = "URL", default_value = "http://127.0.0.1:9610")]
     server: String,
+    /// A file with the token to show
+    #[arg(long, env = "WEIR_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The token itself; other users of the machine can read the flag, not the variable
+    #[arg(long, env = "WEIR_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    token: Option<Secret>,
+    /// Who signs the managers' certificates, PEM; needed for an https server
+    #[arg(long, env = "WEIR_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// A certificate to show instead of a token, PEM
+    #[arg(long, env = "WEIR_CERT", value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The private key of --cert, PEM
+    #[arg(long, env = "WEIR_KEY", value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
     /// How to print
     #[arg(long, short, value_name = "FORMAT", default_value = "table")]
     output: OutputFormat,
@@ -192,41 +213,43 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn io::Writ
 }
 
 fn obey(command: Command, out: &mut dyn io::Write) -> Result<(), Failure> {
-    let connect = |remote: Remote| (Client::new(&remote.server), Output::new(remote.output));
+    let connect =
+        |remote: Remote| Ok::<_, Failure>((Client::new(&remote)?, Output::new(remote.output)));
     match command {
         Command::Serve { config, settings } => server::serve(config.as_deref(), *settings),
         Command::CheckConfig { file } => server::check(&file, out),
         Command::Policy(command) => policy::obey(command, out),
         Command::Status { remote } => {
-            let (client, mut output) = connect(remote);
+            let (client, mut output) = connect(remote)?;
             live::status(&client, &mut output, out)
         }
         Command::Counters { filter, remote } => {
-            let (client, mut output) = connect(remote);
+            let (client, mut output) = connect(remote)?;
             live::counters(&client, &filter, &mut output, out)
         }
         Command::Reset { policy, key, remote } => {
-            let (client, mut output) = connect(remote);
+            let (client, mut output) = connect(remote)?;
             live::reset(&client, &policy, key.as_deref(), &mut output, out)
         }
         Command::Decisions { filter, remote } => {
-            let (client, mut output) = connect(remote);
+            let (client, mut output) = connect(remote)?;
             live::decisions(&client, &filter, &mut output, out)
         }
         Command::Conflicts(command) => records::conflicts(command, connect, out),
         Command::Audit { span, remote } => {
-            let (client, mut output) = connect(remote);
+            let (client, mut output) = connect(remote)?;
             records::audit(&client, &span, &mut output, out)
         }
         Command::Usage { span, remote } => {
-            let (client, mut output) = connect(remote);
+            let (client, mut output) = connect(remote)?;
             records::usage(&client, &span, &mut output, out)
         }
         Command::Explain { question, remote } => {
-            let (client, mut output) = connect(remote);
+            let (client, mut output) = connect(remote)?;
             explain::obey(&question, &client, &mut output, out)
         }
         Command::Store(command) => store::obey(command, out),
+        Command::Token(command) => token::obey(command, out),
         Command::Simulate(options) => simulate::obey(&options, out),
     }
 }

@@ -18,12 +18,14 @@ use crate::store::Place;
 pub use self::{
     error::{ConfigError, Fault},
     log::{LogFormat, LogLevel},
+    security::{Auth, AuthSettings, Tls, TlsSettings},
     store::StoreSettings,
 };
 
 mod error;
 mod log;
 mod resolve;
+mod security;
 mod store;
 
 /// The embedded store's name for "keep nothing".
@@ -53,6 +55,10 @@ pub struct Config {
     pub silent_hold: Duration,
     /// Most counters kept; what comes beyond is refused and counted. About 200 bytes each.
     pub max_counters: usize,
+    /// TLS for both ports; `None`: plain text.
+    pub tls: Option<Tls>,
+    /// Who may do what; `None`: everybody may do everything.
+    pub auth: Option<Auth>,
     /// How the log is written.
     pub log_format: LogFormat,
     /// What is logged.
@@ -81,7 +87,7 @@ pub struct Settings {
     /// Addresses.
     #[command(flatten)]
     pub listen: Listen,
-    /// Listen on other than loopback addresses, although nothing is authenticated or encrypted
+    /// Listen on other than loopback addresses without TLS and authentication
     #[arg(
         long,
         env = "WEIR_INSECURE_LISTEN",
@@ -99,6 +105,12 @@ pub struct Settings {
     /// Most counters kept in memory [default: 1000000]
     #[arg(long, env = "WEIR_MAX_COUNTERS", value_name = "COUNT")]
     pub max_counters: Option<u64>,
+    /// Certificates.
+    #[command(flatten)]
+    pub tls: TlsSettings,
+    /// Tokens and roles.
+    #[command(flatten)]
+    pub auth: AuthSettings,
     /// The log.
     #[command(flatten)]
     pub log: Log,
@@ -147,8 +159,7 @@ pub struct Log {
 }
 
 impl Settings {
-    /// Reads a file. A relative `policies_file` or `store.password_file` is looked for
-    /// beside it.
+    /// Reads a file. Files that it names relatively are looked for beside it.
     ///
     /// # Errors
     /// The file cannot be read, is not TOML, or has a field that nobody knows.
@@ -163,6 +174,8 @@ impl Settings {
             for path in paths.into_iter().flatten() {
                 *path = folder.join(&*path);
             }
+            settings.tls.beside(folder);
+            settings.auth.beside(folder);
         }
         Ok(settings)
     }
@@ -187,6 +200,8 @@ impl Settings {
             },
             silent_hold: over.silent_hold.or(self.silent_hold),
             max_counters: over.max_counters.or(self.max_counters),
+            tls: self.tls.overridden_by(over.tls),
+            auth: self.auth.overridden_by(over.auth),
             log: Log {
                 format: over.log.format.or(self.log.format),
                 level: over.log.level.or(self.log.level),

@@ -20,6 +20,7 @@ use crate::{
     driver::{self, Driver},
     keeper::{self, EPOCHS, Keeper, WriteFault},
     peers::{EVENTS, Me, PeerService, dial},
+    security::PeerAccess,
     stop::Stop,
     store::{Batch, Identity, Record, StoreHandle, Table},
     telemetry::Telemetry,
@@ -48,6 +49,7 @@ impl Group {
     /// Opens the store and starts everything that does not serve a port.
     pub(crate) async fn start(
         config: &Config,
+        access: PeerAccess,
         telemetry: &Arc<Telemetry>,
         stop: &Stop,
     ) -> anyhow::Result<Group> {
@@ -82,7 +84,8 @@ impl Group {
         let (events, links) = mpsc::channel(EVENTS);
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let greeting = PeerHello { life, version };
-        let me = Me { greeting, events, malformed: telemetry.malformed_peers.clone() };
+        let malformed = telemetry.malformed_peers.clone();
+        let me = Me { greeting, events, malformed, access };
         let parts = keeper::Parts {
             replica,
             store: store.clone(),

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::stream;
 use tonic::transport::{Server, server::Router};
+use tower::layer::util::{Identity, Stack};
 use weir_proto::wire::{
     DESCRIPTORS,
     weir::v1::{
@@ -12,6 +13,7 @@ use weir_proto::wire::{
 };
 
 use crate::{
+    auth::{Guard, GuardLayer},
     broker::Broker,
     driver::Driver,
     ingest::Ingest,
@@ -35,20 +37,23 @@ pub(crate) struct Services {
     /// Replication.
     pub(crate) peers: PeerService,
 }
+/// Every service stands behind the guard.
+type GuardedStack = Stack<GuardLayer, Identity>;
 
 /// Serves until `shutdown`, then until every stream has ended.
 pub(crate) async fn serve(
     listener: Listener,
     services: Services,
     telemetry: Arc<Telemetry>,
+    guard: Guard,
     mut shutdown: Stop,
 ) -> anyhow::Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<UsageServer<Ingest>>().await;
     health.set_serving::<DecisionsServer<Broker>>().await;
     health.set_serving::<PeersServer<PeerService>>().await;
-    let router = router(services, telemetry)?.add_service(health_service);
-    let connections = stream::unfold(listener, async |listener: Listener| {
+    let router = router(services, telemetry, guard)?.add_service(health_service);
+    let connections = stream::unfold(listener, async |mut listener: Listener| {
         let connection = listener.accept().await;
         Some((Ok::<Connection, std::io::Error>(connection), listener))
     });
@@ -61,7 +66,11 @@ pub(crate) async fn serve(
     Ok(())
 }
 
-fn router(services: Services, telemetry: Arc<Telemetry>) -> anyhow::Result<Router> {
+fn router(
+    services: Services,
+    telemetry: Arc<Telemetry>,
+    guard: Guard,
+) -> anyhow::Result<Router<GuardedStack>> {
     let Services { driver, peers: service } = services;
     let usage = Ingest { driver: driver.clone(), telemetry: Arc::clone(&telemetry) };
     let decisions = Broker { driver, telemetry };
@@ -74,6 +83,7 @@ fn router(services: Services, telemetry: Arc<Telemetry>) -> anyhow::Result<Route
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .max_concurrent_streams(MAX_STREAMS)
+        .layer(GuardLayer(guard))
         .add_service(UsageServer::new(usage).max_decoding_message_size(MAX_FRAME))
         .add_service(DecisionsServer::new(decisions).max_decoding_message_size(MAX_FRAME))
         .add_service(PeersServer::new(service).max_decoding_message_size(peers::MAX_FRAME))

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use tokio::task::JoinSet;
+use tower::Layer;
 
 use crate::{
     net::{Connection, Listener},
@@ -21,7 +22,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_HEAD: usize = 64 << 10;
 
 /// Serves until `shutdown`, then until the requests under way are answered.
-pub(crate) async fn serve(listener: Listener, router: Router, shutdown: Stop) {
+pub(crate) async fn serve(mut listener: Listener, router: Router, shutdown: Stop) {
     let mut connections = JoinSet::new();
     let mut stop = shutdown.clone();
     loop {
@@ -38,7 +39,8 @@ pub(crate) async fn serve(listener: Listener, router: Router, shutdown: Stop) {
 }
 
 async fn converse(connection: Connection, router: Router, mut shutdown: Stop) {
-    let service = TowerToHyperService::new(router);
+    let caller = connection.caller().clone();
+    let service = TowerToHyperService::new(Extension(caller).layer(router));
     let conversation = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)

@@ -10,6 +10,7 @@
 //! | `peers` | links between managers |
 //! | `group` | all of these, from start to end |
 //! | `ingest`, `broker` | the usage and the decision plane, both by way of `streams` |
+//! | `tls`, `auth`, `security` | certificates, tokens and roles; kept as their files are |
 //! | `grpc`, `http`, `net` | the two ports and their bounds |
 //! | `admin` | the HTTP API, the status page, the API's documentation |
 //! | `import` | other limiters' files as policies |
@@ -21,6 +22,8 @@
 pub use self::{config::Config, serve::run};
 
 mod admin;
+mod audit;
+pub mod auth;
 mod broker;
 pub mod cli;
 mod clock;
@@ -34,8 +37,10 @@ mod ingest;
 mod keeper;
 mod net;
 mod peers;
+mod security;
 mod serve;
 mod stop;
 pub mod store;
 mod streams;
 pub mod telemetry;
+mod tls;

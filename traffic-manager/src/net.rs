@@ -1,4 +1,4 @@
-//! Listening sockets, with a bound on what they accept.
+//! Listening sockets, with a bound on what they accept, plain or with TLS.
 
 use std::{
     io,
@@ -14,8 +14,16 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time::timeout,
 };
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tokio_rustls::server::TlsStream;
+use tonic::transport::server::Connected;
+
+use crate::{
+    auth::{Guard, Refused, Why},
+    tls::{Certificate, Port, TlsServer},
+};
 
 /// Most connections of one listener. What comes beyond is closed at once, so that an agent turns to
 /// the next manager instead of waiting.
@@ -23,11 +31,26 @@ const MAX_CONNECTIONS: usize = 4_096;
 /// Rest after a failed accept: out of file descriptors, for instance.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Most TLS handshakes under way on one listener.
+const MAX_HANDSHAKES: usize = 1_024;
+/// A handshake that is not done by then is given up.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A listening socket.
 pub(crate) struct Listener {
     socket: TcpListener,
     permits: Arc<Semaphore>,
     refused: metrics::Counter,
+    tls: Option<Secured>,
+    handshakes: JoinSet<Option<Connection>>,
+}
+
+/// What a listener with TLS needs.
+#[derive(Clone)]
+struct Secured {
+    port: Port,
+    server: Arc<TlsServer>,
+    guard: Guard,
 }
 
 impl Listener {
@@ -45,7 +68,24 @@ impl Listener {
             ),
             _ => anyhow::Error::new(error).context(format!("cannot listen on {address} ({field})")),
         })?;
-        Ok(Listener { socket, permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)), refused })
+        Ok(Listener {
+            socket,
+            permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            refused,
+            tls: None,
+            handshakes: JoinSet::new(),
+        })
+    }
+
+    /// Speaks TLS with everybody, if there is a `server`; `guard` is told of those who fail.
+    pub(crate) fn secured(
+        mut self,
+        port: Port,
+        server: Option<Arc<TlsServer>>,
+        guard: &Guard,
+    ) -> Listener {
+        self.tls = server.map(|server| Secured { port, server, guard: guard.clone() });
+        self
     }
 
     /// The address, with the port that the system chose if it was 0.
@@ -53,11 +93,19 @@ impl Listener {
         self.socket.local_addr().context("cannot tell the listening address")
     }
 
-    /// The next connection within the bound.
-    pub(crate) async fn accept(&self) -> Connection {
+    /// The next connection within the bound, after its handshake. Nobody waits for a slow
+    /// handshake but the one who makes it. Safe to cancel.
+    pub(crate) async fn accept(&mut self) -> Connection {
         loop {
-            let stream = match self.socket.accept().await {
-                Ok((stream, _)) => stream,
+            let accepted = tokio::select! {
+                Some(done) = self.handshakes.join_next() => match done {
+                    Ok(Some(connection)) => return connection,
+                    Ok(None) | Err(_) => continue,
+                },
+                accepted = self.socket.accept() => accepted,
+            };
+            let (stream, address) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!("cannot accept a connection: {error}");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -72,22 +120,92 @@ impl Listener {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!("cannot set TCP_NODELAY: {error}");
             }
-            return Connection { stream, _permit: permit };
+            let Some(tls) = &self.tls else {
+                let caller = Caller { address: Some(address), certificate: None };
+                return Connection { stream: Stream::Plain(stream), caller, _permit: permit };
+            };
+            if self.handshakes.len() >= MAX_HANDSHAKES {
+                self.refused.increment(1);
+                continue;
+            }
+            self.handshakes.spawn(tls.clone().handshake(stream, address, permit));
         }
     }
 }
 
+impl Secured {
+    async fn handshake(
+        self,
+        stream: TcpStream,
+        address: SocketAddr,
+        permit: OwnedSemaphorePermit,
+    ) -> Option<Connection> {
+        let acceptor = self.server.acceptor(self.port);
+        let why = match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => {
+                let chain = stream.get_ref().1.peer_certificates();
+                let own = chain.and_then(|chain| chain.first()).and_then(Certificate::read);
+                let caller = Caller { address: Some(address), certificate: own.map(Arc::new) };
+                let stream = Stream::Tls(Box::new(stream));
+                return Some(Connection { stream, caller, _permit: permit });
+            }
+            Ok(Err(error)) => {
+                let fault = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+                let Some(fault) = fault else {
+                    // It hung up, as those do who only look whether the port is open.
+                    tracing::debug!(%address, "a handshake ended: {error}");
+                    return None;
+                };
+                tracing::debug!(%address, "a handshake failed: {fault}");
+                Why::of_handshake(fault)
+            }
+            Err(_) => Why::Handshake,
+        };
+        let what = "TLS handshake".to_owned();
+        self.guard.refuse(&Refused {
+            port: self.port,
+            why,
+            name: None,
+            address: Some(address),
+            what,
+        });
+        None
+    }
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Caller {
+    /// Where it comes from; `None` in tests without a socket.
+    pub(crate) address: Option<SocketAddr>,
+    /// The certificate that it proved to have.
+    pub(crate) certificate: Option<Arc<Certificate>>,
+}
+
 /// A connection that counts against its listener's bound until it is dropped.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
+    caller: Caller,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+impl Connection {
+    /// Who is at the other end.
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Caller;
+
+    fn connect_info(&self) -> Caller {
+        self.caller.clone()
     }
 }
 
@@ -97,7 +215,10 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
     }
 }
 
@@ -107,15 +228,24 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
     }
 
     fn poll_write_vectored(
@@ -123,10 +253,16 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        match &self.stream {
+            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Tls(stream) => stream.is_write_vectored(),
+        }
     }
 }

@@ -19,6 +19,7 @@ use weir_proto::{
 };
 
 pub(crate) use self::serve::PeerService;
+use crate::security::PeerAccess;
 
 pub(crate) mod dial;
 mod serve;
@@ -63,7 +64,7 @@ pub(crate) enum LinkEvent {
 }
 
 /// What every link needs to know of this manager.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Me {
     /// How it introduces itself.
     pub(crate) greeting: PeerHello,
@@ -71,6 +72,8 @@ pub(crate) struct Me {
     pub(crate) events: mpsc::Sender<LinkEvent>,
     /// Counts frames that could not be read.
     pub(crate) malformed: metrics::Counter,
+    /// With which credentials it dials.
+    pub(crate) access: PeerAccess,
 }
 
 /// A link that begins: what the keeper will hold, and the other end of both.

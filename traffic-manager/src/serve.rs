@@ -7,13 +7,16 @@ use tokio::{task::JoinHandle, time::timeout};
 use weir_proto::policy::{Policy, parse_document};
 
 use crate::{
-    admin::{self, Admin, Readiness},
+    admin::{self, Access, Admin, Readiness},
+    audit,
     config::Config,
     group::Group,
     grpc, http,
     net::Listener,
+    security::Security,
     stop,
     telemetry::Telemetry,
+    tls::Port,
 };
 
 /// Streams and requests get this long to end after a shutdown was asked for.
@@ -29,24 +32,33 @@ const UPKEEP: Duration = Duration::from_secs(5);
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let policies = read_policies(config.policies_file.as_deref())?;
     let telemetry = Telemetry::new().context("cannot set up the metrics")?;
+    let (stopper, stop) = stop::stop();
+    let security = Security::start(&config, &telemetry, stop.clone())?;
+    let (tls, guard) = (&security.tls, &security.guard);
     let grpc_port =
         Listener::bind(config.grpc, "listen.grpc", telemetry.refused_grpc.clone()).await?;
+    let grpc_port = grpc_port.secured(Port::Grpc, tls.clone(), guard);
     let http_port =
         Listener::bind(config.http, "listen.http", telemetry.refused_http.clone()).await?;
+    let http_port = http_port.secured(Port::Http, tls.clone(), guard);
     let (grpc_address, http_address) = (grpc_port.address()?, http_port.address()?);
 
-    let (stopper, stop) = stop::stop();
-    let mut group = Group::start(&config, &telemetry, &stop).await?;
+    let mut group = Group::start(&config, security.peers.clone(), &telemetry, &stop).await?;
+    audit::witness(guard, group.keeper.clone(), stop.clone());
     let readiness = Readiness::default();
     let parts = (group.driver.clone(), group.keeper.clone());
     let admin = Admin::new(&config, parts.0, parts.1, Arc::clone(&telemetry), readiness.clone());
-    let mut http_task = tokio::spawn(http::serve(http_port, admin::router(admin), stop.clone()));
+    let metrics_open = config.auth.as_ref().is_some_and(|auth| auth.metrics_open);
+    let router = admin::router(admin, Access { guard: guard.clone(), metrics_open });
+    let mut http_task = tokio::spawn(http::serve(http_port, router, stop.clone()));
     let services = grpc::Services { driver: group.driver.clone(), peers: group.peers() };
-    let mut grpc_task =
-        tokio::spawn(grpc::serve(grpc_port, services, Arc::clone(&telemetry), stop.clone()));
+    let grpc =
+        grpc::serve(grpc_port, services, Arc::clone(&telemetry), guard.clone(), stop.clone());
+    let mut grpc_task = tokio::spawn(grpc);
     let upkeep = tokio::spawn(upkeep(telemetry));
     readiness.recovering();
     let recovery = group.recover(policies);
+    let scheme = if security.tls.is_some() { "https" } else { "http" };
 
     let failure = tokio::select! {
         () = shutdown => None,
@@ -59,7 +71,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
                 id = %config.id,
                 grpc = %grpc_address,
                 http = %http_address,
-                "the traffic manager is ready; admin API and status page: http://{http_address}/"
+                "the traffic manager is ready; admin API and status page: {scheme}://{http_address}/"
             );
             std::future::pending().await
         } => failure,

@@ -11,7 +11,11 @@ use tracing_subscriber::EnvFilter;
 use traffic_manager_core::view::{FleetView, Stats};
 
 use self::registry::Registry;
-use crate::config::{Config, LogFormat};
+use crate::{
+    auth::Why,
+    config::{Config, LogFormat},
+    tls::Port,
+};
 
 mod registry;
 
@@ -48,6 +52,9 @@ pub(crate) struct Telemetry {
     pub(crate) refused_grpc: Counter,
     /// HTTP connections beyond the bound.
     pub(crate) refused_http: Counter,
+    denied_grpc: [Counter; Why::ALL.len()],
+    denied_http: [Counter; Why::ALL.len()],
+    certificate_expiry: Gauge,
 }
 
 impl Telemetry {
@@ -60,6 +67,10 @@ impl Telemetry {
         let malformed = "weir_manager_malformed_frames_total";
         let refused = "weir_manager_refused_connections_total";
         let decisions = "weir_manager_decisions_total";
+        let denied = |port: &'static str| {
+            let labels = |why: Why| [("port", port), ("reason", why.label())];
+            Why::ALL.map(|why| registry.counter("weir_manager_denied_total", &labels(why)))
+        };
         registry.gauge("weir_build_info", &[("version", env!("CARGO_PKG_VERSION"))]).set(1.0);
         Ok(Arc::new(Telemetry {
             overshoot: registry.histogram("weir_manager_overshoot_ratio"),
@@ -84,6 +95,9 @@ impl Telemetry {
             clock_jumps: registry.counter("weir_manager_clock_jumps_total", &[]),
             refused_grpc: registry.counter(refused, &[("port", "grpc")]),
             refused_http: registry.counter(refused, &[("port", "http")]),
+            denied_grpc: denied("grpc"),
+            denied_http: denied("http"),
+            certificate_expiry: registry.gauge("weir_manager_certificate_expiry_seconds", &[]),
             handle: registry.handle(),
         }))
     }
@@ -116,6 +130,27 @@ impl Telemetry {
         self.agents.set(stats.agents as f64);
         self.sessions.set(stats.decision_sessions as f64);
         self.fleet_role.set(f64::from(u8::from(fleet.incumbent)));
+        self.handle.render()
+    }
+
+    /// Counts calls and connections that were refused for that reason.
+    pub(crate) fn denied(&self, port: Port, why: Why) -> &Counter {
+        let reasons = match port {
+            Port::Grpc => &self.denied_grpc,
+            Port::Http => &self.denied_http,
+        };
+        &reasons[why.index()]
+    }
+
+    /// How long the manager's certificate is still valid; negative when it is not.
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floating point")]
+    pub(crate) fn certificate_expiry(&self, seconds: i64) {
+        self.certificate_expiry.set(seconds as f64);
+    }
+
+    /// The text without the core's numbers.
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> String {
         self.handle.render()
     }
 

@@ -23,6 +23,28 @@ fn an_agent_needs_a_runtime() {
 }
 
 #[tokio::test]
+async fn https_needs_somebody_to_trust() {
+    let config = Config::new("gw", ["https://tm1:9611"]).unwrap();
+    let error = Agent::connect(config).unwrap_err().to_string();
+    assert!(error.contains("https://tm1:9611") && error.contains("tls.ca"), "{error}");
+}
+
+#[test]
+fn a_token_in_plain_text_is_noticed_beyond_loopback() {
+    for (url, exposed) in [
+        ("http://tm1:9611", true),
+        ("https://tm1:9611", false),
+        ("http://127.0.0.1:9611", false),
+        ("http://[::1]:9611", false),
+        ("http://localhost:9611", false),
+    ] {
+        let config = Config::new("gw", [url]).unwrap();
+        assert!(!config.exposes_token(), "{url}: no token");
+        assert_eq!(config.token("weir_abc").exposes_token(), exposed, "{url}");
+    }
+}
+
+#[tokio::test]
 async fn limits_hold_and_usage_is_reported() {
     let manager = FakeManager::start("tm-1", THREE).await;
     let agent = FakeManager::agent(&[&manager]).await;

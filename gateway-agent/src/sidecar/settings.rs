@@ -1,6 +1,12 @@
 //! The sidecar's configuration: a TOML file, overridden by the environment, overridden by flags.
 
-use std::{fs, net::SocketAddr, num::NonZeroUsize, path::Path, thread::available_parallelism};
+use std::{
+    fmt, fs,
+    net::SocketAddr,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    thread::available_parallelism,
+};
 
 use clap::Args;
 use serde::Deserialize;
@@ -95,6 +101,12 @@ pub enum SettingsError {
         /// As given.
         value: usize,
     },
+    /// A certificate without its key, or a key without its certificate.
+    #[error("{sources}: tls.cert and tls.key belong together; give both or none")]
+    HalfIdentity {
+        /// Where the values may come from.
+        sources: String,
+    },
     /// The two servers cannot share a port.
     #[error("{sources}: listen.grpc and listen.http are both {address}")]
     SamePort {
@@ -117,8 +129,29 @@ struct File {
     max_counters: Option<usize>,
     headers: Option<String>,
     insecure_listen: Option<bool>,
+    token_file: Option<PathBuf>,
+    #[serde(default)]
+    tls: Tls,
     #[serde(default)]
     listen: Listen,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tls {
+    ca: Option<PathBuf>,
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+impl File {
+    /// Relative paths are looked for in the file's folder.
+    fn beside(mut self, folder: &Path) -> File {
+        let Tls { ca, cert, key } = &mut self.tls;
+        let files = [ca, cert, key, &mut self.token_file];
+        files.into_iter().flatten().for_each(|file| *file = folder.join(&*file));
+        self
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -153,6 +186,21 @@ pub struct Overrides {
     /// What clients are told: ietf, x-ratelimit, both or none [file: headers; default: ietf]
     #[arg(long, env = "WEIR_HEADERS")]
     pub headers: Option<String>,
+    /// Who signs the managers' certificates, PEM; needed for https managers [file: tls.ca]
+    #[arg(long, env = "WEIR_TLS_CA", value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+    /// This agent's certificate and its chain, PEM [file: tls.cert]
+    #[arg(long, env = "WEIR_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key, PEM [file: tls.key]
+    #[arg(long, env = "WEIR_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// A file with this agent's token; read anew for every connection [file: token_file]
+    #[arg(long, env = "WEIR_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// This agent's token itself; other users of the machine can read the flag, not the variable
+    #[arg(long, env = "WEIR_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub token: Option<Secret>,
     /// Allow to listen beyond loopback without authentication [file: insecure_listen]
     #[arg(long, env = "WEIR_INSECURE_LISTEN", num_args = 0..=1, default_missing_value = "true")]
     pub insecure_listen: Option<bool>,
@@ -165,6 +213,22 @@ pub struct Overrides {
     /// Threads that answer requests [file: listen.workers; default: the cores]
     #[arg(long, env = "WEIR_LISTEN_WORKERS")]
     pub listen_workers: Option<usize>,
+}
+
+/// A secret that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Secret {
+        Secret(text.to_owned())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
 }
 
 impl Settings {
@@ -185,26 +249,51 @@ impl Settings {
             )));
         }
         let text = fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
-        let file = toml::from_str(&text).map_err(|error| SettingsError::Malformed {
+        let file: File = toml::from_str(&text).map_err(|error| SettingsError::Malformed {
             file: name.clone(),
             reason: error.to_string().trim_end().to_owned(),
         })?;
-        merge(file, overrides, &name)
+        let folder = path.parent().unwrap_or(Path::new(""));
+        merge(file.beside(folder), overrides, &name)
     }
 }
 
-fn merge(file: File, flags: Overrides, sources: &str) -> Result<Settings, SettingsError> {
+/// Certificates and the token.
+fn secure(
+    mut agent: Config,
+    (tls, token_file): (Tls, Option<PathBuf>),
+    flags: &Overrides,
+    sources: &str,
+) -> Result<Config, SettingsError> {
+    if let Some(ca) = flags.tls_ca.clone().or(tls.ca) {
+        agent = agent.ca(ca);
+    }
+    match (flags.tls_cert.clone().or(tls.cert), flags.tls_key.clone().or(tls.key)) {
+        (Some(cert), Some(key)) => agent = agent.certificate(cert, key),
+        (None, None) => {}
+        _ => return Err(SettingsError::HalfIdentity { sources: sources.to_owned() }),
+    }
+    Ok(match (&flags.token, flags.token_file.clone().or(token_file)) {
+        (Some(Secret(token)), _) => agent.token(token),
+        (None, Some(file)) => agent.token_file(file),
+        (None, None) => agent,
+    })
+}
+
+fn merge(mut file: File, flags: Overrides, sources: &str) -> Result<Settings, SettingsError> {
     let sources = sources.to_owned();
     let invalid = |error| SettingsError::Invalid { sources: sources.clone(), error };
-    let id = flags.id.or(file.id).unwrap_or_else(host_name);
-    let managers = flags.managers.or(file.managers).unwrap_or_default();
-    let group = flags.gateway_group.or(file.gateway_group).unwrap_or_default();
+    let secrets = (std::mem::take(&mut file.tls), file.token_file.take());
+    let id = flags.id.clone().or(file.id).unwrap_or_else(host_name);
+    let managers = flags.managers.clone().or(file.managers).unwrap_or_default();
+    let group = flags.gateway_group.clone().or(file.gateway_group).unwrap_or_default();
     let most = flags.max_counters.or(file.max_counters).unwrap_or(DEFAULT_MAX_COUNTERS);
     let mut agent = Config::new(&id, managers)
         .and_then(|config| config.gateway_group(group))
         .and_then(|config| config.max_counters(most))
         .map_err(invalid)?
         .fail_back(flags.fail_back.or(file.fail_back).unwrap_or(true));
+    agent = secure(agent, secrets, &flags, &sources)?;
     if let Some(value) = flags.on_disconnect.or(file.on_disconnect) {
         let Some(choice) = OnDisconnect::parse(&value) else {
             return Err(SettingsError::OnDisconnect { sources, value });

@@ -6,7 +6,10 @@ use axum::{
     http::{HeaderValue, header},
     response::IntoResponse,
 };
-use utoipa::OpenApi;
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+};
 
 use super::{conflicts, explain, import, live, nodes, policies, records, reset};
 
@@ -15,8 +18,12 @@ use super::{conflicts, explain, import, live, nodes, policies, records, reset};
     info(
         title = "Weir traffic manager",
         description = "Policies, live usage and the fleet. Errors are `application/problem+json` \
-                       and name every field at fault. Bodies are JSON or YAML.",
+                       and name every field at fault. Bodies are JSON or YAML. Where the manager \
+                       asks who you are, reading takes the role viewer and everything else the role \
+                       admin; else the answer is 401 or 403.",
     ),
+    modifiers(&Bearer),
+    security(("bearer" = [])),
     paths(
         policies::list,
         policies::create,
@@ -44,6 +51,17 @@ use super::{conflicts, explain, import, live, nodes, policies, records, reset};
     )
 )]
 pub(super) struct Api;
+
+/// How callers say who they are.
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        let components = api.components.get_or_insert_with(Default::default);
+        components.add_security_scheme("bearer", scheme);
+    }
+}
 
 /// Written once.
 static DOCUMENT: LazyLock<String> =

@@ -10,8 +10,10 @@ use utoipa::OpenApi;
 
 use super::*;
 use crate::{
+    auth::Guard,
     config::Settings,
     group::Group,
+    security::PeerAccess,
     stop::{Stopper, stop},
 };
 
@@ -32,12 +34,15 @@ async fn serve() -> Served {
     let config = Config::resolve(settings).unwrap();
     let telemetry = Telemetry::new().unwrap();
     let (stopper, stop) = stop();
-    let group = Group::start(&config, &telemetry, &stop).await.unwrap();
+    let group =
+        Group::start(&config, PeerAccess::load(&config).unwrap(), &telemetry, &stop).await.unwrap();
     let readiness = Readiness::default();
     let driver = group.driver.clone();
+    let guard = Guard::open(Arc::clone(&telemetry));
     let admin =
         Admin::new(&config, driver.clone(), group.keeper.clone(), telemetry, readiness.clone());
-    Served { router: router(admin), readiness, stopper, driver, _group: group }
+    let access = Access { guard, metrics_open: false };
+    Served { router: router(admin, access), readiness, stopper, driver, _group: group }
 }
 
 struct Answer {

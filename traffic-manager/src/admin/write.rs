@@ -14,7 +14,7 @@ use traffic_manager_core::replica::{Change, Record, Replica, WriteError};
 use weir_proto::{peer::Audit, time::Time};
 
 use super::{Admin, problem::Problem};
-use crate::keeper::WriteFault;
+use crate::{auth::Actor, keeper::WriteFault};
 
 /// How long a write may wait for the writes before it and for the store.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -73,7 +73,8 @@ impl<S: Sync> FromRequestParts<S> for Writer {
                 };
             }
         }
-        Ok(Writer { actor: "anonymous".to_owned(), wait })
+        let actor = parts.extensions.get::<Actor>().map(|actor| actor.name.to_string());
+        Ok(Writer { actor: actor.unwrap_or_else(|| "anonymous".to_owned()), wait })
     }
 }
 

@@ -5,8 +5,10 @@ use std::time::Duration;
 use serde_json::Value;
 use ureq::{
     Agent, Body,
-    http::{Method, Request, Response, StatusCode},
+    http::{HeaderValue, Method, Request, Response, StatusCode},
 };
+
+use super::{Remote, access};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// Largest answer: a thousand counters with a hundred agents each fit.
@@ -33,21 +35,29 @@ pub(super) struct Answer {
 pub(super) struct Client {
     agent: Agent,
     server: String,
+    /// The `Authorization` of every request.
+    authorization: Option<HeaderValue>,
 }
 
 impl Client {
-    /// Asks the manager at `server`.
-    pub(super) fn new(server: &str) -> Client {
+    /// Asks the manager that `remote` names, with its credentials.
+    pub(super) fn new(remote: &Remote) -> Result<Client, ClientError> {
+        let server = remote.server.trim_end_matches('/');
+        let server =
+            if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
+        let unusable = |error: String| ClientError::Unreachable(error);
+        let authorization = access::authorization(remote).map_err(unusable)?;
+        if authorization.is_some() {
+            access::warn_of_plain_text(&server);
+        }
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(TIMEOUT))
             // A proxy that the environment names is not meant for a manager next door.
             .proxy(None)
+            .tls_config(access::tls(remote, &server).map_err(unusable)?)
             .build();
-        let server = server.trim_end_matches('/');
-        let server =
-            if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
-        Client { agent: Agent::new_with_config(config), server }
+        Ok(Client { agent: Agent::new_with_config(config), server, authorization })
     }
 
     /// `GET`; `None` if there is no such thing.
@@ -87,6 +97,9 @@ impl Client {
             .method(method)
             .uri(format!("{}/api/v1{path}", self.server))
             .header("accept", "application/json");
+        if let Some(value) = &self.authorization {
+            request = request.header("authorization", value);
+        }
         if let Some((name, value)) = condition {
             request = request.header(name, value);
         }

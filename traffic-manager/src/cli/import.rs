@@ -57,7 +57,7 @@ pub(super) fn obey(options: &Import, out: &mut dyn io::Write) -> Result<(), Fail
         return Output::new(format).print(out, &document, |_| Vec::new());
     }
     remarks(&translation.findings, "", out)?;
-    let client = Client::new(&options.remote.server);
+    let client = Client::new(&options.remote)?;
     for policy in &translation.policies {
         let outcome = apply(&client, policy, options.dry_run)?;
         let note = if options.dry_run { " (dry run)" } else { "" };

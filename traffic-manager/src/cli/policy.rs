@@ -74,17 +74,17 @@ pub(super) enum PolicyCommand {
 pub(super) fn obey(command: PolicyCommand, out: &mut dyn io::Write) -> Result<(), Failure> {
     match command {
         PolicyCommand::List { remote } => {
-            let answer = Client::new(&remote.server).get("/policies")?;
+            let answer = Client::new(&remote)?.get("/policies")?;
             Output::new(remote.output).print(out, &answer, |answer| vec![overview(answer)])
         }
         PolicyCommand::Get { name, remote } => {
-            let found = Client::new(&remote.server).find(&place(&name))?;
+            let found = Client::new(&remote)?.find(&place(&name))?;
             let policy = found.ok_or_else(|| no_policy(&name))?.body;
             Output::new(remote.output).print(out, &policy, |policy| vec![details(policy)])
         }
         PolicyCommand::Apply { file, dry_run, remote } => {
             let policies = read(&file)?;
-            let client = Client::new(&remote.server);
+            let client = Client::new(&remote)?;
             for policy in policies {
                 let outcome = apply(&client, &policy, dry_run)?;
                 let note = if dry_run { " (dry run)" } else { "" };
@@ -93,7 +93,7 @@ pub(super) fn obey(command: PolicyCommand, out: &mut dyn io::Write) -> Result<()
             Ok(())
         }
         PolicyCommand::Delete { name, remote } => {
-            let client = Client::new(&remote.server);
+            let client = Client::new(&remote)?;
             client.write(Method::DELETE, &place(&name), None, None)?;
             writeln!(out, "policy {name} deleted")?;
             Ok(())
@@ -101,7 +101,7 @@ pub(super) fn obey(command: PolicyCommand, out: &mut dyn io::Write) -> Result<()
         PolicyCommand::Validate { file, remote } => {
             let policies: Vec<Value> = read(&file)?.iter().map(Policy::to_json).collect();
             let document = serde_json::json!({ "apiVersion": "weir/v1", "policies": policies });
-            let client = Client::new(&remote.server);
+            let client = Client::new(&remote)?;
             let answer = client.write(Method::POST, "/policies:validate", None, Some(&document))?;
             Output::new(remote.output).print(out, &answer.body, |answer| {
                 let mut table = Table::new(&["POLICY", "APPLYING WOULD"]);

@@ -70,19 +70,19 @@ impl Span {
 /// Runs a command about conflicts.
 pub(super) fn conflicts(
     command: ConflictCommand,
-    connect: impl Fn(Remote) -> (Client, Output),
+    connect: impl Fn(Remote) -> Result<(Client, Output), Failure>,
     out: &mut dyn io::Write,
 ) -> Result<(), Failure> {
     let (id, action, remote) = match command {
         ConflictCommand::List { remote } => {
-            let (client, mut output) = connect(remote);
+            let (client, mut output) = connect(remote)?;
             let answer = client.get("/conflicts")?;
             return output.print(out, &answer, |answer| vec![conflict_table(answer)]);
         }
         ConflictCommand::Restore { id, remote } => (id, "restore", remote),
         ConflictCommand::Dismiss { id, remote } => (id, "dismiss", remote),
     };
-    let (client, mut output) = connect(remote);
+    let (client, mut output) = connect(remote)?;
     let (id, policy) = whole_id(&client, &id)?;
     client.write(Method::POST, &format!("/conflicts/{id}:{action}"), None, None)?;
     let done = if action == "restore" { "restored" } else { "dismissed" };

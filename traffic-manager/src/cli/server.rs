@@ -5,7 +5,7 @@ use std::{io, path::Path};
 use super::Failure;
 use crate::{
     config::{Config, Settings},
-    serve, telemetry,
+    security, serve, telemetry,
 };
 
 /// Runs a manager until the process is told to stop.
@@ -57,6 +57,7 @@ pub(super) fn check(file: &Path, out: &mut dyn io::Write) -> Result<(), Failure>
         Config::load(Some(file), Settings::default()).map_err(|e| refused(e.to_string()))?;
     let policies = serve::read_policies(config.policies_file.as_deref())
         .map_err(|error| refused(format!("{error:#}")))?;
+    security::check(&config).map_err(|error| refused(format!("{}: {error:#}", file.display())))?;
     let policies = match config.policies_file {
         Some(_) => format!(", {} policies", policies.len()),
         None => String::new(),

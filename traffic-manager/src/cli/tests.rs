@@ -50,6 +50,50 @@ fn check_config_tells_what_it_read() {
 }
 
 #[test]
+fn check_config_reads_certificates_and_tokens() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tm.toml");
+    let check = |text: &str| {
+        std::fs::write(&file, format!("id = 'tm-1'\n{text}")).unwrap();
+        is(run_with(&["check-config", file.to_str().unwrap()]).0, 0)
+    };
+    assert!(!check("[tls]\ncert = 'tm.pem'\nkey = 'tm.key'\n"), "there is no such file");
+    assert!(!check("[auth]\ntokens_file = 'tokens.toml'\n"));
+    std::fs::write(folder.path().join("tokens.toml"), "").unwrap();
+    assert!(check("[auth]\ntokens_file = 'tokens.toml'\n"));
+}
+
+#[test]
+fn a_token_is_made_and_kept_apart_from_its_hash() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gw.token");
+    let make = ["token", "new", "--name", "gw \"1\"", "--role", "agent", "--expires", "90d"];
+    let (code, lines) = run_with(&[&make[..], &["--write", file.to_str().unwrap()]].concat());
+    assert!(is(code, 0), "{lines}");
+    let secret = std::fs::read_to_string(&file).unwrap();
+    assert!(!lines.contains(secret.trim()), "{lines}");
+    let table: toml::Table = lines.parse().unwrap();
+    let entry = &table["tokens"][0];
+    let hash = crate::auth::token::TokenHash::of(secret.trim().as_bytes()).to_string();
+    assert_eq!(
+        (entry["name"].as_str(), entry["sha256"].as_str()),
+        (Some("gw \"1\""), Some(&*hash))
+    );
+    assert!(entry["expires"].as_str().is_some_and(|end| end.ends_with('Z')), "{lines}");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    let again = run_with(&[&make[..], &["--write", file.to_str().unwrap()]].concat());
+    assert!(is(again.0, 1), "a token is not overwritten");
+    let (_, shown) = run_with(&make);
+    assert!(shown.starts_with("# The token of gw \"1\", shown once: weir_"), "{shown}");
+    assert!(is(run_with(&["token", "new", "--name", "x", "--role", "root"]).0, 2));
+}
+
+#[test]
 fn an_invalid_policy_is_one_and_nothing_is_asked() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("p.yaml");

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use axum::http::Uri;
 use weir_proto::{id::ManagerId, window::Window};
 
-use super::{Config, ConfigError, Fault, LogFormat, LogLevel, Settings, store};
+use super::{Config, ConfigError, Fault, LogFormat, LogLevel, Settings, Tls, security, store};
 
 const GRPC: &str = "127.0.0.1:9611";
 const HTTP: &str = "127.0.0.1:9610";
@@ -30,11 +30,17 @@ impl Faults {
 /// See [`Config::resolve`].
 pub(super) fn resolve(settings: Settings) -> Result<Config, ConfigError> {
     let mut faults = Faults::default();
-    let insecure = settings.insecure_listen.unwrap_or(false);
     let id = id(settings.id, &mut faults);
-    let peers = peers(settings.peers.unwrap_or_default(), &mut faults);
-    let grpc = address("listen.grpc", settings.listen.grpc, GRPC, insecure, &mut faults);
-    let http = address("listen.http", settings.listen.http, HTTP, insecure, &mut faults);
+    let tls = security::tls(settings.tls, &mut faults.0);
+    let auth = security::auth(settings.auth, tls.as_ref(), &mut faults.0);
+    let peers = peers(settings.peers.unwrap_or_default(), tls.as_ref(), &mut faults);
+    let exposed = Exposure {
+        insecure: settings.insecure_listen.unwrap_or(false),
+        encrypted: tls.is_some(),
+        authenticated: auth.is_some(),
+    };
+    let grpc = address("listen.grpc", settings.listen.grpc, GRPC, &exposed, &mut faults);
+    let http = address("listen.http", settings.listen.http, HTTP, &exposed, &mut faults);
     if let (Some(grpc), Some(http)) = (grpc, http)
         && grpc == http
         && grpc.port() != 0
@@ -66,6 +72,8 @@ pub(super) fn resolve(settings: Settings) -> Result<Config, ConfigError> {
             fail_back: settings.roles.fail_back.unwrap_or(false),
             silent_hold: silent_hold?,
             max_counters: max_counters?,
+            tls,
+            auth,
             log_format: log_format?,
             log_level: log_level?,
         })
@@ -91,11 +99,31 @@ fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
+/// What protects an address that others can reach.
+struct Exposure {
+    insecure: bool,
+    encrypted: bool,
+    authenticated: bool,
+}
+
+impl Exposure {
+    /// What is not there, unless that is meant.
+    fn missing(&self) -> Option<&'static str> {
+        match (self.encrypted, self.authenticated) {
+            _ if self.insecure => None,
+            (true, true) => None,
+            (false, false) => Some("nothing is encrypted or authenticated"),
+            (false, true) => Some("nothing is encrypted (no [tls])"),
+            (true, false) => Some("nobody is asked for a token or a role ([auth])"),
+        }
+    }
+}
+
 fn address(
     field: &'static str,
     text: Option<String>,
     default: &str,
-    insecure: bool,
+    exposure: &Exposure,
     faults: &mut Faults,
 ) -> Option<SocketAddr> {
     let text = text.unwrap_or_else(|| default.to_owned());
@@ -110,32 +138,37 @@ fn address(
             format!("= {text:?} is not an address; write an IP address and a port, like {default}"),
         );
     };
-    if !address.ip().is_loopback() && !insecure {
+    if !address.ip().is_loopback()
+        && let Some(missing) = exposure.missing()
+    {
         return faults.refuse(
             field,
             format!(
-                "= {text:?} can be reached from other machines, and this version neither \
-                 authenticates nor encrypts: anyone there could change policies. Keep it on \
-                 127.0.0.1, or set insecure_listen = true on a network that you trust"
+                "= {text:?} can be reached from other machines, and {missing}: anyone there could \
+                 change policies. Keep it on 127.0.0.1, configure [tls] and [auth] (see \"Security\" \
+                 in the README), or set insecure_listen = true on a network that you trust"
             ),
         );
     }
     Some(address)
 }
 
-fn peers(urls: Vec<String>, faults: &mut Faults) -> Vec<String> {
+fn peers(urls: Vec<String>, tls: Option<&Tls>, faults: &mut Faults) -> Vec<String> {
     if urls.len() > MAX_PEERS {
         faults.refuse::<()>("peers", format!("has {} entries; at most {MAX_PEERS}", urls.len()));
     }
     for url in &urls {
         let parsed = url.parse::<Uri>();
         let fits = parsed.is_ok_and(|uri| {
-            uri.scheme_str() == Some("http")
+            matches!(uri.scheme_str(), Some("http" | "https"))
                 && uri.port_u16().is_some()
                 && uri.path_and_query().is_none_or(|path| path.as_str() == "/")
         });
         if !fits {
             let message = format!("has {url:?}; write the URL of a manager, like http://tm2:9611");
+            faults.refuse::<()>("peers", message);
+        } else if url.starts_with("https:") && tls.is_none_or(|tls| tls.peer_ca.is_none()) {
+            let message = format!("has {url:?}, which needs tls.peer_ca: whom to trust");
             faults.refuse::<()>("peers", message);
         }
     }

@@ -75,6 +75,55 @@ fn other_than_loopback_must_be_asked_for() {
 }
 
 #[test]
+fn tls_and_auth_together_open_an_address() {
+    const OPEN: &str = "[listen]\ngrpc = '0.0.0.0:9611'\nhttp = '0.0.0.0:9610'\n";
+    const TLS: &str = "[tls]\ncert = 'tm.pem'\nkey = 'tm.key'\n";
+    const AUTH: &str = "[auth]\ntokens_file = 'tokens.toml'\n";
+    let both = load(&[OPEN, TLS, AUTH].concat()).unwrap();
+    let (tls, auth) = (both.tls.unwrap(), both.auth.unwrap());
+    assert!(tls.cert.is_absolute() && tls.cert.ends_with("tm.pem"), "beside the file");
+    assert!(auth.tokens_file.unwrap().is_absolute());
+    assert!(!tls.require_client_cert && !auth.metrics_open);
+    for (text, part) in [
+        ([OPEN, TLS].concat(), "nobody is asked"),
+        ([OPEN, AUTH].concat(), "nothing is encrypted (no [tls])"),
+        (OPEN.to_owned(), "nothing is encrypted or authenticated"),
+    ] {
+        let error = load(&text).unwrap_err();
+        assert!(error.contains(part) && error.contains("listen.http"), "{error}");
+    }
+}
+
+#[test]
+fn half_of_tls_is_no_tls() {
+    for (text, field) in [
+        ("[tls]\ncert = 'a'\n", "tls.key"),
+        ("[tls]\nkey = 'a'\n", "tls.cert"),
+        ("[tls]\nclient_ca = 'a'\n", "tls.cert"),
+        ("[tls]\ncert = 'a'\nkey = 'a'\nrequire_client_cert = true\n", "tls.require_client_cert"),
+        ("[[auth.certificates]]\nsubject = 'a'\nrole = 'agent'\n", "auth.certificates"),
+        ("[auth]\nmetrics_open = true\n", "auth accepts nobody"),
+        ("peers = ['https://tm2:9611']\n", "tls.peer_ca"),
+    ] {
+        let error = load(text).unwrap_err();
+        assert!(error.contains(field), "{field} in {error}");
+    }
+    let text = "[tls]\ncert = 'a'\nkey = 'b'\nclient_ca = 'c'\n";
+    let tls = load(&format!("peers = ['https://tm2:9611']\n{text}")).unwrap().tls.unwrap();
+    assert!(tls.require_client_cert && tls.peer_ca == tls.client_ca, "mutual by default");
+}
+
+#[test]
+fn tokens_are_hashes() {
+    let token = |hash: &str| {
+        load(&format!("[[auth.tokens]]\nname = 'ops'\nrole = 'admin'\nsha256 = '{hash}'\n"))
+    };
+    assert_eq!(token(&"0f".repeat(32)).unwrap().auth.unwrap().tokens.len(), 1);
+    let error = token("weir_abc").unwrap_err();
+    assert!(error.contains("never the token"), "{error}");
+}
+
+#[test]
 fn one_address_serves_one_thing() {
     let error = load("[listen]\nhttp = '127.0.0.1:9611'\n").unwrap_err();
     assert!(error.contains("is the address of listen.grpc"), "{error}");

@@ -20,6 +20,7 @@ use super::*;
 use crate::{
     config::{Config, Settings},
     group::Group,
+    security::PeerAccess,
     stop::{Stopper, stop},
 };
 
@@ -38,14 +39,16 @@ async fn start() -> Served {
     let config = Config::resolve(settings).unwrap();
     let telemetry = Telemetry::new().unwrap();
     let (stopper, stop) = stop();
-    let group = Group::start(&config, &telemetry, &stop).await.unwrap();
+    let group =
+        Group::start(&config, PeerAccess::load(&config).unwrap(), &telemetry, &stop).await.unwrap();
     let driver = group.driver.clone();
     let services = Services { driver: driver.clone(), peers: group.peers() };
     let anywhere = "127.0.0.1:0".parse().unwrap();
     let refused = telemetry.refused_grpc.clone();
     let listener = Listener::bind(anywhere, "listen.grpc", refused).await.unwrap();
     let address = listener.address().unwrap();
-    let server = tokio::spawn(serve(listener, services, telemetry, stop));
+    let guard = Guard::open(Arc::clone(&telemetry));
+    let server = tokio::spawn(serve(listener, services, telemetry, guard, stop));
     let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
     Served { channel: endpoint.connect().await.unwrap(), driver, stopper, server, _group: group }
 }

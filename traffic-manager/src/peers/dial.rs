@@ -9,20 +9,17 @@ use std::{
     time::Duration,
 };
 
+use axum::http::Uri;
 use tokio::time::{sleep, timeout};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
-use tonic::{Code, Status, transport::Endpoint};
+use tonic::{Code, Request, Status};
 use weir_proto::{peer::PeerFrame, wire::weir::v1::peers_client::PeersClient};
 
 use super::{LinkId, MAX_FRAME, Me, follow, open};
 use crate::stop::Stop;
 
-/// How long connecting may take, names resolved.
-const CONNECT: Duration = Duration::from_secs(1);
 /// How long a peer may take to answer the call with its headers: a stopped process still accepts connections.
 const ANSWER: Duration = Duration::from_secs(1);
-/// A cut cable is noticed after twice this.
-const KEEPALIVE: Duration = Duration::from_secs(1);
 /// The pause between attempts doubles up to the second.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
@@ -68,21 +65,16 @@ pub(crate) async fn keep(address: String, me: Me, numbers: LinkNumbers, mut shut
 
 /// One link, from dialling to its end.
 async fn attempt(address: &str, me: &Me, numbers: &LinkNumbers) -> Result<(), Status> {
-    let endpoint = Endpoint::from_shared(address.to_owned())
-        .map_err(|error| Status::invalid_argument(error.to_string()))?
-        .connect_timeout(CONNECT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE)
-        .keep_alive_while_idle(true);
-    let silent = |_| Status::deadline_exceeded("it did not answer in time");
-    let channel = timeout(CONNECT, endpoint.connect()).await.map_err(silent)?;
-    let channel = channel.map_err(|error| Status::from_error(error.into()))?;
+    let url = address.parse::<Uri>().map_err(|e| Status::invalid_argument(e.to_string()))?;
+    let channel = me.access.connect(&url).await.map_err(Status::unavailable)?;
     let mut client = PeersClient::new(channel).max_decoding_message_size(MAX_FRAME);
     let (link, queue, dropped) = open(numbers.next());
     let hello = PeerFrame::Hello(me.greeting.clone()).into();
     let frames = tokio_stream::once(hello).chain(ReceiverStream::new(queue));
-    let answer = timeout(ANSWER, client.link(frames)).await.map_err(silent)??;
+    let mut call = Request::new(frames);
+    me.access.authorize(&mut call).map_err(Status::unauthenticated)?;
+    let silent = |_| Status::deadline_exceeded("it did not answer in time");
+    let answer = timeout(ANSWER, client.link(call)).await.map_err(silent)??;
     follow(me, Some(address.to_owned()), link, answer.into_inner(), dropped).await
 }
 

@@ -11,7 +11,7 @@ use metrics_exporter_prometheus::{
 const PARTS: [f64; 11] = [0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0];
 const META: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
 
-const COUNTERS: [(&str, &str); 10] = [
+const COUNTERS: [(&str, &str); 11] = [
     ("weir_manager_usage_reports_total", "Usage frames merged."),
     ("weir_manager_usage_entries_total", "Counter entries in the merged usage frames."),
     ("weir_manager_decisions_total", "Decisions sent to agents, by kind."),
@@ -31,14 +31,19 @@ const COUNTERS: [(&str, &str); 10] = [
     ("weir_manager_subscribers_cut_off_total", "Subscribers cut off because they read too slowly."),
     ("weir_manager_clock_jumps_total", "Jumps of the wall clock, absorbed into manager time."),
     ("weir_manager_refused_connections_total", "Connections closed because there were too many."),
+    ("weir_manager_denied_total", "Calls and handshakes refused, by port and reason."),
 ];
 
-const GAUGES: [(&str, &str); 6] = [
+const GAUGES: [(&str, &str); 7] = [
     ("weir_build_info", "Always 1; the label tells the version."),
     ("weir_manager_counters", "Counters kept."),
     ("weir_manager_policies", "Policies in force."),
     ("weir_manager_agents", "Agents known."),
     ("weir_manager_decision_sessions", "Agents that follow this manager's decisions."),
+    (
+        "weir_manager_certificate_expiry_seconds",
+        "How long the manager's certificate is still valid; 0 without TLS.",
+    ),
     ("weir_manager_role", "1 if this manager has the role: fleet = it sizes the agents' shares."),
 ];
 

@@ -100,6 +100,23 @@ fn mistakes_are_named() {
 }
 
 #[test]
+fn secrets_and_certificates_are_files_beside_the_file() {
+    let text = format!(
+        "token_file = \"gw.token\"\n{MANAGERS}[tls]\nca = \"ca.pem\"\ncert = \"gw.pem\"\nkey = \"/k\""
+    );
+    let settings = load(&text, Overrides::default()).unwrap();
+    let shown = format!("{:?}", settings.agent);
+    for part in ["/ca.pem", "/gw.pem", "/gw.token", "\"/k\""] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    refused(&format!("{MANAGERS}[tls]\nca = \"x\"\ncert = \"x\""), &["tls.cert and tls.key"]);
+    let overrides = Overrides { token: Some("weir_abc".into()), ..Overrides::default() };
+    assert!(!format!("{overrides:?}").contains("weir_abc"));
+    let shown = format!("{:?}", load(MANAGERS, overrides).unwrap());
+    assert!(!shown.contains("weir_abc") && shown.contains("(secret)"), "{shown}");
+}
+
+#[test]
 fn listening_to_strangers_must_be_meant() {
     let open = format!("{MANAGERS}[listen]\ngrpc = \"0.0.0.0:8081\"");
     refused(&open, &["listen.grpc", "0.0.0.0:8081", "insecure_listen"]);

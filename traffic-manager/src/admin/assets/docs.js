@@ -47,6 +47,9 @@ function trial(path, method, operation) {
     let target = path;
     const query = new URLSearchParams();
     const headers = body ? { "content-type": "application/json" } : {};
+    // As entered on the status page, in this tab.
+    const token = sessionStorage.getItem("weir-token");
+    if (token) headers.authorization = `Bearer ${token}`;
     for (const { parameter, input } of inputs) {
       if (!input.value) continue;
       if (parameter.in === "path") target = target.replace(`{${parameter.name}}`, encodeURIComponent(input.value));

@@ -7,8 +7,15 @@ const element = (name, text, kind) => {
   if (kind) node.className = kind;
   return node;
 };
+// The token lives as long as the tab, and goes nowhere but to this manager.
+const token = () => sessionStorage.getItem("weir-token");
+const keep = (value) => (value ? sessionStorage.setItem("weir-token", value) : sessionStorage.removeItem("weir-token"));
+class Refused extends Error {}
 const read = async (path) => {
-  const answer = await fetch("/api/v1" + path, { headers: { accept: "application/json" } });
+  const headers = { accept: "application/json" };
+  if (token()) headers.authorization = `Bearer ${token()}`;
+  const answer = await fetch("/api/v1" + path, { headers });
+  if (answer.status === 401 || answer.status === 403) throw new Refused((await answer.json()).detail);
   if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
   return answer.json();
 };
@@ -65,13 +72,37 @@ async function refresh() {
     [it.name, it.level, it.mode, (it.key ?? []).join(", "), limits(it), element("code", it.match)]),
     "None yet: POST one to /api/v1/policies, or run traffic-manager policy apply -f FILE.");
 }
+const ask = (why) => {
+  at("login").hidden = !why;
+  at("logout").hidden = !token();
+  if (why) at("why").textContent = token() ? `Refused: ${why}.` : "This manager asks for a token with the role viewer or admin.";
+};
+at("login").addEventListener("submit", (event) => {
+  event.preventDefault();
+  keep(at("token").value.trim());
+  at("token").value = "";
+  loop();
+});
+at("logout").addEventListener("click", (event) => {
+  event.preventDefault();
+  keep("");
+  location.reload();
+});
+let timer;
 async function loop() {
+  clearTimeout(timer);
   try {
     await refresh();
+    ask("");
     at("live").replaceChildren(flag(true, "● live"));
   } catch (error) {
+    if (error instanceof Refused) {
+      ask(error.message);
+      at("live").replaceChildren(flag(false, "", "● no access"));
+      return;
+    }
     at("live").replaceChildren(flag(false, "", `● no answer: ${error.message}`));
   }
-  setTimeout(loop, PERIOD);
+  timer = setTimeout(loop, PERIOD);
 }
 loop();

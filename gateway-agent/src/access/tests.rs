@@ -1,0 +1,72 @@
+//! Files that cannot be used, and secrets that are not printed.
+
+use rcgen::{CertificateParams, KeyPair};
+
+use super::*;
+
+fn write(folder: &Path) -> AccessFiles {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["gw-1".to_owned()]).unwrap();
+    let own = params.self_signed(&key).unwrap();
+    fs::write(folder.join("ca.pem"), own.pem()).unwrap();
+    fs::write(folder.join("gw.pem"), own.pem()).unwrap();
+    fs::write(folder.join("gw.key"), key.serialize_pem()).unwrap();
+    AccessFiles {
+        ca: Some(folder.join("ca.pem")),
+        identity: Some((folder.join("gw.pem"), folder.join("gw.key"))),
+        token: None,
+    }
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = write(folder.path());
+    assert!(Access::load(good.clone()).unwrap().speaks_tls());
+    let none = folder.path().join("none");
+    let (cert, key) = good.identity.clone().unwrap();
+    for (files, part) in [
+        (AccessFiles { ca: Some(none.clone()), ..good.clone() }, "tls.ca: cannot read"),
+        (AccessFiles { ca: Some(key.clone()), ..good.clone() }, "tls.ca"),
+        (AccessFiles { identity: Some((cert.clone(), cert)), ..good.clone() }, "tls.key"),
+        (AccessFiles { identity: Some((none.clone(), key)), ..good.clone() }, "tls.cert"),
+        (AccessFiles { ca: None, ..good.clone() }, "tls.ca is missing"),
+        (AccessFiles { token: Some(TokenSource::File(none)), ..good }, "token_file"),
+    ] {
+        let error = Access::load(files).unwrap_err();
+        assert!(error.contains(part) && !error.contains("PRIVATE"), "{error}");
+    }
+}
+
+#[test]
+fn a_token_is_sent_and_never_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    fs::write(&file, "weir_abc\n").unwrap();
+    let files = |token| AccessFiles { token: Some(token), ..AccessFiles::default() };
+    let access = Access::load(files(TokenSource::File(file.clone()))).unwrap();
+    let sent = |access: &Access| access.authorization().unwrap().unwrap();
+    assert_eq!(sent(&access).to_str().unwrap(), "Bearer weir_abc");
+    fs::write(&file, "weir_new").unwrap();
+    assert_eq!(sent(&access).to_str().unwrap(), "Bearer weir_new", "read anew");
+
+    let text = Access::load(files(TokenSource::Text("weir_abc".to_owned()))).unwrap();
+    let printed = format!("{text:?} {:?}", sent(&text));
+    assert!(!printed.contains("weir_abc"), "{printed}");
+    for bad in ["", " \n", "two words", "t\u{fc}r\u{1}"] {
+        let error = Access::load(files(TokenSource::Text(bad.to_owned()))).unwrap_err();
+        assert!(bad.trim().is_empty() || !error.contains(bad), "{error}");
+    }
+}
+
+#[test]
+fn new_certificates_are_taken_and_bad_ones_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let access = Access::load(write(folder.path())).unwrap();
+    let first = access.tls().unwrap();
+    assert!(Arc::ptr_eq(&first, &access.tls().unwrap()), "nothing changed");
+    fs::write(folder.path().join("gw.pem"), "no certificate").unwrap();
+    assert!(Arc::ptr_eq(&first, &access.tls().unwrap()), "the old one serves");
+    write(folder.path());
+    assert!(!Arc::ptr_eq(&first, &access.tls().unwrap()), "the new one serves");
+}

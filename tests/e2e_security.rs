@@ -1,0 +1,230 @@
+//! Who does not belong gets nothing: agents without good certificates and tokens, people without the
+//! role. And who belongs stays connected while certificates and tokens are changed.
+
+mod security {
+    pub(crate) mod authority;
+    pub(crate) mod scene;
+}
+mod support;
+
+use std::fs;
+
+use security::{
+    authority::Authority,
+    scene::{As, Client, Scene},
+};
+use serde_json::json;
+use support::{
+    fleet::SOON,
+    http,
+    wait::{wait_for, wait_until},
+};
+
+const CERTIFIED: &[&str] =
+    &["--tls-ca", "ca.pem", "--tls-cert", "gw-1.pem", "--tls-key", "gw-1.key"];
+
+impl Client {
+    fn is_connected(&self) -> bool {
+        let url = format!("http://127.0.0.1:{}/v1/status", self.http);
+        let status = http::get(&url).ok().filter(|answer| answer.status == 200);
+        status.is_some_and(|answer| {
+            let status = answer.json();
+            status["ready"] == true && status["managers"][0]["usage"] == "up"
+        })
+    }
+
+    fn allows(&self) -> bool {
+        let url = format!("http://127.0.0.1:{}/v1/check", self.http);
+        let body = json!({ "attributes": { "application": "shop" } });
+        http::post_json(&url, &body).is_ok_and(|answer| answer.status == 200)
+    }
+}
+
+/// The agents that the manager has heard of.
+fn known(scene: &Scene) -> Vec<String> {
+    let who = As { token: Some("viewer"), ..As::default() };
+    let answer = scene.call("GET", "/api/v1/agents", who, "");
+    let body: serde_json::Value = serde_json::from_str(&answer.body).expect("JSON");
+    let agents = body["agents"].as_array().expect("agents").iter();
+    agents.map(|agent| agent["id"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn agents_that_do_not_belong_are_refused_logged_and_counted() {
+    let scene = Scene::start();
+    let (at, strangers) = (scene.folder(), Authority::new("strangers"));
+    scene.ours.issue(at, "gw-1", 2999);
+    scene.ours.issue(at, "old", 2021);
+    scene.ours.issue(at, "printer", 2999);
+    strangers.issue(at, "stranger", 2999);
+    scene.add_token("short", "agent", &["--expires", "1s"]);
+    fs::write(at.join("wrong.token"), "weir_0000\n").expect("a file");
+
+    let with = |more: &[&'static str]| -> Vec<&'static str> { [CERTIFIED, more].concat() };
+    let certified = |name: &'static str, pem: &'static str, key: &'static str| {
+        (name, vec!["--tls-ca", "ca.pem", "--tls-cert", pem, "--tls-key", key])
+    };
+    let cases = [
+        ("no_certificate", vec!["--tls-ca", "ca.pem", "--token-file", "agent.token"]),
+        certified("untrusted_certificate", "stranger.pem", "stranger.key"),
+        certified("expired_certificate", "old.pem", "old.key"),
+        certified("unknown_certificate", "printer.pem", "printer.key"),
+        ("unknown_token", with(&["--token-file", "wrong.token"])),
+        ("expired_token", with(&["--token-file", "short.token"])),
+        ("role", with(&["--token-file", "viewer.token"])),
+    ];
+    let before: Vec<u64> = cases.iter().map(|(why, _)| scene.denied("grpc", why)).collect();
+    assert!(before.iter().all(|count| *count == 0), "{before:?}");
+    for (reason, args) in &cases {
+        let agent = scene.agent(&format!("bad-{reason}"), "https", args);
+        wait_until(reason, SOON, &[&scene.manager, &agent.process], || {
+            scene.denied("grpc", reason) > 0
+        });
+        assert!(!agent.is_connected(), "{reason}");
+        let log = scene.manager.log();
+        assert!(log.contains(&format!("reason=\"{reason}\"")), "{reason}: {log}");
+        let told = agent.process.log();
+        assert!(told.contains("no usage link"), "{reason}: {told}");
+    }
+    let plain = scene.agent("bad-plain", "http", &["--token-file", "agent.token"]);
+    wait_until("plain text is refused", SOON, &[&scene.manager, &plain.process], || {
+        scene.denied("grpc", "handshake") > 0
+    });
+
+    let good = [
+        scene.agent("gw-1", "https", CERTIFIED),
+        scene.agent("gw-2", "https", &with(&["--token-file", "agent.token"])),
+    ];
+    for agent in &good {
+        wait_until("a good agent is let in", SOON, &[&scene.manager, &agent.process], || {
+            agent.is_connected()
+        });
+        assert!(agent.allows());
+    }
+    assert_eq!(known(&scene), ["gw-1", "gw-2"], "nobody else was heard");
+    for name in ["agent", "viewer", "short", "wrong"] {
+        let secret = scene.token(name);
+        for process in [&scene.manager, &good[1].process] {
+            assert!(!process.log().contains(&secret), "{name} in a log");
+        }
+    }
+}
+
+#[test]
+fn people_do_what_their_role_allows() {
+    let scene = Scene::start();
+    scene.ours.issue(scene.folder(), "ops", 2999);
+    scene.ours.issue(scene.folder(), "printer", 2999);
+    let token = |name| As { token: Some(name), ..As::default() };
+    let certificate = |name| As { certificate: Some(name), ..As::default() };
+    let policy = json!({
+        "name": "new", "level": "application", "key": ["application"],
+        "limits": [{ "requests": 5, "window": "1h", "algorithm": "fixed_window" }],
+    })
+    .to_string();
+    let question = json!({ "attributes": { "application": "shop" } }).to_string();
+    let policies = "/api/v1/policies";
+    for (who, method, path, body, status) in [
+        (As::default(), "GET", "/healthz", "", 200),
+        (As::default(), "GET", "/", "", 200),
+        (As::default(), "GET", policies, "", 401),
+        (As::default(), "GET", "/metrics", "", 401),
+        (As::default(), "GET", "/nothing/here", "", 401),
+        (As::default(), "POST", policies, &policy, 401),
+        (token("agent"), "GET", policies, "", 403),
+        (token("viewer"), "GET", policies, "", 200),
+        (token("viewer"), "GET", "/metrics", "", 200),
+        (token("viewer"), "POST", "/api/v1/explain", &question, 200),
+        (token("viewer"), "POST", policies, &policy, 403),
+        (token("viewer"), "DELETE", "/api/v1/policies/shop", "", 403),
+        (token("viewer"), "POST", "/api/v1/counters:reset", "{\"policy\":\"shop\"}", 403),
+        (certificate("printer"), "GET", policies, "", 403),
+        (token("admin"), "POST", policies, &policy, 201),
+        (certificate("ops"), "DELETE", "/api/v1/policies/new", "", 204),
+    ] {
+        let answer = scene.call(method, path, who, body);
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.body);
+        assert_eq!(answer.challenge.is_some(), status == 401, "{method} {path}");
+        if status >= 400 {
+            assert_eq!(answer.kind, "application/problem+json", "{method} {path}");
+        }
+    }
+    assert_eq!(scene.denied("http", "no_credentials"), 4);
+    assert_eq!(scene.denied("http", "role"), 4);
+    assert_eq!(scene.denied("http", "unknown_certificate"), 1);
+    let log = scene.manager.log();
+    for part in ["name=\"viewer\"", "DELETE /api/v1/policies/shop", "reason=\"role\""] {
+        assert!(log.contains(part), "{part} in {log}");
+    }
+}
+
+#[test]
+fn the_client_shows_its_token_over_https() {
+    let scene = Scene::start();
+    let list = ["policy", "list", "--ca", "ca.pem"];
+    let run = |more: &[&str]| scene.cli(&[&list[..], more].concat());
+    let done = run(&["--token-file", "viewer.token"]);
+    let text = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(done.status.success() && text.contains("shop"), "{done:?}");
+
+    let refused = |more: &[&str], code: i32, part: &str| {
+        let done = run(more);
+        let text = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(code), "{done:?}");
+        assert!(text.contains(part), "{part} in {text}");
+    };
+    refused(&[], 1, "needs a token");
+    refused(&["--token", "weir_00"], 1, "not known");
+    let done = scene.cli(&["policy", "list", "--token-file", "viewer.token"]);
+    let text = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.code() == Some(2) && text.contains("--ca"), "{done:?}");
+    let delete = ["policy", "delete", "shop", "--ca", "ca.pem", "--token-file"];
+    let done = scene.cli(&[&delete[..], &["viewer.token"]].concat());
+    let text = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.code() == Some(1) && text.contains("role admin"), "{done:?}");
+    assert!(scene.cli(&[&delete[..], &["admin.token"]].concat()).status.success());
+}
+
+#[test]
+fn certificates_and_tokens_are_changed_without_a_restart() {
+    let scene = Scene::start();
+    let at = scene.folder();
+    scene.ours.issue(at, "gw-1", 2999);
+    let args = [CERTIFIED, &["--token-file", "agent.token"]].concat();
+    let agent = scene.agent("gw-1", "https", &args);
+    let logs = [&scene.manager, &agent.process];
+    wait_until("the agent is let in", SOON, &logs, || agent.is_connected());
+
+    let expiry = "weir_manager_certificate_expiry_seconds ";
+    let first = scene.metric(expiry);
+    fs::write(at.join("tm-1.pem"), "not a certificate").expect("a file");
+    wait_until("a bad certificate is told", SOON, &logs, || {
+        scene.manager.log().contains("the new TLS files are not used")
+    });
+    assert!((scene.metric(expiry) - first).abs() < 60.0, "the old one serves");
+    scene.ours.issue(at, "tm-1", 2998);
+    // A year less: whoever connects now is shown the new one, and trusts it.
+    wait_until("the new certificate is used", SOON, &logs, || {
+        scene.metric(expiry) < first - 300.0 * 86_400.0
+    });
+    assert!(agent.is_connected() && agent.allows(), "{}", agent.process.log_tail());
+    let log = agent.process.log();
+    assert!(!log.contains("no usage link"), "nothing was dropped: {log}");
+
+    // The agent's token is replaced by another of the same name: its streams end.
+    let secret = scene.token("agent");
+    let tokens = fs::read_to_string(at.join("tokens.toml")).expect("the tokens file");
+    let rest = tokens.split_once("[[tokens]]").expect("the agent's is the first").1;
+    let rest = &rest[rest.find("[[tokens]]").expect("others follow")..];
+    fs::write(at.join("tokens.toml"), rest).expect("a file");
+    wait_until("the agent is refused", SOON, &logs, || scene.denied("grpc", "unknown_token") > 0);
+    wait_until("its links are down", SOON, &logs, || !agent.is_connected());
+    assert!(agent.allows(), "limits are enforced alone meanwhile");
+    fs::remove_file(at.join("agent.token")).expect("the old token");
+    scene.add_token("agent", "agent", &[]);
+    assert_ne!(scene.token("agent"), secret);
+    let back = wait_for("the agent is back with its new token", SOON, &logs, || {
+        agent.is_connected().then_some(true)
+    });
+    assert!(back);
+}

@@ -1,0 +1,88 @@
+//! `token new`: makes a token, which is shown once, and the lines by which managers know it.
+
+use std::{
+    fs::OpenOptions,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Subcommand;
+use jiff::Timestamp;
+use weir_proto::window::Window;
+
+use super::Failure;
+use crate::auth::{
+    Role,
+    token::{Secret, TokenHash, generate},
+};
+
+/// What to do with tokens.
+#[derive(Debug, Subcommand)]
+pub(super) enum TokenCommand {
+    /// Make a token; needs no server
+    ///
+    /// Prints the token once, and the lines for the file that auth.tokens_file names at every
+    /// manager. They hold the token's hash alone.
+    New {
+        /// Who will have it; shown in logs and audit
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// agent, peer, viewer or admin
+        #[arg(long, value_name = "ROLE", value_parser = role)]
+        role: Role,
+        /// How long it holds, like 12h or 90d [default: for ever]
+        #[arg(long, value_name = "DURATION", value_parser = lifetime)]
+        expires: Option<Duration>,
+        /// Write the token to this new file, for its owner alone to read, and do not print it
+        #[arg(long, value_name = "FILE")]
+        write: Option<PathBuf>,
+    },
+}
+
+fn role(name: &str) -> Result<Role, String> {
+    Role::parse(name).ok_or_else(|| "it may be agent, peer, viewer or admin".to_owned())
+}
+
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let window = text.parse::<Window>();
+    window.map(Window::duration).map_err(|_| "write it like 12h or 90d, 365d at most".to_owned())
+}
+
+/// Runs the command.
+pub(super) fn obey(command: TokenCommand, out: &mut dyn io::Write) -> Result<(), Failure> {
+    let TokenCommand::New { name, role, expires, write } = command;
+    let refused = |text: String| Failure::Refused(text);
+    if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
+        return Err(refused("--name takes 1 to 128 bytes without control characters".to_owned()));
+    }
+    let token = generate().map_err(refused)?;
+    match &write {
+        None => writeln!(out, "# The token of {name}, shown once: {}", token.expose())?,
+        Some(file) => {
+            keep(&token, file)
+                .map_err(|error| refused(format!("cannot write {}: {error}", file.display())))?;
+            writeln!(out, "# The token of {name} is in {}", file.display())?;
+        }
+    }
+    writeln!(out, "[[tokens]]")?;
+    writeln!(out, "name = {}", toml::Value::from(name))?;
+    writeln!(out, "role = \"{role}\"")?;
+    writeln!(out, "sha256 = \"{}\"", TokenHash::of(token.expose().as_bytes()))?;
+    if let Some(lifetime) = expires {
+        let end = Timestamp::now().saturating_add(lifetime);
+        let end = end.map_err(|error| refused(format!("--expires: {error}")))?;
+        let end = Timestamp::from_second(end.as_second()).unwrap_or(end);
+        writeln!(out, "expires = \"{end}\"")?;
+    }
+    Ok(())
+}
+
+/// A file that only its owner may read, and that was not there.
+fn keep(token: &Secret, file: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    writeln!(options.open(file)?, "{}", token.expose())
+}

@@ -14,6 +14,7 @@ use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 pub use self::compiled::{CompiledGroup, CompiledLimit, CompiledPolicy};
 use self::index::Index;
 use crate::{
+    amount::Unit,
     policy::{Level, Mode, Policy},
     request::Request,
     time::Time,
@@ -54,16 +55,29 @@ pub struct Hit<'a> {
     pub policy: &'a Arc<CompiledPolicy>,
     /// Its place in the set: [`PolicySet::at`].
     pub slot: u32,
-    /// The limits to count in: those of the first group that applies, or the policy's own. Empty
-    /// for a deny policy.
+    /// The limits of the first group that applies, or the policy's own: those to count in, unless the
+    /// request brings one along, see [`Hit::counted`]. Empty for a deny policy.
     pub limits: &'a [CompiledLimit],
+    /// What the request brings along, in the place of all [`Hit::limits`] that count requests.
+    pub brought: Option<&'a CompiledLimit>,
     /// The key's parts, encoded as in a [`CounterKey`](crate::key::CounterKey).
     pub parts: &'a [u8],
 }
 
-impl Hit<'_> {
+impl<'a> Hit<'a> {
+    /// Whether this one of [`Hit::limits`] counts, and not what the request brings along.
+    #[inline]
+    pub fn stands(&self, limit: &CompiledLimit) -> bool {
+        self.brought.is_none() || limit.limit.unit != Unit::Requests
+    }
+
+    /// The limits to count in.
+    pub fn counted(&self) -> impl Iterator<Item = &'a CompiledLimit> {
+        self.limits.iter().filter(|limit| self.stands(limit)).chain(self.brought)
+    }
+
     /// Replaces `out` by the canonical bytes of the counter's [`CounterKey`](crate::key::CounterKey)
-    /// for one of [`Hit::limits`].
+    /// for one of [`Hit::counted`].
     pub fn key_into(&self, limit: &CompiledLimit, out: &mut Vec<u8>) {
         out.clear();
         out.extend_from_slice(limit.prefix());
@@ -158,7 +172,9 @@ impl PolicySet {
                     visited.push(slot);
                 }
                 let limits = policy.limits_for(request, time, parts);
-                if visit(Hit { policy, slot, limits, parts }).is_break() {
+                let brought = policy.brought(request, limits, parts);
+                let brought = brought.as_ref();
+                if visit(Hit { policy, slot, limits, brought, parts }).is_break() {
                     return;
                 }
                 next = policy.parent.and_then(|up| Some((up, self.slots.get(up as usize)?)));

@@ -65,6 +65,9 @@ pub struct Policy {
     /// A policy whose limits count every request that this one meets, whether its own `match` holds or
     /// not. It needs not exist.
     pub parent: Option<PolicyName>,
+    /// Whether a limit that a request brings along ([`RequestLimit`](crate::request::RequestLimit)) counts in
+    /// the place of those that count requests.
+    pub request_limits: bool,
     /// Counters that began anew. At most [`MAX_RESETS`].
     pub resets: Vec<Reset>,
     /// Whether it refuses, only counts, or is off.

@@ -59,6 +59,8 @@ pub struct LimitStatus {
     /// Its place in the policy's set, as
     /// [`CompiledLimit::index`](weir_proto::matcher::CompiledLimit::index).
     pub index: u32,
+    /// The limit itself, if the request brought it along.
+    pub brought: Option<Arc<CompiledLimit>>,
     /// The limit.
     pub amount: u64,
     /// How long this window lasts.
@@ -85,7 +87,7 @@ impl LimitStatus {
 
     /// The limit.
     pub fn limit(&self) -> Option<&CompiledLimit> {
-        self.policy.limit_at(self.index)
+        self.brought.as_deref().or_else(|| self.policy.limit_at(self.index))
     }
 }
 

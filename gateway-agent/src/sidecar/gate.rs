@@ -24,12 +24,24 @@ pub(crate) struct Gate {
     pub(crate) telemetry: Arc<Telemetry>,
     /// Which headers clients get.
     pub(crate) headers: HeaderStyle,
+    /// Whether requests may bring limits along.
+    pub(crate) request_limits: bool,
 }
 
 impl Gate {
     pub(crate) fn new(agent: Agent) -> Self {
         let telemetry = Arc::new(Telemetry::new());
-        Self { agent, telemetry, headers: HeaderStyle::default() }
+        Self { agent, telemetry, headers: HeaderStyle::default(), request_limits: false }
+    }
+
+    /// Refuses limits of requests unless they are trusted.
+    pub(crate) fn trust(&self, brings_limit: bool) -> Result<(), String> {
+        if brings_limit && !self.request_limits {
+            let text = "limit: this agent does not let requests bring limits along; set \
+                        request_limits = true in its configuration if all its callers may choose them";
+            return Err(text.to_owned());
+        }
+        Ok(())
     }
 
     /// Checks a request; `None` if it is uncertain and worth waiting: then nothing is counted, and

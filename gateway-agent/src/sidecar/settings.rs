@@ -28,6 +28,8 @@ pub struct Settings {
     pub workers: NonZeroUsize,
     /// Which headers clients get.
     pub headers: HeaderStyle,
+    /// Whether requests may bring limits along, for policies that allow it too.
+    pub request_limits: bool,
 }
 
 /// Why the program does not start. The operator's configuration is at fault.
@@ -116,6 +118,7 @@ struct File {
     on_disconnect: Option<String>,
     max_counters: Option<usize>,
     headers: Option<String>,
+    request_limits: Option<bool>,
     insecure_listen: Option<bool>,
     #[serde(default)]
     listen: Listen,
@@ -153,6 +156,9 @@ pub struct Overrides {
     /// What clients are told: ietf, x-ratelimit, both or none [file: headers; default: ietf]
     #[arg(long, env = "WEIR_HEADERS")]
     pub headers: Option<String>,
+    /// Let requests bring limits along, for policies that allow it too [file: request_limits; default: false]
+    #[arg(long, env = "WEIR_REQUEST_LIMITS", num_args = 0..=1, default_missing_value = "true")]
+    pub request_limits: Option<bool>,
     /// Allow to listen beyond loopback without authentication [file: insecure_listen]
     #[arg(long, env = "WEIR_INSECURE_LISTEN", num_args = 0..=1, default_missing_value = "true")]
     pub insecure_listen: Option<bool>,
@@ -226,6 +232,7 @@ fn merge(file: File, flags: Overrides, sources: &str) -> Result<Settings, Settin
         agent,
         workers,
         headers,
+        request_limits: flags.request_limits.or(file.request_limits).unwrap_or(false),
         grpc: flags.listen_grpc.or(file.listen.grpc).unwrap_or(DEFAULT_GRPC),
         http: flags.listen_http.or(file.listen.http).unwrap_or(DEFAULT_HTTP),
     };

@@ -21,7 +21,7 @@ mod limit;
 mod overrides;
 mod span;
 
-const POLICY_FIELDS: [&str; 14] = [
+const POLICY_FIELDS: [&str; 15] = [
     "name",
     "level",
     "match",
@@ -30,6 +30,7 @@ const POLICY_FIELDS: [&str; 14] = [
     "groups",
     "overrides",
     "parent",
+    "request_limits",
     "resets",
     "mode",
     "on_limit",
@@ -55,7 +56,7 @@ fn policy(value: &Value, path: &str, errors: &mut PolicyErrors) -> Option<Policy
     let condition = fields.optional("match", condition);
     let key = fields.list("key", MAX_KEY_PARTS, key_part);
     let counted = if level == Some(Level::Deny) {
-        for field in ["key", "limits", "groups", "overrides", "parent", "resets"] {
+        for field in ["key", "limits", "groups", "overrides", "parent", "request_limits", "resets"] {
             fields.refuse_present(field, "does not belong in a deny policy, which counts nothing");
         }
         Counted::default()
@@ -69,6 +70,7 @@ fn policy(value: &Value, path: &str, errors: &mut PolicyErrors) -> Option<Policy
         on_limit: fields.optional("on_limit", choice).unwrap_or_default(),
         on_disconnect: fields.optional("on_disconnect", choice),
         accuracy: fields.optional("accuracy", choice).unwrap_or_default(),
+        request_limits: fields.optional("request_limits", truth).unwrap_or_default(),
         max_wait: fields.optional("max_wait", wait).unwrap_or(DEFAULT_WAIT),
         name: name?,
         level: level?,
@@ -197,6 +199,10 @@ fn choice<C: Choice>(value: &Value) -> Result<C, String> {
     let text = text(value, &format!("one of {}", names::<C>().join(", ")))?;
     let found = C::ALL.iter().find(|choice| choice.name() == text);
     found.copied().ok_or_else(|| fields::unknown_choice(text, &names::<C>()))
+}
+
+fn truth(value: &Value) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| "is neither true nor false".to_owned())
 }
 
 /// `0`, or a whole number of `us`, `ms` or `s`, up to [`MAX_WAIT`].

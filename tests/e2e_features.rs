@@ -161,11 +161,8 @@ impl Case<'_> {
 #[test]
 fn every_feature_admits_and_refuses_as_its_table_says() {
     wait_for_room(HOUR, ROOM);
-    let fleet = Fleet::start(&Plan {
-        agents: 1,
-        agent_args: &["--request-limits"],
-        ..Plan::default()
-    });
+    let fleet =
+        Fleet::start(&Plan { agents: 1, agent_args: &["--request-limits"], ..Plan::default() });
     for case in table(include_str!("tables/features.yaml")) {
         let name = case["case"].as_str().expect("a name").to_owned();
         let leases = BTreeMap::new();

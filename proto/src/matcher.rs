@@ -9,12 +9,16 @@
 //! A set never changes: a new revision is a new set, and readers hold the old one until they are
 //! done.
 
-use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    ops::ControlFlow,
+    sync::Arc,
+};
 
 pub use self::compiled::{CompiledGroup, CompiledLimit, CompiledPolicy};
 use self::index::Index;
 use crate::{
-    amount::Unit,
+    amount::{AmountName, Unit},
     policy::{Level, Mode, Policy},
     request::Request,
     time::Time,
@@ -36,6 +40,8 @@ pub struct PolicySet {
     /// The slots in the order of names.
     by_name: Vec<u32>,
     limits: u32,
+    /// Names of custom amounts that some policy counts, also one that is off.
+    amounts: BTreeSet<AmountName>,
     index: Index,
 }
 
@@ -103,7 +109,8 @@ impl PolicySet {
         let slots = link_parents(compiled.collect());
         let mut by_name: Vec<u32> = (0..).take(slots.len()).collect();
         by_name.sort_by_key(|slot| active.get(*slot as usize).map(|policy| &policy.name));
-        PolicySet { revision, policies, slots, by_name, limits, index }
+        let amounts = policies.iter().flat_map(|policy| custom(policy)).collect();
+        PolicySet { revision, policies, slots, by_name, limits, amounts, index }
     }
 
     /// The revision that was given to [`PolicySet::compile`].
@@ -138,6 +145,20 @@ impl PolicySet {
     /// How many limits the set has: their [`CompiledLimit::index`] are below this.
     pub fn limit_count(&self) -> u32 {
         self.limits
+    }
+
+    /// Whether some policy, be it off, can count this: every unit, but of custom ones only those that a
+    /// limit names.
+    pub fn counts(&self, unit: &Unit) -> bool {
+        match unit {
+            Unit::Custom(name) => self.amounts.contains(name),
+            _ => true,
+        }
+    }
+
+    /// The names of custom amounts that policies count, in order.
+    pub fn amounts(&self) -> impl Iterator<Item = &str> {
+        self.amounts.iter().map(AmountName::as_str)
     }
 
     /// Calls `visit` for each policy that the request meets at `time` (manager time), in evaluation
@@ -181,6 +202,15 @@ impl PolicySet {
             }
         }
     }
+}
+
+/// The custom amounts that the policy counts.
+fn custom(policy: &Policy) -> impl Iterator<Item = AmountName> {
+    let groups = policy.groups.iter().flat_map(|group| &group.limits);
+    policy.limits.iter().chain(groups).filter_map(|limit| match &limit.unit {
+        Unit::Custom(name) => Some(name.clone()),
+        _ => None,
+    })
 }
 
 /// Tells each policy where its parent is, if that acts.

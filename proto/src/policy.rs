@@ -33,6 +33,8 @@ pub const MAX_LIMITS: usize = 16;
 pub const MAX_GROUPS: usize = 16;
 /// Most keys with amounts of their own.
 pub const MAX_OVERRIDES: usize = 10_000;
+/// Longest policy with overrides, in bytes of its canonical form: it must fit into one frame to an agent.
+pub const MAX_POLICY_BYTES: usize = 3 << 20;
 /// Most resets that a policy remembers.
 pub const MAX_RESETS: usize = 1_000;
 /// Longest [`Policy::max_wait`].

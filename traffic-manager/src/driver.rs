@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tonic::Status;
 use traffic_manager_core::{Config as CoreConfig, Input, Manager, Output, StreamId};
 use weir_proto::{
-    id::{Incarnation, ManagerId, ManagerLife},
+    id::{Incarnation, ManagerId, ManagerLife, SAME_ID},
     time::Time,
 };
 
@@ -190,11 +190,11 @@ impl Task {
                         }
                     }
                     Output::CloseUsage(stream, text) => {
-                        tracing::info!(stream = stream.0, "usage stream closed: {text}");
+                        log_end("usage stream", stream, &text);
                         self.links.end_usage(stream, End::because(refusal(text)));
                     }
                     Output::CloseSession(stream, text) => {
-                        tracing::info!(stream = stream.0, "decision session closed: {text}");
+                        log_end("decision session", stream, &text);
                         self.links.end_session(stream, End::because(refusal(text)));
                     }
                     Output::WindowClosed { admitted, refused, limit, .. } => {
@@ -221,4 +221,13 @@ fn wall_micros() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     // A wall clock before 1970 counts as 1970.
     since.map_or(0, |d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// Two agents with one id are the operator's concern; other ends mend themselves.
+fn log_end(what: &str, stream: StreamId, text: &str) {
+    if text.contains(SAME_ID) {
+        tracing::warn!(stream = stream.0, "{what} refused: {text}");
+    } else {
+        tracing::info!(stream = stream.0, "{what} closed: {text}");
+    }
 }

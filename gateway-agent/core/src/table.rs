@@ -244,11 +244,7 @@ impl Table {
     }
 
     /// The family of such keys, made if missing.
-    pub fn family(
-        &self,
-        key: &CounterKey,
-        limit: &CompiledLimit,
-    ) -> Arc<Family> {
+    pub fn family(&self, key: &CounterKey, limit: &CompiledLimit) -> Arc<Family> {
         self.families.of(key.halves().0, key.policy(), limit)
     }
 

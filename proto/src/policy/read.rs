@@ -10,8 +10,8 @@ use self::{
     overrides::{overrides, resets},
 };
 use super::{
-    DEFAULT_WAIT, Group, KeyPart, Level, Limit, MAX_GROUPS, MAX_LIMITS, MAX_WAIT, Override, Policy,
-    PolicyErrors, PolicyName, Reset, choice::Choice,
+    DEFAULT_WAIT, Group, KeyPart, Level, Limit, MAX_GROUPS, MAX_LIMITS, MAX_POLICY_BYTES, MAX_WAIT,
+    Override, Policy, PolicyErrors, PolicyName, Reset, choice::Choice,
 };
 use crate::{expr::Expr, key::MAX_KEY_PARTS};
 
@@ -44,7 +44,25 @@ const GROUP_FIELDS: [&str; 4] = ["name", "when", "during", "limits"];
 pub(super) fn policy_at(value: &Value, path: &str) -> Result<Policy, PolicyErrors> {
     let mut errors = PolicyErrors::default();
     let policy = policy(value, path, &mut errors);
+    if let Some(policy) = policy.as_ref().filter(|policy| policy.overrides.len() > FEW) {
+        check_length(policy, value, path, &mut errors);
+    }
     policy.filter(|_| errors.0.is_empty()).ok_or(errors)
+}
+
+/// So many overrides, with keys as long as they may be, are short enough.
+const FEW: usize = 64;
+
+fn check_length(policy: &Policy, value: &Value, path: &str, errors: &mut PolicyErrors) {
+    let bytes = policy.to_json().to_string().len();
+    if bytes > MAX_POLICY_BYTES {
+        let message = format!(
+            "make the policy {bytes} bytes long; at most {MAX_POLICY_BYTES} are allowed: shorten the \
+             keys, or spread the overrides over policies with conditions of their own"
+        );
+        let at = if path.is_empty() { "overrides".to_owned() } else { format!("{path}.overrides") };
+        errors.refuse(at, value.get("overrides").unwrap_or(value), message);
+    }
 }
 
 /// `None` after a fault that leaves no policy; other faults are only noted in `errors`.
@@ -56,7 +74,8 @@ fn policy(value: &Value, path: &str, errors: &mut PolicyErrors) -> Option<Policy
     let condition = fields.optional("match", condition);
     let key = fields.list("key", MAX_KEY_PARTS, key_part);
     let counted = if level == Some(Level::Deny) {
-        for field in ["key", "limits", "groups", "overrides", "parent", "request_limits", "resets"] {
+        for field in ["key", "limits", "groups", "overrides", "parent", "request_limits", "resets"]
+        {
             fields.refuse_present(field, "does not belong in a deny policy, which counts nothing");
         }
         Counted::default()

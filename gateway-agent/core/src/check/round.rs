@@ -292,10 +292,14 @@ impl<'a> Round<'a> {
             window: limit.limit.window.length_of(answer.window),
             start: answer.window,
             remaining: answer.remaining,
-            reset: Duration::from_micros(answer.reset),
+            reset: limit
+                .limit
+                .refilled_in(answer.remaining)
+                .unwrap_or(Duration::from_micros(answer.reset)),
             retry_after: None,
             cost,
             uncertain: answer.uncertain,
+            alone: answer.alone && !answer.beyond,
         }
     }
 

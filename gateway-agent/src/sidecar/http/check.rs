@@ -34,6 +34,7 @@ pub(super) async fn check(State(gate): State<Gate>, request: Request) -> Respons
         Err(detail) => return Problem::bad_request(detail).into_response(),
     };
     let trusted = gate.trust(check.limit.is_some());
+    let trusted = trusted.and_then(|()| gate.know(check.amounts.0.units()));
     let described = trusted.and_then(|()| gate.agent.with_rules(|rules| check.request(rules)));
     match described {
         Ok(request) if check.peek => {
@@ -71,6 +72,7 @@ fn settle(gate: &Gate, body: &[u8]) -> Result<Outcome, String> {
         return Err("The report says nothing: give amounts, or the lease of a check.".to_owned());
     }
     gate.trust(report.limit.is_some())?;
+    gate.know(report.amounts.0.units())?;
     let agent = &gate.agent;
     let lease = report.lease.as_deref().map(str::parse::<LeaseId>).transpose();
     let lease = lease.map_err(|_| "lease: is not one that a check has answered".to_owned())?;

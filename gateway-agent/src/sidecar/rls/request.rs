@@ -3,12 +3,12 @@
 use weir_proto::{
     amount::MAX_AMOUNT,
     request::{Field, MAX_ENTRIES, MAX_VALUE_BYTES, Request, RequestError, RequestLimit},
+    window::Window,
     wire::envoy::{
         extensions::common::ratelimit::v3::{RateLimitDescriptor, rate_limit_descriptor::Entry},
         service::ratelimit::v3::RateLimitRequest,
         r#type::v3::RateLimitUnit,
     },
-    window::Window,
 };
 
 use super::rules::Met;

@@ -14,7 +14,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until, timeout, timeout_at},
 };
-use weir_proto::{decision::CreditFrame, id::SAME_ID, rule::Rules, time::Time, usage::UsageReport};
+use weir_proto::{decision::CreditFrame, rule::Rules, time::Time, usage::UsageReport};
 
 use crate::{
     clock::Clock,
@@ -294,13 +294,6 @@ impl Driver {
         match notice {
             Notice::Attached(manager, name) => {
                 tracing::info!(manager = url(*manager), name, "attached: following its decisions");
-            }
-            Notice::Detached(manager, reason) if reason.contains(SAME_ID) => {
-                tracing::error!(
-                    manager = url(*manager),
-                    reason,
-                    "another agent has this one's id: no manager listens to this one"
-                );
             }
             Notice::Detached(manager, reason) => {
                 tracing::warn!(

@@ -211,13 +211,14 @@ mod tests {
     async fn what_is_in_flight_is_free_when_the_response_has_ended() {
         let manager = FakeManager::start("tm-1", ONE).await;
         let agent = FakeManager::agent(&[&manager]).await;
-        let describe = |parts: &Parts| Request::new().method(parts.method.as_str());
-        let service = ServiceBuilder::new().layer(LimitLayer::new(agent, describe)).service(
-            service_fn(async |request: http::Request<()>| match request.uri().path() {
+        let layer =
+            LimitLayer::new(agent, |parts: &Parts| Request::new().method(parts.method.as_str()));
+        let service = ServiceBuilder::new().layer(layer).service(service_fn(
+            async |request: http::Request<()>| match request.uri().path() {
                 "/fails" => Err(std::io::Error::other("it fails")),
                 _ => Ok(http::Response::new("done".to_owned())),
-            }),
-        );
+            },
+        ));
         let call = async |path: &'static str| {
             let request = http::Request::put(path).body(()).unwrap();
             service.clone().oneshot(request).await

@@ -195,7 +195,8 @@ fn brought(part: &Part<'_>) -> i64 {
 /// it may as well have it now. Its claim stays what it is.
 pub(super) fn reserve(slot: &Slot, limit: &LimitInfo, fleet: &Fleet, now: Time) -> u64 {
     let agent = fleet.agent(slot.agent);
-    if !limit.rolling() || limit.meter == Meter::Gauge || agent.left || released(agent, limit, now) {
+    if !limit.rolling() || limit.meter == Meter::Gauge || agent.left || released(agent, limit, now)
+    {
         return 0;
     }
     let idle = slot.presumed() || slot.active_at + limit.horizon <= now;

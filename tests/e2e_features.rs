@@ -83,7 +83,10 @@ impl Case<'_> {
         if given("check") || given("peek") {
             self.check(name, step);
         } else if given("report") {
-            let body = json!({ "attributes": step["report"], "amounts": step["amounts"] });
+            let mut body = json!({ "attributes": step["report"], "amounts": step["amounts"] });
+            if !step["limit"].is_null() {
+                body["limit"] = step["limit"].clone();
+            }
             let answer = write("POST", &self.agent("/v1/report"), &body);
             assert_eq!(answer.status, 200, "{name}: {}", answer.body);
             assert_eq!(answer.json()["limits"], step["limits"], "{name}");
@@ -112,6 +115,9 @@ impl Case<'_> {
         let mut body = json!({ "attributes": attributes, "peek": peek });
         if !step["amounts"].is_null() {
             body["amounts"] = step["amounts"].clone();
+        }
+        if !step["limit"].is_null() {
+            body["limit"] = step["limit"].clone();
         }
         let url = self.agent("/v1/check");
         let ask = || self.client.post_json(&url, &body).unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -155,7 +161,8 @@ impl Case<'_> {
 #[test]
 fn every_feature_admits_and_refuses_as_its_table_says() {
     wait_for_room(HOUR, ROOM);
-    let fleet = Fleet::start(&Plan { agents: 1, ..Plan::default() });
+    let fleet =
+        Fleet::start(&Plan { agents: 1, agent_args: &["--request-limits"], ..Plan::default() });
     for case in table(include_str!("tables/features.yaml")) {
         let name = case["case"].as_str().expect("a name").to_owned();
         let leases = BTreeMap::new();

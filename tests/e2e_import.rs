@@ -14,12 +14,16 @@ use support::{
 use tokio::runtime::Runtime;
 use tonic::transport::{Channel, Endpoint};
 use weir_proto::wire::envoy::{
-    extensions::common::ratelimit::v3::{RateLimitDescriptor, rate_limit_descriptor::Entry},
+    extensions::common::ratelimit::v3::{
+        RateLimitDescriptor,
+        rate_limit_descriptor::{Entry, RateLimitOverride},
+    },
     service::ratelimit::v3::{
         RateLimitRequest, RateLimitResponse,
         rate_limit_response::{Code, DescriptorStatus, rate_limit::Unit},
         rate_limit_service_client::RateLimitServiceClient,
     },
+    r#type::v3::RateLimitUnit,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -230,8 +234,8 @@ fn header<'a>(response: &'a RateLimitResponse, name: &str) -> Option<&'a str> {
 #[test]
 fn an_imported_file_answers_as_envoys_own_service_does() {
     wait_for_room(DAY, ROOM);
-    let fleet =
-        Fleet::start(&Plan { agents: 1, agent_args: &["--headers", "both"], ..Plan::default() });
+    let agent_args = &["--headers", "both", "--request-limits"];
+    let fleet = Fleet::start(&Plan { agents: 1, agent_args, ..Plan::default() });
     let folder = tempfile::tempdir().expect("a folder");
     let files = [("limits.yaml", LIMITS), ("other.yaml", OTHER)].map(|(name, text)| {
         let path = folder.path().join(name);
@@ -269,6 +273,7 @@ fn an_imported_file_answers_as_envoys_own_service_does() {
         assert_eq!(answer.overall_code() == OVER, over, "step {number}: {answer:?}");
     }
     amounts_and_headers(&mut envoy);
+    descriptors_bring_limits(&mut envoy);
     shadows_are_counted(&fleet);
     refuses(&fleet, folder.path());
 }
@@ -299,6 +304,27 @@ fn amounts_and_headers(envoy: &mut Envoy) {
     let look = RateLimitDescriptor { hits_addend: Some(0), ..number("7") };
     let answer = envoy.ask(call("messaging", vec![look]));
     assert_eq!(read(&answer.statuses[0]), Limited(OK, 4, Unit::Day, 0));
+}
+
+/// A descriptor's own limit counts in the place of the file's, in a counter of its own.
+fn descriptors_bring_limits(envoy: &mut Envoy) {
+    let asks = |requests_per_unit, unit: RateLimitUnit| {
+        let limit = Some(RateLimitOverride { requests_per_unit, unit: unit.into() });
+        let limited = RateLimitDescriptor { limit, ..descriptor(&[("to_number", "70")]) };
+        call("messaging", vec![limited])
+    };
+    let plain = call("messaging", vec![descriptor(&[("to_number", "70")])]);
+    let mut ask = |request| read(&envoy.ask(request).statuses[0]);
+    assert_eq!(ask(plain.clone()), Limited(OK, 4, Unit::Day, 3));
+    assert_eq!(ask(asks(2, RateLimitUnit::Month)), Limited(OK, 2, Unit::Month, 1));
+    assert_eq!(ask(asks(2, RateLimitUnit::Month)), Limited(OK, 2, Unit::Month, 0));
+    assert_eq!(ask(asks(2, RateLimitUnit::Month)), Limited(OVER, 2, Unit::Month, 0));
+    assert_eq!(ask(asks(3, RateLimitUnit::Month)), Limited(OK, 3, Unit::Month, 2));
+    assert_eq!(ask(asks(0, RateLimitUnit::Year)), Limited(OVER, 0, Unit::Year, 0));
+    assert_eq!(ask(plain), Limited(OK, 4, Unit::Day, 2));
+    let unknown = envoy.client.should_rate_limit(asks(1, RateLimitUnit::Unknown));
+    let status = envoy.runtime.block_on(unknown).expect_err("no unit");
+    assert!(status.message().starts_with("descriptors[0].limit.unit is 0"), "{status:?}");
 }
 
 /// What would have been refused is in the metrics.

@@ -30,11 +30,18 @@ policies:
     level: api
     match: 'request.api == ''bucket'''
     limits: [ { requests: 50, window: 1s, burst: 30, algorithm: token_bucket } ]
+  - name: brought
+    level: api
+    match: 'request.api == ''brought'''
+    request_limits: true
+    limits: [ { requests: 2, window: 1h } ]
+    max_wait: 200ms
 ";
 
 fn fleet(agents: usize) -> Fleet {
     wait_for_room(HOUR, ROOM);
-    Fleet::start(&Plan { agents, policies: POLICIES, ..Plan::default() })
+    let agent_args = &["--request-limits"];
+    Fleet::start(&Plan { agents, policies: POLICIES, agent_args, ..Plan::default() })
 }
 
 fn ask(agent: &Node, client: &Session, path: &str, body: &Value) -> Response {
@@ -163,4 +170,29 @@ fn a_bucket_holds_for_all_agents_together() {
     let refill = began.elapsed().as_micros() * 50 / 1_000_000;
     assert!(u128::from(admitted) <= 30 + refill + 1, "{admitted} of 30 + {refill}, {asked} asked");
     assert!(admitted > 60, "{admitted} of 30 + {refill}, {asked} asked");
+}
+
+#[test]
+fn a_limit_that_requests_bring_along_holds_for_all_agents_together() {
+    let fleet = fleet(3);
+    let client = Session::new();
+    for (amount, admitted) in [(7, 7), (20, 20)] {
+        let limit = json!({ "requests": amount, "window": "2h" });
+        let body = json!({ "attributes": { "api": "brought" }, "limit": limit });
+        let mut passed = 0;
+        for n in 0..3 * amount {
+            let answer = ask(&fleet.agents[n % 3], &client, "/v1/check", &body);
+            assert!([200, 429].contains(&answer.status), "{answer:?}");
+            passed += usize::from(answer.status == 200);
+        }
+        assert_eq!(passed, admitted, "of a limit of {amount}");
+    }
+    // The policy's own limit has counted none of them.
+    assert_eq!(check(&fleet.agents[0], &client, "brought").status, 200);
+    let counters = fleet.managers[0].get("/api/v1/counters?policy=brought").expect("counters");
+    let ids: Vec<_> = counters["counters"].as_array().expect("a list").iter().collect();
+    assert!(
+        ids.iter().any(|c| c["limit_id"] == "requests/2h/fixed_window=7" && c["limit"] == 7),
+        "{counters:#}"
+    );
 }

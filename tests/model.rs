@@ -2,15 +2,20 @@
 //!
 //! `model/verdicts.rs`: a fleet of one agent gives the verdicts that a table of numbers gives.
 //! `model/amounts.rs`: every kind of amount, and what a policy says of single keys.
+//! `model/afterwards.rs`: what is told after the response counts like one number.
 //! `model/calendar.rs`: days and hours of a calendar, over changes of the clocks.
 //! `model/endings.rs`: what is left of an agent that goes.
 //! `model/closing.rs`: windows that close, as records of usage need them.
 //! `model/explained.rs`: what a manager says of a request is what the agent does with it.
 //! `model/merging.rs`: usage frames may be lost, repeated and reordered.
 //! `model/explore.rs`: every schedule of small fleets keeps the bound.
+//! `model/rivals.rs`: two agents with one id.
 //! `model/room.rs`: a manager that has no room for more counters.
+//! `model/sliding.rs`: sliding windows lie between two naive logs.
 //! `model/rules.rs`: each rule of the credit protocol on its own, with one side played by hand.
 
+#[path = "model/afterwards.rs"]
+mod afterwards;
 #[path = "model/amounts.rs"]
 mod amounts;
 #[path = "model/calendar.rs"]
@@ -27,11 +32,15 @@ mod explore;
 mod merging;
 #[path = "model/pair.rs"]
 mod pair;
+#[path = "model/rivals.rs"]
+mod rivals;
 #[path = "model/room.rs"]
 mod room;
 #[path = "model/rules.rs"]
 mod rules;
 #[path = "model/script.rs"]
 mod script;
+#[path = "model/sliding.rs"]
+mod sliding;
 #[path = "model/verdicts.rs"]
 mod verdicts;

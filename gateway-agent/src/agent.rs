@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use gateway_agent_core::{Checker, LeaseId, Outcome, Reported, Verdict, agent::Status};
+use gateway_agent_core::{
+    Checker, LeaseId, Outcome, Reported, UnknownAmount, Verdict, agent::Status,
+};
 use tokio::{
     runtime::Handle,
     sync::{Notify, Semaphore, watch},
@@ -16,7 +18,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 use weir_proto::{
-    amount::{Amounts, Changes},
+    amount::{Amounts, Changes, Unit},
     id::AgentLife,
     request::Request,
     rule::Rules,
@@ -170,6 +172,12 @@ impl Agent {
     /// taken back from present fixed windows, never below zero.
     pub fn report(&self, request: &Request<'_>, changes: &Changes) -> Reported {
         self.inner.checker.report(request, changes, self.inner.clock.recent())
+    }
+
+    /// The first of these units that no policy in force can count, be it off: most likely a misspelt name.
+    /// `None` as long as there are no policies.
+    pub fn unknown<'u>(&self, units: impl Iterator<Item = &'u Unit>) -> Option<UnknownAmount> {
+        self.inner.checker.unknown(units)
     }
 
     /// A request is over: what its [`Verdict::lease`] held is free again. False if it was so before.

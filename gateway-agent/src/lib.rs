@@ -50,7 +50,7 @@ pub mod layer;
 pub mod sidecar;
 
 pub use gateway_agent_core::{
-    LeaseId, LimitStatus, Outcome, PolicyRef, Reason, Reported, Verdict,
+    LeaseId, LimitStatus, Outcome, PolicyRef, Reason, Reported, UnknownAmount, Verdict,
     agent::{ManagerStatus, Status},
 };
 pub use weir_proto::{

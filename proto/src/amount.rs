@@ -200,6 +200,11 @@ impl Amounts {
         self.requests
     }
 
+    /// The units of which something was said, but requests.
+    pub fn units(&self) -> impl Iterator<Item = &Unit> {
+        self.others.iter().map(|(unit, _)| unit)
+    }
+
     /// What it counts as in a limit of this unit. Requests and concurrency are one, and the others
     /// none, where nothing was said. Both directions count in a limit for both.
     #[inline]
@@ -236,6 +241,11 @@ impl Changes {
     /// Whether nothing is said.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The units of which something is said.
+    pub fn units(&self) -> impl Iterator<Item = &Unit> {
+        self.0.iter().map(|(unit, _)| unit)
     }
 
     /// The change for a limit of this unit; none for concurrency, which leases account for.

@@ -2,6 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
+/// By these words an agent knows that it is refused because another one has its name.
+pub const SAME_ID: &str = "give each agent an id of its own";
+
 /// Longest name of an agent or manager, in bytes.
 pub const MAX_NAME: usize = 128;
 

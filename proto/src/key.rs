@@ -11,7 +11,14 @@
 //! Every field is length-prefixed, so no choice of parts can imitate other parts, and a reader
 //! refuses what a writer would not have written.
 
-use std::{borrow::Borrow, fmt, sync::Arc};
+use std::{
+    borrow::Borrow,
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+};
+
+use triomphe::ThinArc;
 
 use self::varint::{put_len, put_text};
 
@@ -27,8 +34,9 @@ pub const MAX_KEY_PARTS: usize = 16;
 /// The name of one counter: a policy, a limit in it, and the request's parts.
 ///
 /// Cheap to clone; compares, orders and hashes as its canonical bytes, and can be looked up by them.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CounterKey(Arc<[u8]>);
+/// One pointer wide, with one count: managers keep millions of them.
+#[derive(Clone)]
+pub struct CounterKey(ThinArc<(), u8>);
 
 /// Why bytes are not a counter key. The sender is at fault; nothing was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -95,21 +103,22 @@ impl CounterKey {
         if !reader.rest.is_empty() {
             return Err(KeyError::Trailing);
         }
-        Ok(CounterKey(bytes.into()))
+        Ok(CounterKey(ThinArc::from_header_and_slice((), bytes)))
     }
 
     /// The canonical bytes.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.0.slice
     }
 
     /// Its two halves: what all counters of one limit have in common, and the parts.
     pub fn halves(&self) -> (&[u8], &[u8]) {
-        let mut reader = Reader { rest: self.0.get(1..).unwrap_or_default() };
+        let mut reader = Reader { rest: self.as_bytes().get(1..).unwrap_or_default() };
         // The bytes were checked when the key was made.
         let read = reader.text().is_ok() && reader.text().is_ok() && reader.len().is_ok();
         debug_assert!(read, "a key has a policy, a limit and a count");
-        self.0.split_at(self.0.len() - reader.rest.len())
+        let bytes = self.as_bytes();
+        bytes.split_at(bytes.len() - reader.rest.len())
     }
 
     /// The policy's name.
@@ -130,7 +139,7 @@ impl CounterKey {
     /// Policy, limit, parts. The bytes were checked when the key was made, so that nothing is
     /// missing and nothing is cut short here.
     fn fields(&self) -> impl Iterator<Item = &str> {
-        let mut reader = Reader { rest: self.0.get(1..).unwrap_or_default() };
+        let mut reader = Reader { rest: self.as_bytes().get(1..).unwrap_or_default() };
         let mut index = 0;
         std::iter::from_fn(move || {
             if index == 2 {
@@ -144,7 +153,33 @@ impl CounterKey {
 
 impl Borrow<[u8]> for CounterKey {
     fn borrow(&self) -> &[u8] {
-        &self.0
+        self.as_bytes()
+    }
+}
+
+impl PartialEq for CounterKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for CounterKey {}
+
+impl PartialOrd for CounterKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for CounterKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl Hash for CounterKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
     }
 }
 

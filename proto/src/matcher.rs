@@ -9,11 +9,16 @@
 //! A set never changes: a new revision is a new set, and readers hold the old one until they are
 //! done.
 
-use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    ops::ControlFlow,
+    sync::Arc,
+};
 
 pub use self::compiled::{CompiledGroup, CompiledLimit, CompiledPolicy};
 use self::index::Index;
 use crate::{
+    amount::{AmountName, Unit},
     policy::{Level, Mode, Policy},
     request::Request,
     time::Time,
@@ -35,6 +40,8 @@ pub struct PolicySet {
     /// The slots in the order of names.
     by_name: Vec<u32>,
     limits: u32,
+    /// Names of custom amounts that some policy counts, also one that is off.
+    amounts: BTreeSet<AmountName>,
     index: Index,
 }
 
@@ -54,16 +61,29 @@ pub struct Hit<'a> {
     pub policy: &'a Arc<CompiledPolicy>,
     /// Its place in the set: [`PolicySet::at`].
     pub slot: u32,
-    /// The limits to count in: those of the first group that applies, or the policy's own. Empty
-    /// for a deny policy.
+    /// The limits of the first group that applies, or the policy's own: those to count in, unless the
+    /// request brings one along, see [`Hit::counted`]. Empty for a deny policy.
     pub limits: &'a [CompiledLimit],
+    /// What the request brings along, in the place of all [`Hit::limits`] that count requests.
+    pub brought: Option<&'a CompiledLimit>,
     /// The key's parts, encoded as in a [`CounterKey`](crate::key::CounterKey).
     pub parts: &'a [u8],
 }
 
-impl Hit<'_> {
+impl<'a> Hit<'a> {
+    /// Whether this one of [`Hit::limits`] counts, and not what the request brings along.
+    #[inline]
+    pub fn stands(&self, limit: &CompiledLimit) -> bool {
+        self.brought.is_none() || limit.limit.unit != Unit::Requests
+    }
+
+    /// The limits to count in.
+    pub fn counted(&self) -> impl Iterator<Item = &'a CompiledLimit> {
+        self.limits.iter().filter(|limit| self.stands(limit)).chain(self.brought)
+    }
+
     /// Replaces `out` by the canonical bytes of the counter's [`CounterKey`](crate::key::CounterKey)
-    /// for one of [`Hit::limits`].
+    /// for one of [`Hit::counted`].
     pub fn key_into(&self, limit: &CompiledLimit, out: &mut Vec<u8>) {
         out.clear();
         out.extend_from_slice(limit.prefix());
@@ -89,7 +109,8 @@ impl PolicySet {
         let slots = link_parents(compiled.collect());
         let mut by_name: Vec<u32> = (0..).take(slots.len()).collect();
         by_name.sort_by_key(|slot| active.get(*slot as usize).map(|policy| &policy.name));
-        PolicySet { revision, policies, slots, by_name, limits, index }
+        let amounts = policies.iter().flat_map(|policy| custom(policy)).collect();
+        PolicySet { revision, policies, slots, by_name, limits, amounts, index }
     }
 
     /// The revision that was given to [`PolicySet::compile`].
@@ -126,6 +147,20 @@ impl PolicySet {
         self.limits
     }
 
+    /// Whether some policy, be it off, can count this: every unit, but of custom ones only those that a
+    /// limit names.
+    pub fn counts(&self, unit: &Unit) -> bool {
+        match unit {
+            Unit::Custom(name) => self.amounts.contains(name),
+            _ => true,
+        }
+    }
+
+    /// The names of custom amounts that policies count, in order.
+    pub fn amounts(&self) -> impl Iterator<Item = &str> {
+        self.amounts.iter().map(AmountName::as_str)
+    }
+
     /// Calls `visit` for each policy that the request meets at `time` (manager time), in evaluation
     /// order (level, then name), until it breaks. A policy's parents follow it, each once, whether
     /// their own condition holds or not.
@@ -158,13 +193,24 @@ impl PolicySet {
                     visited.push(slot);
                 }
                 let limits = policy.limits_for(request, time, parts);
-                if visit(Hit { policy, slot, limits, parts }).is_break() {
+                let brought = policy.brought(request, limits, parts);
+                let brought = brought.as_ref();
+                if visit(Hit { policy, slot, limits, brought, parts }).is_break() {
                     return;
                 }
                 next = policy.parent.and_then(|up| Some((up, self.slots.get(up as usize)?)));
             }
         }
     }
+}
+
+/// The custom amounts that the policy counts.
+fn custom(policy: &Policy) -> impl Iterator<Item = AmountName> {
+    let groups = policy.groups.iter().flat_map(|group| &group.limits);
+    policy.limits.iter().chain(groups).filter_map(|limit| match &limit.unit {
+        Unit::Custom(name) => Some(name.clone()),
+        _ => None,
+    })
 }
 
 /// Tells each policy where its parent is, if that acts.

@@ -33,6 +33,8 @@ pub const MAX_LIMITS: usize = 16;
 pub const MAX_GROUPS: usize = 16;
 /// Most keys with amounts of their own.
 pub const MAX_OVERRIDES: usize = 10_000;
+/// Longest policy with overrides, in bytes of its canonical form: it must fit into one frame to an agent.
+pub const MAX_POLICY_BYTES: usize = 3 << 20;
 /// Most resets that a policy remembers.
 pub const MAX_RESETS: usize = 1_000;
 /// Longest [`Policy::max_wait`].
@@ -65,6 +67,9 @@ pub struct Policy {
     /// A policy whose limits count every request that this one meets, whether its own `match` holds or
     /// not. It needs not exist.
     pub parent: Option<PolicyName>,
+    /// Whether a limit that a request brings along ([`RequestLimit`](crate::request::RequestLimit)) counts in
+    /// the place of those that count requests.
+    pub request_limits: bool,
     /// Counters that began anew. At most [`MAX_RESETS`].
     pub resets: Vec<Reset>,
     /// Whether it refuses, only counts, or is off.

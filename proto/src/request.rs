@@ -11,11 +11,13 @@ use self::{address::Address, map::Map};
 pub use self::{
     attribute::{Attribute, AttributeError, Field},
     body::Attributes,
+    limit::RequestLimit,
 };
 
 mod address;
 mod attribute;
 mod body;
+mod limit;
 mod map;
 
 /// Longest value of an attribute, in bytes.
@@ -75,6 +77,7 @@ struct More<'a> {
     claims: Map<'a>,
     rules: Map<'a>,
     descriptors: Vec<Map<'a>>,
+    limit: Option<RequestLimit>,
     broken: Option<RequestError>,
 }
 
@@ -184,6 +187,20 @@ impl<'a> Request<'a> {
         }
         self.more().descriptors.push(map);
         self
+    }
+
+    /// The limit that counts in policies with `request_limits`, in the place of theirs. For callers that are
+    /// trusted to choose it.
+    #[must_use]
+    pub fn limit(mut self, limit: RequestLimit) -> Self {
+        self.more().limit = Some(limit);
+        self
+    }
+
+    /// The limit that the request brings along.
+    #[inline]
+    pub fn own_limit(&self) -> Option<RequestLimit> {
+        self.more.as_ref()?.limit
     }
 
     /// Sets the attribute of that name: `api`, `headers.x-a`, `claims["sub"]`, with or without

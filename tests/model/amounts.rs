@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use weir_proto::{
     amount::{Amounts, Unit},
     policy::Policy,
-    request::Request,
+    request::{Request, RequestLimit},
     time::Time,
 };
 
@@ -91,6 +91,42 @@ fn so_many_errors_close_the_rest_of_the_window() {
         pair.pass(Duration::from_secs(7));
         assert!(pair.check(&shop(), 1).allowed(), "{algorithm}");
     }
+}
+
+#[test]
+fn alone_a_rolling_limit_of_errors_opens_again_when_they_have_left() {
+    let limit = json!({ "errors": 3, "window": "10s", "algorithm": "sliding_window" });
+    let mut pair = Pair::new(&[limited(&limit)]);
+    pair.pass(Duration::from_secs(20));
+    let fail = |pair: &mut Pair| {
+        for _ in 0..3 {
+            assert!(pair.check(&shop(), 1).allowed());
+            pair.report(&shop(), "errors", 1);
+            pair.pass(Duration::from_millis(50));
+        }
+        assert!(!pair.check(&shop(), 1).allowed(), "there were too many");
+    };
+    fail(&mut pair);
+    pair.cut();
+    pair.pass(Duration::from_secs(8));
+    assert!(!pair.check(&shop(), 1).allowed(), "they still count");
+    pair.pass(Duration::from_secs(3));
+    fail(&mut pair);
+}
+
+#[test]
+fn a_key_without_room_has_the_amount_of_no_other_key() {
+    let mut document = limited(&json!({ "requests": 3, "window": "10s" })).to_json();
+    document["request_limits"] = json!(true);
+    document["overrides"] =
+        json!([{ "key": ["gold"], "limits": [{ "requests": 70, "window": "10s" }] }]);
+    let mut pair = Pair::small(1, &[policy(&document)]);
+    assert_eq!(passing(&mut pair, &shop(), 9), 3, "there is room for one");
+    let window = "1m".parse().expect("a window");
+    let own = RequestLimit::new(90, window).expect("in bounds");
+    assert_eq!(passing(&mut pair, &Request::new().application("gold"), 99), 3, "not 70");
+    assert_eq!(passing(&mut pair, &shop().limit(own), 99), 0, "they share one counter");
+    assert_eq!(passing(&mut pair, &Request::new().application("other"), 99), 0);
 }
 
 #[test]

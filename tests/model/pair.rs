@@ -37,6 +37,8 @@ pub(crate) struct Pair {
     manager: manager::Manager,
     session: Option<agent::ConnectionId>,
     now: Time,
+    /// Nothing passes between the two.
+    cut: bool,
 }
 
 const USAGE: manager::StreamId = manager::StreamId(1);
@@ -49,14 +51,23 @@ impl Pair {
 
     /// The same, and the time is `begin`.
     pub(crate) fn at(begin: Time, policies: &[Policy]) -> Pair {
-        let now = begin - Duration::from_secs(5);
+        Pair::start(begin, policies, agent::Config::new(identity("gw-1"), 1))
+    }
+
+    /// The same as new, with an agent that has room for so many counters.
+    pub(crate) fn small(max_counters: usize, policies: &[Policy]) -> Pair {
         let config = agent::Config::new(identity("gw-1"), 1);
+        Pair::start(BEGIN, policies, agent::Config { max_counters, ..config })
+    }
+
+    fn start(begin: Time, policies: &[Policy], config: agent::Config) -> Pair {
+        let now = begin - Duration::from_secs(5);
         let (agent, checker) = agent::agent(config, Arc::new(|| ()), now - BEHIND);
         let mut manager = manager::Manager::new(manager::Config::new(manager_life()), now);
         for policy in policies {
             manager.create_policy(policy.clone(), now, &mut Vec::new()).expect("a new name");
         }
-        let mut pair = Pair { agent, checker, manager, session: None, now };
+        let mut pair = Pair { agent, checker, manager, session: None, now, cut: false };
         let opened = agent::Input::UsageOpened(0, agent::ConnectionId(u64::MAX));
         pair.tell_agent(opened);
         pair.pass(begin.since(now));
@@ -123,6 +134,16 @@ impl Pair {
         self.manager_does(out);
     }
 
+    /// Cuts the agent off for good.
+    pub(crate) fn cut(&mut self) {
+        self.cut = true;
+        let why = || "cut".to_owned();
+        let usage = agent::ConnectionId(u64::MAX);
+        self.tell_agent(agent::Input::UsageClosed(0, usage, why()));
+        let session = self.session.expect("it was open");
+        self.tell_agent(agent::Input::SessionClosed(session, why()));
+    }
+
     /// Lets time pass, with whatever becomes due on the way.
     pub(crate) fn pass(&mut self, time: Duration) {
         let end = self.now + time;
@@ -162,6 +183,9 @@ impl Pair {
 
     fn agent_does(&mut self, out: Vec<agent::Output>) {
         for output in out {
+            if self.cut {
+                return;
+            }
             match output {
                 agent::Output::Connect(_, connection) => {
                     self.session = Some(connection);

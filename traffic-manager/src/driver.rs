@@ -19,7 +19,7 @@ use traffic_manager_core::{
     Config as CoreConfig, Input, Manager, Output, StreamId, accounts::Closed,
 };
 use weir_proto::{
-    id::{Incarnation, ManagerId, ManagerLife},
+    id::{Incarnation, ManagerId, ManagerLife, SAME_ID},
     time::Time,
 };
 
@@ -209,11 +209,11 @@ impl Task {
                         }
                     }
                     Output::CloseUsage(stream, text) => {
-                        tracing::info!(stream = stream.0, "usage stream closed: {text}");
+                        log_end("usage stream", stream, &text);
                         self.links.end_usage(stream, End::because(refusal(text)));
                     }
                     Output::CloseSession(stream, text) => {
-                        tracing::info!(stream = stream.0, "decision session closed: {text}");
+                        log_end("decision session", stream, &text);
                         self.links.end_session(stream, End::because(refusal(text)));
                     }
                     Output::WindowClosed { admitted, refused, limit, .. } => {
@@ -234,4 +234,13 @@ impl Task {
 /// The core ends a stream because of what the peer sent, or because it is superseded.
 fn refusal(text: String) -> Status {
     Status::failed_precondition(text)
+}
+
+/// Two agents with one id are the operator's concern; other ends mend themselves.
+fn log_end(what: &str, stream: StreamId, text: &str) {
+    if text.contains(SAME_ID) {
+        tracing::warn!(stream = stream.0, "{what} refused: {text}");
+    } else {
+        tracing::info!(stream = stream.0, "{what} closed: {text}");
+    }
 }

@@ -114,6 +114,8 @@ struct Draft {
     key: Vec<String>,
     /// In the policy language.
     limit: serde_json::Value,
+    /// See [`Policy::request_limits`].
+    request_limits: bool,
     mode: &'static str,
 }
 
@@ -148,6 +150,9 @@ impl Draft {
             "name": name, "level": "custom", "match": self.condition, "mode": self.mode,
             "limits": [self.limit],
         });
+        if self.request_limits {
+            document["request_limits"] = json!(true);
+        }
         if !self.key.is_empty() {
             document["key"] = json!(self.key);
         }

@@ -59,6 +59,8 @@ pub struct LimitStatus {
     /// Its place in the policy's set, as
     /// [`CompiledLimit::index`](weir_proto::matcher::CompiledLimit::index).
     pub index: u32,
+    /// The limit itself, if the request brought it along.
+    pub brought: Option<Arc<CompiledLimit>>,
     /// The limit.
     pub amount: u64,
     /// How long this window lasts.
@@ -75,6 +77,8 @@ pub struct LimitStatus {
     pub cost: u64,
     /// After a refusal: nobody said in time how much is left.
     pub uncertain: bool,
+    /// After a refusal: no manager is reachable, and what this agent may use alone is used up.
+    pub alone: bool,
 }
 
 impl LimitStatus {
@@ -85,7 +89,7 @@ impl LimitStatus {
 
     /// The limit.
     pub fn limit(&self) -> Option<&CompiledLimit> {
-        self.policy.limit_at(self.index)
+        self.brought.as_deref().or_else(|| self.policy.limit_at(self.index))
     }
 }
 
@@ -128,6 +132,15 @@ impl Verdict {
         let limit = self.limit.as_ref().map(|limit| &limit.policy);
         self.denied_by.as_ref().or(limit).map(Deref::deref)
     }
+}
+
+/// An amount that no policy can count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownAmount {
+    /// Its name.
+    pub name: String,
+    /// The names of custom amounts that policies count, in order.
+    pub known: Vec<String>,
 }
 
 /// What a request counts as.
@@ -200,6 +213,19 @@ impl Checker {
     /// Policies in force.
     pub fn policies(&self) -> Arc<PolicySet> {
         Arc::clone(&self.table.snapshot().policies)
+    }
+
+    /// The first of `units` that no policy can count, be it off, while there are policies at all: a
+    /// misspelt name of a custom amount.
+    pub fn unknown<'u>(&self, units: impl Iterator<Item = &'u Unit>) -> Option<UnknownAmount> {
+        let mut custom = units.filter(|unit| matches!(unit, Unit::Custom(_))).peekable();
+        custom.peek()?;
+        let policies = self.policies();
+        if policies.policies().next().is_none() {
+            return None;
+        }
+        let name = custom.find(|unit| !policies.counts(unit))?.to_string();
+        Some(UnknownAmount { name, known: policies.amounts().map(str::to_owned).collect() })
     }
 
     /// Checks and counts a request of this cost at local time `now`; a refusal is final.

@@ -82,6 +82,8 @@ pub struct Answer {
     pub uncertain: bool,
     /// Refused, and this agent alone has used the whole limit.
     pub beyond: bool,
+    /// Refused while no manager is reachable: the agent's own share is used up, if it has any.
+    pub alone: bool,
     /// Refused because no manager is reachable and the policy says `closed`.
     pub disconnected: bool,
     /// Still admissible here in this window.
@@ -183,6 +185,7 @@ impl Counter {
             admitted: false,
             uncertain: false,
             beyond: false,
+            alone: false,
             disconnected: false,
             remaining: 0,
             window: self.window,
@@ -228,7 +231,14 @@ impl Counter {
             return;
         }
         if ask.family.charging == Charging::Flagged {
-            return; // holds no credit
+            // It holds no credit. Alone, nobody will tell it that the errors have left: those of which it
+            // was told have, a length after it passed something last.
+            if ask.standing.isolated && self.ceiling.get().is_some_and(|told| told <= self.used) {
+                let share = ask.standing.history.current().of(ask.limit.capacity);
+                self.fix_ceiling(self.used.saturating_add(share.max(1)));
+                self.exhaust(None);
+            }
+            return;
         }
         let (limit, basis) = (ask.limit.capacity, ask.family.basis(self.window));
         let default = ask.standing.opening(limit, basis, true);

@@ -29,6 +29,8 @@ pub mod table;
 pub mod usage;
 
 pub use agent::{Agent, Config, agent};
-pub use check::{Checker, LimitStatus, Outcome, PolicyRef, Reason, Reported, Verdict};
+pub use check::{
+    Checker, LimitStatus, Outcome, PolicyRef, Reason, Reported, UnknownAmount, Verdict,
+};
 pub use message::{ConnectionId, Input, ManagerIndex, Notice, Output};
 pub use table::LeaseId;

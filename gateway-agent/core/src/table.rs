@@ -16,7 +16,7 @@ use foldhash::{SharedSeed, fast::FoldHasher};
 use parking_lot::Mutex;
 use weir_proto::{
     key::{CounterKey, MAX_KEY_BYTES},
-    matcher::PolicySet,
+    matcher::{CompiledLimit, PolicySet},
     policy::OnDisconnect,
     time::{Time, WindowStart},
     usage::KeyId,
@@ -183,10 +183,12 @@ impl Table {
             let name = policy.policy.name.as_str();
             for limit in policy.all_limits() {
                 let own = self.families.of(limit.prefix(), name, limit);
-                let shared = CounterKey::new(name, &limit.id, &[OVERFLOW]);
+                // Its amount is that of keys that are no exception.
+                let usual = policy.usual(limit).unwrap_or(limit);
+                let shared = CounterKey::new(name, &usual.id, &[OVERFLOW]);
                 let overflow = shared.map_or_else(
                     |_| Arc::clone(&own),
-                    |key| self.families.of(key.halves().0, name, limit),
+                    |key| self.families.of(key.halves().0, name, usual),
                 );
                 families.push((limit.index, Counted { own, overflow }));
             }
@@ -195,6 +197,12 @@ impl Table {
         let families: Arc<[Counted]> = families.into_iter().map(|(_, counted)| counted).collect();
         self.replace(|old| Snapshot { standing: old.standing.clone(), policies, families });
         self.families.prune();
+    }
+
+    /// The family of a limit that a request brings along.
+    #[cold]
+    pub fn brought(&self, policy: &str, limit: &CompiledLimit) -> Arc<Family> {
+        self.families.of(limit.prefix(), policy, limit)
     }
 
     /// Live counters.
@@ -236,11 +244,7 @@ impl Table {
     }
 
     /// The family of such keys, made if missing.
-    pub fn family(
-        &self,
-        key: &CounterKey,
-        limit: &weir_proto::matcher::CompiledLimit,
-    ) -> Arc<Family> {
+    pub fn family(&self, key: &CounterKey, limit: &CompiledLimit) -> Arc<Family> {
         self.families.of(key.halves().0, key.policy(), limit)
     }
 

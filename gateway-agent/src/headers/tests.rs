@@ -18,6 +18,8 @@ fn policy(name: &str) -> PolicyRef {
 
 fn limit(name: &str, remaining: u64) -> LimitStatus {
     LimitStatus {
+        brought: None,
+        alone: false,
         policy: policy(name),
         index: 0,
         amount: 100,

@@ -6,8 +6,9 @@
 //! attribute, that attribute: see [`request`]. The most specific rule that it meets, of those that
 //! policies name, is `request.rule`: see [`rules`].
 //!
-//! Negative hits are taken back from fixed windows. Limits that a descriptor brings along (`limit`) are
-//! ignored: limits come from policies.
+//! Negative hits are taken back from fixed windows. Limits that a descriptor brings along (`limit`) count
+//! where the agent's configuration and the policy allow it; elsewhere they are ignored, because Envoy would
+//! let a refused call pass uncounted.
 //!
 //! | module | holds |
 //! |---|---|
@@ -16,6 +17,8 @@
 //! | `frame` | gRPC's messages, errors and ends |
 //! | `request`, `rules`, `response` | descriptors in, the rules that they meet, verdicts out |
 //! | `others` | health and reflection on the same port, served by tonic |
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use prost::Message;
@@ -48,6 +51,8 @@ const SHOULD_RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimitService/Sh
 pub(crate) struct RateLimits {
     gate: Gate,
     others: Routes,
+    /// It was said that limits of requests are ignored.
+    warned: AtomicBool,
 }
 
 /// A descriptor as policies see it, and what it counts as.
@@ -60,7 +65,7 @@ struct Check<'a> {
 
 impl RateLimits {
     pub(crate) fn new(gate: Gate, others: Routes) -> Self {
-        Self { gate, others }
+        Self { gate, others, warned: AtomicBool::new(false) }
     }
 
     /// Decides about every descriptor that needs not wait, in order; `true` if these are all. What
@@ -69,7 +74,7 @@ impl RateLimits {
         let request = decode(message)?;
         self.gate.agent.with_rules(|rules| {
             let met = Met::of(&request, rules);
-            for check in checks(&request, &met)?.iter().skip(verdicts.len()) {
+            for check in self.checks(&request, &met)?.iter().skip(verdicts.len()) {
                 let verdict = match check.back {
                     true => Some(self.give_back(check)),
                     false => self.gate.try_check(&check.described, check.hits),
@@ -105,37 +110,64 @@ impl RateLimits {
             let descriptor = request.descriptors.swap_remove(verdicts.len());
             request.descriptors = Vec::new();
             let hits = request::hits(&request, &descriptor);
-            let described = describe(&request, &descriptor, &met, verdicts.len())?;
+            let described = self.describe(&request, &descriptor, &met, verdicts.len())?;
             verdicts.push(self.gate.check(&described, hits).await);
         }
         Ok(verdicts)
+    }
+
+    /// All are understood before the first counts, so that a refused call charges nothing.
+    fn checks<'a>(
+        &self,
+        request: &'a RateLimitRequest,
+        met: &'a Met<'_>,
+    ) -> Result<Vec<Check<'a>>, Status> {
+        request::validate(request).map_err(Status::invalid_argument)?;
+        let check = |(index, descriptor)| {
+            let described = self.describe(request, descriptor, met, index)?;
+            let hits = request::hits(request, descriptor);
+            Ok(Check { described, hits, back: descriptor.is_negative_hits })
+        };
+        request.descriptors.iter().enumerate().map(check).collect()
+    }
+
+    fn describe<'a>(
+        &self,
+        request: &'a RateLimitRequest,
+        descriptor: &'a RateLimitDescriptor,
+        met: &'a Met<'_>,
+        index: usize,
+    ) -> Result<weir_proto::request::Request<'a>, Status> {
+        let described = request::describe(&request.domain, descriptor, met, index)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        if !self.gate.request_limits {
+            if descriptor.limit.is_some() {
+                self.warn_once();
+            }
+            return Ok(described);
+        }
+        let limit = request::limit(descriptor)
+            .map_err(|error| Status::invalid_argument(format!("descriptors[{index}].{error}")))?;
+        Ok(match limit {
+            Some(limit) => described.limit(limit),
+            None => described,
+        })
+    }
+
+    #[cold]
+    fn warn_once(&self) {
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "a descriptor brings a limit along, and is judged by the policies alone; set \
+                 request_limits = true if all callers of this agent may choose limits"
+            );
+        }
     }
 }
 
 fn decode(message: &[u8]) -> Result<RateLimitRequest, Status> {
     RateLimitRequest::decode(message)
         .map_err(|error| Status::internal(format!("not a RateLimitRequest: {error}")))
-}
-
-/// All are understood before the first counts, so that a refused call charges nothing.
-fn checks<'a>(request: &'a RateLimitRequest, met: &'a Met<'_>) -> Result<Vec<Check<'a>>, Status> {
-    request::validate(request).map_err(Status::invalid_argument)?;
-    let check = |(index, descriptor)| {
-        let described = describe(request, descriptor, met, index)?;
-        let hits = request::hits(request, descriptor);
-        Ok(Check { described, hits, back: descriptor.is_negative_hits })
-    };
-    request.descriptors.iter().enumerate().map(check).collect()
-}
-
-fn describe<'a>(
-    request: &'a RateLimitRequest,
-    descriptor: &'a RateLimitDescriptor,
-    met: &'a Met<'_>,
-    index: usize,
-) -> Result<weir_proto::request::Request<'a>, Status> {
-    request::describe(&request.domain, descriptor, met, index)
-        .map_err(|error| Status::invalid_argument(error.to_string()))
 }
 
 #[cfg(test)]

@@ -64,6 +64,7 @@ pub struct Sidecar {
     grpc_address: SocketAddr,
     workers: NonZeroUsize,
     headers: HeaderStyle,
+    request_limits: bool,
 }
 
 impl Sidecar {
@@ -83,9 +84,18 @@ impl Sidecar {
             version = env!("CARGO_PKG_VERSION"),
             "gateway agent starts"
         );
-        let Settings { workers, headers, .. } = settings;
+        let Settings { workers, headers, request_limits, .. } = settings;
         let agent = Agent::connect(settings.agent)?;
-        Ok(Sidecar { agent, http, grpc, http_address, grpc_address, workers, headers })
+        Ok(Sidecar {
+            agent,
+            http,
+            grpc,
+            http_address,
+            grpc_address,
+            workers,
+            headers,
+            request_limits,
+        })
     }
 
     /// Where HTTP is served: the real port, where the configuration said 0.
@@ -112,7 +122,8 @@ impl Sidecar {
     /// # Errors
     /// The workers do not start, or a server ends by itself.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
-        let gate = Gate { headers: self.headers, ..Gate::new(self.agent.clone()) };
+        let Sidecar { headers, request_limits, .. } = self;
+        let gate = Gate { headers, request_limits, ..Gate::new(self.agent.clone()) };
         let workers = start_workers(self.workers, &gate).await?;
         let workers = Arc::new(workers);
         let (stop, stopped) = watch::channel(false);

@@ -34,6 +34,8 @@ pub struct Settings {
     pub workers: NonZeroUsize,
     /// Which headers clients get.
     pub headers: HeaderStyle,
+    /// Whether requests may bring limits along, for policies that allow it too.
+    pub request_limits: bool,
 }
 
 /// Why the program does not start. The operator's configuration is at fault.
@@ -128,6 +130,7 @@ struct File {
     on_disconnect: Option<String>,
     max_counters: Option<usize>,
     headers: Option<String>,
+    request_limits: Option<bool>,
     insecure_listen: Option<bool>,
     token_file: Option<PathBuf>,
     #[serde(default)]
@@ -201,6 +204,9 @@ pub struct Overrides {
     /// This agent's token itself; other users of the machine can read the flag, not the variable
     #[arg(long, env = "WEIR_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub token: Option<Secret>,
+    /// Let requests bring limits along, for policies that allow it too [file: request_limits; default: false]
+    #[arg(long, env = "WEIR_REQUEST_LIMITS", num_args = 0..=1, default_missing_value = "true")]
+    pub request_limits: Option<bool>,
     /// Allow to listen beyond loopback without authentication [file: insecure_listen]
     #[arg(long, env = "WEIR_INSECURE_LISTEN", num_args = 0..=1, default_missing_value = "true")]
     pub insecure_listen: Option<bool>,
@@ -315,6 +321,7 @@ fn merge(mut file: File, flags: Overrides, sources: &str) -> Result<Settings, Se
         agent,
         workers,
         headers,
+        request_limits: flags.request_limits.or(file.request_limits).unwrap_or(false),
         grpc: flags.listen_grpc.or(file.listen.grpc).unwrap_or(DEFAULT_GRPC),
         http: flags.listen_http.or(file.listen.http).unwrap_or(DEFAULT_HTTP),
     };

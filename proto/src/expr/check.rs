@@ -22,6 +22,7 @@ use crate::{
 
 use self::path::Path;
 
+mod kinds;
 mod path;
 
 /// Most nodes of a tree.
@@ -181,7 +182,8 @@ impl Checker {
         if let Some(target) = &mut call.target {
             self.walk(target, depth + 1)?;
         }
-        call.args.iter_mut().try_for_each(|argument| self.walk(argument, depth + 1))
+        call.args.iter_mut().try_for_each(|argument| self.walk(argument, depth + 1))?;
+        kinds::check(call, &self.operands)
     }
 }
 

@@ -69,7 +69,6 @@ fn conditions_hold_or_not() {
         ("request.api < request.path", false),
         ("1 + 2 * 3 == 7", true),
         ("-1 < 0 && 7 % 2 == 1", true),
-        ("request.api == 5", false),
         ("true", true),
         (
             r#"request.api == "orders" && (request.method == "PUT" || request.method == "GET")"#,
@@ -105,12 +104,9 @@ fn absence_is_an_error_unless_the_rest_decides() {
 #[test]
 fn failures_are_errors_and_say_why() {
     for source in [
-        "request.api + 1 == 2",
-        "request.api > 1",
         "1 / 0 == 1",
         "9223372036854775807 + 1 > 0",
         "[1, 2][5] == 1",
-        r#"request.api ? true : false"#,
         r#"cidr("10.0.0.0/8").contains(request.api)"#,
     ] {
         assert!(matches!(matches(source), Err(EvalError::Failed(_))), "{source}");
@@ -199,6 +195,19 @@ fn what_is_not_offered_is_refused_with_its_place() {
         ("request.api ==", 15, "Syntax error"),
         ("true // and more", 6, "comments"),
         ("request.`api` == ''", 9, "backquotes"),
+        ("request.application == 1", 24, "which is text and a number do not go together; write"),
+        ("1 != request.application", 1, "a number and request.application"),
+        ("request.api in \"GET\"", 16, "in looks into a list, like"),
+        ("request.api in request.method", 23, "not into request.method"),
+        ("request.api in ['a', 2]", 22, "in quotes"),
+        ("request.headers['x'] > 5", 24, "do not go together"),
+        ("true && request.api", 16, "is never true or false"),
+        ("!request.api", 9, "is never true or false"),
+        ("request.api ? true : false", 8, "is never true or false"),
+        ("request.api + 1 == 'x'", 15, "do not go together"),
+        ("request.api - request.user == 1", 8, "reckon"),
+        ("request.api.startsWith(1)", 24, "startsWith() is for"),
+        ("size(1) == 1", 6, "has no size"),
         ("request.rule == 'edge'", 17, "the rule \"edge\" has no entries"),
         (r"request.rule == 'e|k=\\a'", 17, "needless backslashes"),
         ("request.rule in ['e|k', 'e|']", 25, "empty domain or key"),

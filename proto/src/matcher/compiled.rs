@@ -1,6 +1,7 @@
 //! One policy, ready to be evaluated.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, HashMap},
     sync::{
         Arc,
@@ -11,11 +12,11 @@ use std::{
 use foldhash::fast::FixedState;
 
 use crate::{
-    amount::Charging,
+    amount::{Charging, Unit},
     expr::Expr,
     key::{MAX_KEY_BYTES, encode_part, encode_prefix},
     policy::{Group, KeyPart, Limit, Policy},
-    request::Request,
+    request::{Request, RequestLimit},
     schedule::Schedule,
     time::Time,
     zone::memo::Latest,
@@ -46,9 +47,14 @@ pub struct CompiledPolicy {
     absent: Option<Arc<AtomicU64>>,
 }
 
+/// By how much the id of a limit that a request brings along may be longer than those of the policy.
+const BROUGHT: usize = 64;
+
 /// Limits, and those of the groups that replace them.
 #[derive(Debug)]
 struct Lists {
+    /// When the counters were last reset.
+    reset: Option<u64>,
     own: Vec<CompiledLimit>,
     /// In the policy's order; `None` = those of the usual lists.
     groups: Option<Vec<Vec<CompiledLimit>>>,
@@ -81,7 +87,7 @@ impl CompiledGroup {
 }
 
 /// A limit with what its counters' keys begin with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct CompiledLimit {
     /// As it was written, with the amount that holds for its keys.
     pub limit: Limit,
@@ -89,6 +95,8 @@ pub struct CompiledLimit {
     pub id: Arc<str>,
     /// Dense over the whole set: below [`PolicySet::limit_count`](super::PolicySet::limit_count).
     pub index: u32,
+    /// A request brings it along. Its index is that of the first limit that it replaces.
+    pub brought: bool,
     /// [`Limit::capacity`].
     pub capacity: u64,
     /// [`Unit::charging`](crate::amount::Unit::charging).
@@ -103,7 +111,13 @@ impl CompiledLimit {
         let index = *next;
         *next += 1;
         let (capacity, charging) = (limit.capacity(), limit.unit.charging());
-        CompiledLimit { limit, id: id.into(), index, capacity, charging, prefix: prefix.into() }
+        let (id, prefix) = (id.into(), prefix.into());
+        CompiledLimit { limit, id, index, brought: false, capacity, charging, prefix }
+    }
+
+    /// What a request brings along to where `replaced` would count.
+    fn brought(policy: &Policy, id: String, own: RequestLimit, mut replaced: u32) -> Self {
+        CompiledLimit { brought: true, ..Self::new(policy, id, own.limit(), &mut replaced) }
     }
 
     /// The bytes with which its counters' keys begin, up to the parts.
@@ -123,8 +137,7 @@ impl Lists {
         next: &mut u32,
     ) -> Self {
         let mut compile = |id: String, limit: &Limit| {
-            let id = reset.map_or_else(|| id.clone(), |at| format!("{id}#{at}"));
-            CompiledLimit::new(policy, id, limit.clone(), next)
+            CompiledLimit::new(policy, since(reset, id), limit.clone(), next)
         };
         let own = policy.limits.iter().map(|limit| {
             let id = limit.id();
@@ -135,12 +148,20 @@ impl Lists {
         let groups = policy.groups.iter().enumerate().map(|(place, group)| {
             group.limits.iter().map(|limit| compile(group.limit_id(place, limit), limit)).collect()
         });
-        Lists { own, groups: anew.then(|| groups.collect()) }
+        Lists { reset, own, groups: anew.then(|| groups.collect()) }
     }
 
     /// Its own, in the order of their indexes.
     fn all(&self) -> impl Iterator<Item = &CompiledLimit> {
         self.own.iter().chain(self.groups.iter().flatten().flatten())
+    }
+}
+
+/// The id of a limit whose counters were last reset then.
+fn since(reset: Option<u64>, id: String) -> String {
+    match reset {
+        Some(at) => format!("{id}#{at}"),
+        None => id,
     }
 }
 
@@ -176,6 +197,7 @@ impl CompiledPolicy {
         let all = usual.all().chain(exceptions.iter().flat_map(Lists::all));
         let prefix = all.map(|limit| limit.prefix.len()).max().unwrap_or_default();
         let groups = policy.groups.iter().map(CompiledGroup::new).collect();
+        let prefix = prefix + if policy.request_limits { BROUGHT } else { 0 };
         CompiledPolicy {
             policy,
             groups,
@@ -200,11 +222,52 @@ impl CompiledPolicy {
         self.errors.load(Ordering::Relaxed) + absent
     }
 
-    /// The limit with that id of the keys with these encoded parts.
-    pub fn limit(&self, id: &str, parts: &[u8]) -> Option<&CompiledLimit> {
+    /// The limit with that id of the keys with these encoded parts, which may be one that requests bring
+    /// along.
+    pub fn limit(&self, id: &str, parts: &[u8]) -> Option<Cow<'_, CompiledLimit>> {
         let lists = self.lists(parts);
         let groups = lists.groups.is_none().then(|| self.usual.groups.iter().flatten().flatten());
-        lists.all().chain(groups.into_iter().flatten()).find(|limit| &*limit.id == id)
+        let mut all = lists.all().chain(groups.into_iter().flatten());
+        let listed = all.find(|limit| &*limit.id == id).map(Cow::Borrowed);
+        listed.or_else(|| self.read_brought(id, lists).map(Cow::Owned))
+    }
+
+    fn read_brought(&self, id: &str, lists: &Lists) -> Option<CompiledLimit> {
+        if !self.policy.request_limits {
+            return None;
+        }
+        let plain = match lists.reset {
+            Some(at) => id.strip_suffix(&format!("#{at}"))?,
+            None => id,
+        };
+        let own = RequestLimit::parse(plain)?;
+        let replaced = lists.all().find(|limit| limit.limit.unit == Unit::Requests);
+        let replaced = replaced.map_or(0, |limit| limit.index);
+        Some(CompiledLimit::brought(&self.policy, id.to_owned(), own, replaced))
+    }
+
+    /// What the request brings along in the place of those of its limits that count requests, if this
+    /// policy allows it.
+    #[inline]
+    pub(super) fn brought(
+        &self,
+        request: &Request<'_>,
+        limits: &[CompiledLimit],
+        parts: &[u8],
+    ) -> Option<CompiledLimit> {
+        let own = request.own_limit().filter(|_| self.policy.request_limits)?;
+        let replaced = limits.iter().find(|limit| limit.limit.unit == Unit::Requests)?;
+        let id = since(self.lists(parts).reset, own.id());
+        Some(CompiledLimit::brought(&self.policy, id, own, replaced.index))
+    }
+
+    /// What counts for the keys that are no exception where this one of the policy's limits counts for
+    /// its own.
+    pub fn usual(&self, limit: &CompiledLimit) -> Option<&CompiledLimit> {
+        let lists = self.exception_at(limit.index).unwrap_or(&self.usual);
+        let mut all = lists.all().zip(self.usual.all());
+        let place = all.find(|(own, _)| own.index == limit.index);
+        place.map(|(_, usual)| usual)
     }
 
     /// Whether some keys have amounts or resets of their own.
@@ -214,13 +277,17 @@ impl CompiledPolicy {
 
     /// The limit with that index.
     pub fn limit_at(&self, index: u32) -> Option<&CompiledLimit> {
+        let usual = self.usual.all();
+        let all = self.exception_at(index).into_iter().flat_map(Lists::all).chain(usual);
+        all.into_iter().find(|limit| limit.index == index)
+    }
+
+    /// The lists that have the limit with that index, unless they are the usual ones.
+    fn exception_at(&self, index: u32) -> Option<&Lists> {
         // Lists are in the order of their limits' indexes.
         let first = |lists: &Lists| lists.all().next().map_or(0, |limit| limit.index);
         let after = self.exceptions.partition_point(|lists| first(lists) <= index);
-        let exception = after.checked_sub(1).and_then(|place| self.exceptions.get(place));
-        let usual = self.usual.all();
-        let all = exception.into_iter().flat_map(Lists::all).chain(usual);
-        all.into_iter().find(|limit| limit.index == index)
+        after.checked_sub(1).and_then(|place| self.exceptions.get(place))
     }
 
     /// All limits: the usual ones, and then those of keys with amounts or resets of their own.

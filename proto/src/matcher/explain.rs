@@ -102,7 +102,7 @@ pub fn explain(set: &PolicySet, request: &Request<'_>, time: Time) -> Vec<Findin
             hit.key_into(limit, &mut bytes);
             CounterKey::parse(&bytes)
         };
-        let limits = hit.limits.iter();
+        let limits = hit.counted();
         let limits: Result<Vec<_>, KeyError> =
             limits.map(|limit| Ok((Limit::clone(&limit.limit), key(limit)?))).collect();
         let policy = Arc::clone(&hit.policy.policy);

@@ -1,6 +1,6 @@
 //! Limits, and the groups that replace them.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use super::PolicyName;
 use crate::{
@@ -57,6 +57,18 @@ impl Limit {
         let secs = secs.div_ceil(u128::from(self.amount)).max(u128::from(self.window.secs()));
         let secs = u64::try_from(secs).unwrap_or(u64::MAX).min(MAX_WINDOW_SECS);
         Window::from_secs(secs).unwrap_or(self.window)
+    }
+
+    /// A token bucket with so much left is full after this, if nothing is taken from it; `None` for other
+    /// limits, and for a bucket that never fills.
+    #[inline]
+    pub fn refilled_in(&self, left: u64) -> Option<Duration> {
+        if self.algorithm != Algorithm::TokenBucket || self.amount == 0 {
+            return None;
+        }
+        let missing = u128::from(self.capacity().saturating_sub(left));
+        let micros = (missing * u128::from(self.window.micros())).div_ceil(u128::from(self.amount));
+        Some(Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX)))
     }
 
     /// Whether windows have no fixed start: usage leaves bit by bit.

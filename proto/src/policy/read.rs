@@ -10,8 +10,8 @@ use self::{
     overrides::{overrides, resets},
 };
 use super::{
-    DEFAULT_WAIT, Group, KeyPart, Level, Limit, MAX_GROUPS, MAX_LIMITS, MAX_WAIT, Override, Policy,
-    PolicyErrors, PolicyName, Reset, choice::Choice,
+    DEFAULT_WAIT, Group, KeyPart, Level, Limit, MAX_GROUPS, MAX_LIMITS, MAX_POLICY_BYTES, MAX_WAIT,
+    Override, Policy, PolicyErrors, PolicyName, Reset, choice::Choice,
 };
 use crate::{expr::Expr, key::MAX_KEY_PARTS};
 
@@ -21,7 +21,7 @@ mod limit;
 mod overrides;
 mod span;
 
-const POLICY_FIELDS: [&str; 14] = [
+const POLICY_FIELDS: [&str; 15] = [
     "name",
     "level",
     "match",
@@ -30,6 +30,7 @@ const POLICY_FIELDS: [&str; 14] = [
     "groups",
     "overrides",
     "parent",
+    "request_limits",
     "resets",
     "mode",
     "on_limit",
@@ -43,7 +44,25 @@ const GROUP_FIELDS: [&str; 4] = ["name", "when", "during", "limits"];
 pub(super) fn policy_at(value: &Value, path: &str) -> Result<Policy, PolicyErrors> {
     let mut errors = PolicyErrors::default();
     let policy = policy(value, path, &mut errors);
+    if let Some(policy) = policy.as_ref().filter(|policy| policy.overrides.len() > FEW) {
+        check_length(policy, value, path, &mut errors);
+    }
     policy.filter(|_| errors.0.is_empty()).ok_or(errors)
+}
+
+/// So many overrides, with keys as long as they may be, are short enough.
+const FEW: usize = 64;
+
+fn check_length(policy: &Policy, value: &Value, path: &str, errors: &mut PolicyErrors) {
+    let bytes = policy.to_json().to_string().len();
+    if bytes > MAX_POLICY_BYTES {
+        let message = format!(
+            "make the policy {bytes} bytes long; at most {MAX_POLICY_BYTES} are allowed: shorten the \
+             keys, or spread the overrides over policies with conditions of their own"
+        );
+        let at = if path.is_empty() { "overrides".to_owned() } else { format!("{path}.overrides") };
+        errors.refuse(at, value.get("overrides").unwrap_or(value), message);
+    }
 }
 
 /// `None` after a fault that leaves no policy; other faults are only noted in `errors`.
@@ -55,7 +74,8 @@ fn policy(value: &Value, path: &str, errors: &mut PolicyErrors) -> Option<Policy
     let condition = fields.optional("match", condition);
     let key = fields.list("key", MAX_KEY_PARTS, key_part);
     let counted = if level == Some(Level::Deny) {
-        for field in ["key", "limits", "groups", "overrides", "parent", "resets"] {
+        for field in ["key", "limits", "groups", "overrides", "parent", "request_limits", "resets"]
+        {
             fields.refuse_present(field, "does not belong in a deny policy, which counts nothing");
         }
         Counted::default()
@@ -69,6 +89,7 @@ fn policy(value: &Value, path: &str, errors: &mut PolicyErrors) -> Option<Policy
         on_limit: fields.optional("on_limit", choice).unwrap_or_default(),
         on_disconnect: fields.optional("on_disconnect", choice),
         accuracy: fields.optional("accuracy", choice).unwrap_or_default(),
+        request_limits: fields.optional("request_limits", truth).unwrap_or_default(),
         max_wait: fields.optional("max_wait", wait).unwrap_or(DEFAULT_WAIT),
         name: name?,
         level: level?,
@@ -197,6 +218,10 @@ fn choice<C: Choice>(value: &Value) -> Result<C, String> {
     let text = text(value, &format!("one of {}", names::<C>().join(", ")))?;
     let found = C::ALL.iter().find(|choice| choice.name() == text);
     found.copied().ok_or_else(|| fields::unknown_choice(text, &names::<C>()))
+}
+
+fn truth(value: &Value) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| "is neither true nor false".to_owned())
 }
 
 /// `0`, or a whole number of `us`, `ms` or `s`, up to [`MAX_WAIT`].

@@ -37,6 +37,9 @@ pub(super) fn policy(policy: &Policy) -> Value {
     if let Some(parent) = &policy.parent {
         put("parent", json!(parent.as_str()));
     }
+    if policy.request_limits {
+        put("request_limits", json!(true));
+    }
     if !policy.resets.is_empty() {
         put("resets", policy.resets.iter().map(reset).collect());
     }

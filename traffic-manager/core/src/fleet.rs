@@ -16,7 +16,7 @@ use std::{
 use foldhash::fast::FixedState;
 use weir_proto::{
     decision::Attach,
-    id::{AgentLife, ManagerLife},
+    id::{AgentLife, ManagerLife, SAME_ID},
     share::{ShareHistory, View},
     time::Time,
     usage::AgentIdentity,
@@ -60,6 +60,15 @@ pub enum Attached {
     },
     /// Refused, with the reason for the peer.
     Refused(String),
+}
+
+/// Why an agent is refused.
+fn rival(life: &AgentLife, known: u64) -> String {
+    format!(
+        "another agent with id {:?} started later (incarnation {known} > {}); {SAME_ID}",
+        life.id.as_str(),
+        life.incarnation
+    )
 }
 
 /// The fleet as one manager sees it.
@@ -161,11 +170,9 @@ impl Fleet {
         if let Some(latest) = self.latest.get(life.id.as_str()) {
             let known = self.agents[*latest as usize].identity.life.incarnation;
             if known > life.incarnation {
-                return Err(format!(
-                    "another agent with id {:?} started later (incarnation {known} > {}); give each agent an id of its own",
-                    life.id.as_str(),
-                    life.incarnation
-                ));
+                let latest = *latest;
+                self.agents[latest as usize].rival_at = Some(now);
+                return Err(rival(life, known));
             }
         }
         let ix = match self.by_life.get(life) {
@@ -188,6 +195,21 @@ impl Fleet {
             self.review(now);
         }
         Ok(ix)
+    }
+
+    /// A life that a later one has replaced long ago still speaks: no restart, but two agents with one id.
+    /// Why it is not listened to.
+    pub fn rivals(&mut self, ix: AgentIx, now: Time) -> Option<String> {
+        let record = &self.agents[ix as usize];
+        let replaced = record.gone.filter(|_| record.superseded && !record.left)?;
+        if replaced + CRASH_HOLD > now {
+            return None;
+        }
+        let life = record.identity.life.clone();
+        let latest = *self.latest.get(life.id.as_str())?;
+        let latest = &mut self.agents[latest as usize];
+        latest.rival_at = Some(now);
+        Some(rival(&life, latest.identity.life.incarnation))
     }
 
     fn admit(&mut self, identity: &AgentIdentity, now: Time) -> AgentIx {

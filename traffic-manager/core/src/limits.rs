@@ -1,6 +1,6 @@
 //! What each counter counts against.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 
 use weir_proto::{
     amount::Charging,
@@ -101,6 +101,12 @@ impl Limits {
     pub(crate) fn of(&self, key: &CounterKey) -> Option<Arc<LimitInfo>> {
         let policy = self.0.get(key.policy())?;
         let limit = policy.compiled.limit(key.limit(), key.halves().1)?;
-        policy.infos.get(limit.index as usize).cloned()
+        match limit {
+            Cow::Borrowed(limit) => policy.infos.get(limit.index as usize).cloned(),
+            // Requests bring it along; the key says all of it.
+            Cow::Owned(limit) => {
+                Some(Arc::new(LimitInfo::new(&policy.compiled.policy, &limit.limit)))
+            }
+        }
     }
 }

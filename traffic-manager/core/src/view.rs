@@ -99,6 +99,8 @@ pub struct AgentView {
     pub last_heard: Time,
     /// Member of the newest view known here.
     pub member: bool,
+    /// When another agent that has its id was last refused.
+    pub rival_at: Option<Time>,
 }
 
 /// The fleet view.
@@ -257,6 +259,7 @@ impl Manager {
                 usage_connected: a.usage.is_some(),
                 last_heard: a.last_heard,
                 member: self.fleet.is_member(&a.identity.life),
+                rival_at: a.rival_at,
             })
             .collect()
     }

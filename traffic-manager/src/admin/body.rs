@@ -14,8 +14,8 @@ use serde_json::Value;
 
 use super::problem::Problem;
 
-/// Largest body.
-pub(super) const MAX_BODY: usize = 1 << 20;
+/// Largest body: a policy as long as policies may be, in any layout that people use.
+pub(super) const MAX_BODY: usize = 4 << 20;
 /// A client that has not sent its body by then is refused.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -77,7 +77,7 @@ pub(super) struct Imported {
     responses(
         (status = 200, description = "Imported, or what an import would do", body = Imported),
         (status = 400, description = "A parameter is missing or unknown", body = Problem),
-        (status = 413, description = "The body is larger than 1 MiB", body = Problem),
+        (status = 413, description = "The body is larger than 4 MiB", body = Problem),
         (status = 415, description = "Neither JSON nor YAML", body = Problem),
         (status = 422, description = "Not that limiter's file, or something has no equivalent; every line is named", body = Problem),
     ),

@@ -80,7 +80,7 @@ pub(super) async fn read(
         (status = 201, description = "Created", body = PolicyDocument),
         (status = 400, description = "The body is not JSON or YAML; the position is named", body = Problem),
         (status = 409, description = "There is a policy of that name", body = Problem),
-        (status = 413, description = "The body is larger than 1 MiB", body = Problem),
+        (status = 413, description = "The body is larger than 4 MiB", body = Problem),
         (status = 415, description = "Neither JSON nor YAML", body = Problem),
         (status = 422, description = "The policy is not valid; every field at fault is named", body = Problem),
     ),

@@ -34,6 +34,9 @@ pub(super) struct PolicyDocument {
     overrides: Option<Vec<OverrideDocument>>,
     /// A policy whose limits count every request that this one meets.
     parent: Option<String>,
+    /// Whether a limit that a request brings along counts in the place of those that count requests; false if
+    /// absent. The agent's configuration must let requests bring limits, too.
+    request_limits: Option<bool>,
     /// `enforce` (default), `shadow` (count and report only) or `off`.
     mode: Option<String>,
     /// `reject` (default) or `allow`: over quota passes, but is counted and reported.

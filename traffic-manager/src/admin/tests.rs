@@ -243,6 +243,30 @@ async fn bodies_are_bounded_and_typed() {
 }
 
 #[tokio::test]
+async fn as_many_overrides_as_a_policy_may_have_fit_into_a_body() {
+    let served = serve().await;
+    let policy = |overrides: u32, key: usize| {
+        let one = |n| {
+            let name = format!("{n:0key$}");
+            serde_json::json!({ "key": [name], "limits": [{ "requests": 20_000, "window": "1m" }] })
+        };
+        let overrides: Vec<_> = (0..overrides).map(one).collect();
+        serde_json::json!({ "name": "customers", "level": "api", "key": ["application"],
+            "limits": [{ "requests": 1, "window": "1m" }], "overrides": overrides })
+    };
+    let post = async |policy: serde_json::Value| {
+        let json = [("content-type", "application/json")];
+        served.call("POST", POLICIES, &json, &policy.to_string()).await
+    };
+    let many = post(policy(10_000, 40)).await;
+    assert_eq!(many.status, StatusCode::CREATED, "{}", many.text);
+    // Longer than what reaches an agent in one frame.
+    let long = post(policy(3_500, 1_000)).await;
+    assert_eq!(long.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(long.text.contains("3145728") && long.text.contains("overrides"), "{}", long.text);
+}
+
+#[tokio::test]
 async fn unknown_paths_methods_and_parameters_are_problems() {
     let served = serve().await;
     for path in ["/api/v1/nothing", "/nothing", "/api/v1/conflict", "/api/v1/policies/a/b"] {

@@ -146,6 +146,9 @@ pub(super) struct Agent {
     failovers: u64,
     /// When it was heard last.
     last_seen: String,
+    /// When another agent that has the same id was refused last: give each an id of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    same_id_refused: Option<String>,
 }
 
 impl From<AgentView> for Agent {
@@ -166,6 +169,7 @@ impl From<AgentView> for Agent {
             checks: status.checks,
             failovers: status.failovers,
             last_seen: instant(view.last_heard),
+            same_id_refused: view.rival_at.map(instant),
         }
     }
 }

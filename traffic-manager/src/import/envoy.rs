@@ -148,7 +148,10 @@ impl<'d> Branch<'d> {
             condition.push_str(&format!(" && !({} in request.rules)", quoted(rule)));
         }
         let mode = if descriptor.shadow { "shadow" } else { "enforce" };
-        Some(Draft { condition, key, limit: amount(limit), mode, ..draft })
+        // A limit of the descriptor replaces a file's amount, as there. What is unlimited has no counter for
+        // each value.
+        let request_limits = matches!(limit.amount, Amount::Per { .. });
+        Some(Draft { condition, key, limit: amount(limit), request_limits, mode, ..draft })
     }
 
     /// The entries whose values have counters of their own; `Err` is a key that cannot be named.
@@ -173,7 +176,7 @@ impl<'d> Branch<'d> {
 impl Draft {
     /// As a policy that only keeps others away.
     fn off(self) -> Draft {
-        Draft { limit: unlimited("1d"), mode: "off", ..self }
+        Draft { limit: unlimited("1d"), request_limits: false, mode: "off", ..self }
     }
 }
 

@@ -77,6 +77,7 @@ fn limit(file: &str, path: &str, node: &Node, report: &mut Report) -> Option<Dra
         condition,
         key: key?,
         limit,
+        request_limits: false,
         mode: "enforce",
         ..Draft::default()
     })

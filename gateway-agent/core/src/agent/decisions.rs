@@ -179,7 +179,7 @@ impl Agent {
     fn open(&self, key: &CounterKey, decision: &Decision, now: Time) -> Option<u32> {
         let policies = self.table.snapshot();
         let limit = policies.policies.get(key.policy())?.limit(key.limit(), key.halves().1)?;
-        let family = self.table.family(key, limit);
+        let family = self.table.family(key, &limit);
         // A rolling counter that has left is another one when it comes back.
         let start = if family.rolling {
             WindowStart(self.standing.manager_time(now).as_secs())

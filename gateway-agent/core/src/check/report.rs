@@ -46,7 +46,7 @@ impl Checker {
         let time = seen.snapshot.standing.manager_time(now);
         seen.snapshot.policies.resolve(request, time, &mut scratch, |hit| {
             if hit.policy.policy.level != Level::Deny {
-                hit.limits.iter().for_each(|limit| change(&hit, limit));
+                hit.counted().for_each(|limit| change(&hit, limit));
             }
             ControlFlow::Continue(())
         });

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     counter::{self, Answer},
     standing::{Counted, Snapshot},
-    table::{Found, Held, Name, Table},
+    table::{Family, Found, Held, Name, Table},
 };
 
 /// What was counted for a request, in case it must be taken back.
@@ -65,7 +65,7 @@ impl<'a> Round<'a> {
         if hit.policy.policy.level == Level::Deny {
             return self.deny(hit, shadow);
         }
-        for limit in hit.limits {
+        for limit in hit.limits.iter().filter(|limit| hit.stands(limit)) {
             let cost = cost.of(&limit.limit.unit);
             // What a request has nothing of, it does not meet.
             let none = cost == 0 && limit.charging == Charging::Ahead;
@@ -73,7 +73,21 @@ impl<'a> Round<'a> {
                 self.count(hit, limit, cost, shadow)?;
             }
         }
-        ControlFlow::Continue(())
+        match hit.brought {
+            Some(limit) => self.count_brought(hit, limit, cost, shadow),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    #[cold]
+    fn count_brought(
+        &mut self,
+        hit: &Hit<'_>,
+        limit: &CompiledLimit,
+        cost: Cost<'_>,
+        shadow: bool,
+    ) -> ControlFlow<()> {
+        self.count(hit, limit, cost.of(&limit.limit.unit), shadow)
     }
 
     #[cold]
@@ -168,16 +182,29 @@ impl<'a> Round<'a> {
         let (table, snapshot) = (self.table, self.snapshot);
         let counted = snapshot.families.get(limit.index as usize)?;
         let policy: &Policy = &hit.policy.policy;
-        let name = table.name(&counted.own, hit.parts);
+        let brought;
+        let own = if limit.brought {
+            brought = table.brought(policy.name.as_str(), limit);
+            &brought
+        } else {
+            &counted.own
+        };
+        let name = table.name(own, hit.parts);
         loop {
-            let mut found = match table.find(&name) {
-                Some(found) => found,
-                None => self.open(counted, &name)?,
+            let (mut found, family, limit) = match table.find(&name) {
+                Some(found) => (found, own, limit),
+                None => match self.open(&name) {
+                    Some(found) => (found, own, limit),
+                    None => {
+                        let shared = hit.policy.usual(limit).unwrap_or(limit);
+                        (self.overflow(counted)?, &counted.overflow, shared)
+                    }
+                },
             };
             let standing = &self.newer.as_ref().unwrap_or(snapshot).standing;
             let Ask { now, last, peek } = self.ask;
             let answer = found.counter.ask(&counter::Ask {
-                family: &counted.own,
+                family,
                 limit,
                 policy,
                 standing,
@@ -215,19 +242,23 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// The counter of a key that was not found.
+    /// The counter of a key that was not found, if there is room for it.
     #[cold]
-    fn open<'t>(&self, counted: &Counted, name: &Name<'_>) -> Option<Found<'t>>
-    where
-        'a: 't,
-    {
+    fn open(&self, name: &Name<'_>) -> Option<Found<'a>> {
+        self.table.open(name, self.start(name.family))
+    }
+
+    /// The counter that stands in for keys without room, with the amount of keys that are no exception.
+    #[cold]
+    fn overflow(&self, counted: &Counted) -> Option<Found<'a>> {
+        self.table.overflow(&counted.overflow, self.start(&counted.overflow))
+    }
+
+    /// The window of a new counter.
+    fn start(&self, family: &Family) -> WindowStart {
         let standing = &self.newer.as_ref().unwrap_or(self.snapshot).standing;
         let time = standing.manager_time(self.ask.now);
-        let family = &counted.own;
-        let start =
-            if family.rolling { WindowStart(time.as_secs()) } else { family.window.start_at(time) };
-        let table: &'a Table = self.table;
-        table.open(name, start).or_else(|| table.overflow(&counted.overflow, start))
+        if family.rolling { WindowStart(time.as_secs()) } else { family.window.start_at(time) }
     }
 
     /// Keeps the tightest limit met, by the part of it that is left.
@@ -256,14 +287,19 @@ impl<'a> Round<'a> {
         LimitStatus {
             policy: self.policy(hit.slot),
             index: limit.index,
+            brought: limit.brought.then(|| Arc::new(limit.clone())),
             amount: limit.limit.amount,
             window: limit.limit.window.length_of(answer.window),
             start: answer.window,
             remaining: answer.remaining,
-            reset: Duration::from_micros(answer.reset),
+            reset: limit
+                .limit
+                .refilled_in(answer.remaining)
+                .unwrap_or(Duration::from_micros(answer.reset)),
             retry_after: None,
             cost,
             uncertain: answer.uncertain,
+            alone: answer.alone && !answer.beyond,
         }
     }
 
@@ -307,11 +343,17 @@ impl<'a> Round<'a> {
             return self.ask(hit, limit, change.unsigned_abs(), true).is_some();
         }
         let Some(counted) = self.snapshot.families.get(limit.index as usize) else { return false };
-        let name = self.table.name(&counted.own, hit.parts);
+        let brought;
+        let family = if limit.brought {
+            brought = self.table.brought(hit.policy.policy.name.as_str(), limit);
+            &brought
+        } else {
+            &counted.own
+        };
+        let name = self.table.name(family, hit.parts);
         let Some(mut found) = self.table.find(&name) else { return false };
         let window = found.counter.window;
         let time = self.snapshot.standing.manager_time(self.ask.now);
-        let family = &counted.own;
         let present = !family.rolling && time < family.window.end(window);
         if !present || found.counter.used == 0 {
             return false;

@@ -27,7 +27,8 @@ impl Counter {
         }
         let whole = ask.limit.capacity;
         let beyond = !ask.family.rolling && self.used.saturating_add(ask.need()) > whole;
-        let answer = Answer { remaining, beyond, ..self.answer(reset) };
+        let alone = ask.standing.isolated;
+        let answer = Answer { remaining, beyond, alone, ..self.answer(reset) };
         let waiting = self.exhausted_until().filter(|until| *until > ask.now);
         if let Some(until) = waiting {
             let retry = until.as_micros().saturating_sub(ask.now.as_micros()).min(reset);
@@ -46,7 +47,9 @@ impl Counter {
         let told = self.exhausted_until().is_some_and(|until| until > ask.now);
         let uncertain = !answer.admitted && !told && may_come(ask);
         let remaining = ceiling.saturating_sub(self.used);
-        Answer { remaining, uncertain, wake: uncertain && self.may_ask(ask.now), ..answer }
+        let alone = !answer.admitted && ask.standing.isolated;
+        let wake = uncertain && self.may_ask(ask.now);
+        Answer { remaining, uncertain, alone, wake, ..answer }
     }
 
     /// Whether more may be had, once the mark is reached.

@@ -75,6 +75,18 @@ pub(super) struct Families(Mutex<Known>);
 struct Known {
     by_prefix: BTreeMap<Box<[u8]>, Weak<Family>>,
     made: u64,
+    /// So many are there before it is worth looking for those that nobody uses.
+    prune_at: usize,
+}
+
+/// Families that are looked through for nothing at most.
+const FEW: usize = 1_024;
+
+impl Known {
+    fn prune(&mut self) {
+        self.by_prefix.retain(|_, family| family.strong_count() > 0);
+        self.prune_at = FEW.max(2 * self.by_prefix.len());
+    }
 }
 
 impl Families {
@@ -103,6 +115,9 @@ impl Families {
             length: AtomicU64::new(length),
         });
         known.by_prefix.insert(prefix.into(), Arc::downgrade(&family));
+        if known.by_prefix.len() > known.prune_at {
+            known.prune();
+        }
         family
     }
 
@@ -113,6 +128,6 @@ impl Families {
 
     /// Forgets those that nobody uses any more.
     pub(super) fn prune(&self) {
-        self.0.lock().by_prefix.retain(|_, family| family.strong_count() > 0);
+        self.0.lock().prune();
     }
 }

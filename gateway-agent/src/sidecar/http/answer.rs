@@ -141,7 +141,10 @@ fn advice(limit: &LimitStatus, retry_after: u64) -> String {
     if limit.cost > most {
         return format!("; this request counts as {}, which never passes.", limit.cost);
     }
-    let why = if limit.uncertain {
+    let why = if limit.alone {
+        ", no manager is reachable, and what this agent may use of that alone is used up: its share, or \
+         nothing of windows that began before it had one"
+    } else if limit.uncertain {
         ", and no manager said in time how much of that is left"
     } else {
         ", and that is used up"

@@ -7,7 +7,8 @@ use serde::{
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
 use weir_proto::{
-    request::{Attributes, Request},
+    amount::MAX_AMOUNT,
+    request::{Attributes, Request, RequestLimit},
     rule::Rules,
 };
 
@@ -21,6 +22,9 @@ pub(super) struct Check<'a> {
     attributes: Attributes<'a>,
     #[serde(default)]
     pub(super) amounts: Given,
+    /// Counts in the place of what policies say that allow it.
+    #[serde(default)]
+    pub(super) limit: Option<OwnLimit>,
     /// Count nothing.
     #[serde(default)]
     pub(super) peek: bool,
@@ -34,6 +38,9 @@ pub(super) struct Report<'a> {
     attributes: Attributes<'a>,
     #[serde(default)]
     pub(super) amounts: Reported,
+    /// What the check had.
+    #[serde(default)]
+    pub(super) limit: Option<OwnLimit>,
     /// What the check's answer gave.
     #[serde(default)]
     pub(super) lease: Option<String>,
@@ -55,14 +62,44 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, String>
 impl Check<'_> {
     /// The request that the body describes.
     pub(super) fn request(&self, rules: Option<&Rules>) -> Result<Request<'_>, String> {
-        self.attributes.request(rules).map_err(|error| error.to_string())
+        request(&self.attributes, self.limit.as_ref(), rules)
     }
 }
 
 impl Report<'_> {
     /// The request that the body describes.
     pub(super) fn request(&self, rules: Option<&Rules>) -> Result<Request<'_>, String> {
-        self.attributes.request(rules).map_err(|error| error.to_string())
+        request(&self.attributes, self.limit.as_ref(), rules)
+    }
+}
+
+fn request<'a>(
+    attributes: &'a Attributes<'_>,
+    limit: Option<&OwnLimit>,
+    rules: Option<&Rules>,
+) -> Result<Request<'a>, String> {
+    let request = attributes.request(rules).map_err(|error| error.to_string())?;
+    match limit {
+        Some(limit) => Ok(request.limit(limit.read()?)),
+        None => Ok(request),
+    }
+}
+
+/// A limit that the request brings along.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OwnLimit {
+    requests: u64,
+    window: String,
+}
+
+impl OwnLimit {
+    fn read(&self) -> Result<RequestLimit, String> {
+        let OwnLimit { requests, window } = self;
+        let short: String = window.chars().take(64).collect();
+        let window = window.parse().map_err(|error| format!("limit.window: {short:?} {error}"))?;
+        RequestLimit::new(*requests, window)
+            .ok_or_else(|| format!("limit.requests: {requests} is not 0 to {MAX_AMOUNT}"))
     }
 }
 

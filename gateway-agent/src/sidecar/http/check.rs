@@ -17,7 +17,7 @@ use super::{
     body::{Check, Report, parse},
     problem::Problem,
 };
-use crate::{Agent, LeaseId, sidecar::gate::Gate};
+use crate::{LeaseId, sidecar::gate::Gate};
 
 /// Largest body, in bytes.
 pub(super) const MAX_BODY: usize = 64 << 10;
@@ -33,7 +33,10 @@ pub(super) async fn check(State(gate): State<Gate>, request: Request) -> Respons
         Ok(check) => check,
         Err(detail) => return Problem::bad_request(detail).into_response(),
     };
-    match gate.agent.with_rules(|rules| check.request(rules)) {
+    let trusted = gate.trust(check.limit.is_some());
+    let trusted = trusted.and_then(|()| gate.know(check.amounts.0.units()));
+    let described = trusted.and_then(|()| gate.agent.with_rules(|rules| check.request(rules)));
+    match described {
         Ok(request) if check.peek => {
             answer(&gate.agent.peek(&request, &check.amounts.0).await, gate.headers)
         }
@@ -57,17 +60,20 @@ pub(super) async fn report(State(gate): State<Gate>, request: Request) -> Respon
         Ok(body) => body,
         Err(problem) => return problem.into_response(),
     };
-    match settle(&gate.agent, &body) {
+    match settle(&gate, &body) {
         Ok(outcome) => Json(outcome).into_response(),
         Err(detail) => Problem::bad_request(detail).into_response(),
     }
 }
 
-fn settle(agent: &Agent, body: &[u8]) -> Result<Outcome, String> {
+fn settle(gate: &Gate, body: &[u8]) -> Result<Outcome, String> {
     let report: Report<'_> = parse(body)?;
     if report.amounts.0.is_empty() && report.lease.is_none() {
         return Err("The report says nothing: give amounts, or the lease of a check.".to_owned());
     }
+    gate.trust(report.limit.is_some())?;
+    gate.know(report.amounts.0.units())?;
+    let agent = &gate.agent;
     let lease = report.lease.as_deref().map(str::parse::<LeaseId>).transpose();
     let lease = lease.map_err(|_| "lease: is not one that a check has answered".to_owned())?;
     let request = agent.with_rules(|rules| report.request(rules))?;

@@ -169,6 +169,11 @@ async fn bad_bodies_are_refused_with_a_reason() {
         (r#"{"attributes": {"user": 1}}"#.to_owned(), 400, "attributes.user"),
         (r#"{"attributes": {"ip": "x"}}"#.to_owned(), 400, "request.ip"),
         ("not json".to_owned(), 400, "The body is refused"),
+        (
+            r#"{"limit": {"requests": 5, "window": "1m"}}"#.to_owned(),
+            400,
+            "limit: this agent does not let requests bring limits along",
+        ),
         (" ".repeat((64 << 10) + 1), 413, "65536"),
     ] {
         let reply = check(&router, body).await;
@@ -178,6 +183,32 @@ async fn bad_bodies_are_refused_with_a_reason() {
     }
     assert_eq!(get_path(&router, "/v1/check").await.status, 405);
     assert_eq!(get_path(&router, "/v2").await.status, 404);
+}
+
+#[tokio::test]
+async fn amounts_and_limits_that_are_none_are_refused_with_what_is_known() {
+    let policies = "
+- { name: b, level: api, limits: [{ amount: { name: books, value: 9 }, window: 365d }, { requests: 1, window: 1h }] }
+- { name: p, level: api, mode: 'off', limits: [{ amount: { name: pages, value: 9 }, window: 365d }] }
+";
+    let manager = FakeManager::start("tm-1", policies).await;
+    let agent = FakeManager::agent(&[&manager]).await;
+    let router = router(Gate { request_limits: true, ..Gate::new(agent) });
+    for (body, detail) in [
+        (r#"{"amounts": {"boks": 1}}"#, "amounts.boks: no policy counts it; known are requests, "),
+        (r#"{"amounts": {"boks": 1}}"#, "; policies name books, pages"),
+        (r#"{"limit": {"requests": 5, "window": "1y"}}"#, "limit.window: \"1y\" is not a duration"),
+        (r#"{"limit": {"requests": 281474976710656, "window": "1s"}}"#, "limit.requests: 2814"),
+        (r#"{"limit": {"requests": 5}}"#, "limit: missing field `window`"),
+        (r#"{"limit": {"requests": 5, "window": "1s", "unit": 1}}"#, "limit.unit: unknown field"),
+    ] {
+        let reply = check(&router, body).await;
+        assert_eq!(reply.status, 400, "{}", reply.text);
+        assert!(reply.json()["detail"].as_str().unwrap().contains(detail), "{}", reply.text);
+    }
+    let report = Request::post("/v1/report").body(r#"{"amounts": {"boks": 1}}"#.into()).unwrap();
+    assert_eq!(send(&router, report).await.status, 400);
+    assert_eq!(check(&router, r#"{"amounts": {"books": 1, "pages": 1}}"#).await.status, 200);
 }
 
 #[tokio::test]

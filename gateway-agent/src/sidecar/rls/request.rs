@@ -2,10 +2,12 @@
 
 use weir_proto::{
     amount::MAX_AMOUNT,
-    request::{Field, MAX_ENTRIES, MAX_VALUE_BYTES, Request, RequestError},
+    request::{Field, MAX_ENTRIES, MAX_VALUE_BYTES, Request, RequestError, RequestLimit},
+    window::Window,
     wire::envoy::{
         extensions::common::ratelimit::v3::{RateLimitDescriptor, rate_limit_descriptor::Entry},
         service::ratelimit::v3::RateLimitRequest,
+        r#type::v3::RateLimitUnit,
     },
 };
 
@@ -51,6 +53,27 @@ pub(super) fn hits(request: &RateLimitRequest, descriptor: &RateLimitDescriptor)
         (None, 0) => 1,
         (None, whole) => u64::from(whole),
     }
+}
+
+/// The limit that a descriptor brings along. A month has 30 days and a year 365, as with the reference
+/// service. `Err` names a unit that is none.
+pub(super) fn limit(descriptor: &RateLimitDescriptor) -> Result<Option<RequestLimit>, String> {
+    const DAY: u64 = 86_400;
+    let Some(limit) = &descriptor.limit else { return Ok(None) };
+    let secs = match limit.unit() {
+        RateLimitUnit::Unknown => 0,
+        RateLimitUnit::Second => 1,
+        RateLimitUnit::Minute => 60,
+        RateLimitUnit::Hour => 3_600,
+        RateLimitUnit::Day => DAY,
+        RateLimitUnit::Month => 30 * DAY,
+        RateLimitUnit::Year => 365 * DAY,
+    };
+    let window = Window::from_secs(secs).map_err(|_| {
+        let unit = limit.unit;
+        format!("limit.unit is {unit}; it may be SECOND (1), MINUTE, HOUR, DAY, MONTH or YEAR (6)")
+    })?;
+    Ok(RequestLimit::new(limit.requests_per_unit.into(), window))
 }
 
 /// The request that a descriptor stands for. `remote_address` is the client's address; other entries

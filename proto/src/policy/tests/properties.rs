@@ -118,6 +118,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
         Policy {
             overrides: overrides.collect(),
             parent: parent.filter(|parent| *parent != name),
+            request_limits: wait % 2 == 1,
             resets: resets.collect(),
             name,
             level,

@@ -56,6 +56,8 @@ pub struct AgentRecord {
     pub left: bool,
     /// A later life of the same agent is known.
     pub superseded: bool,
+    /// When another agent that has its id was last refused.
+    pub rival_at: Option<Time>,
     pub(super) history: ShareHistory,
     pub(super) pledged: Vec<(Time, Time)>,
 }
@@ -79,6 +81,7 @@ impl AgentRecord {
             member: false,
             left: false,
             superseded: false,
+            rival_at: None,
             history: ShareHistory::default(),
             pledged: Vec::new(),
         }

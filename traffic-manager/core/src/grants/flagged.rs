@@ -7,7 +7,10 @@
 
 use std::time::Duration;
 
-use weir_proto::time::{Time, WindowStart};
+use weir_proto::{
+    amount::MAX_AMOUNT,
+    time::{Time, WindowStart},
+};
 
 use super::{Turn, millis};
 use crate::{
@@ -30,7 +33,8 @@ pub(super) fn settle(
 ) -> Option<Time> {
     let Counter { key, windows, .. } = counter;
     let window = windows.iter_mut().find(|w| w.start == start)?;
-    let left = left(limit, window, turn.now);
+    let spent = spent(limit, window, turn.now);
+    let left = limit.amount.saturating_sub(spent);
     window.exhausted = left == 0;
     let until = window.next_release(limit, turn.now);
     let wait = millis(until, turn.now);
@@ -45,7 +49,8 @@ pub(super) fn settle(
         }
         let verdict = Verdict {
             window: if limit.rolling() { slot.birth } else { start },
-            ceiling: slot.used.saturating_add(left),
+            // Below what it used where there were more than enough: some may be taken back.
+            ceiling: slot.used.saturating_add(limit.amount).saturating_sub(spent).min(MAX_AMOUNT),
             exhausted: left == 0,
             retry_after_ms: if left == 0 { wait } else { 0 },
         };
@@ -61,8 +66,7 @@ pub(super) fn settle(
     (listening && elsewhere()).then_some(turn.now + LOOK)
 }
 
-/// How much may still be counted.
-fn left(limit: &LimitInfo, window: &mut WindowState, now: Time) -> u64 {
-    let spent = if limit.rolling() { window.spent.at(limit, now) } else { window.used() };
-    limit.amount.saturating_sub(spent)
+/// How much was counted.
+fn spent(limit: &LimitInfo, window: &mut WindowState, now: Time) -> u64 {
+    if limit.rolling() { window.spent.at(limit, now) } else { window.used() }
 }

@@ -69,12 +69,30 @@ impl Manager {
         let retry = state.refused && self.ledger.roomy();
         self.usage.insert(stream, state);
         out.push(Output::Ack(stream, frame.seq));
+        if let Some(reason) = self.rivals(stream, now) {
+            return self.end_rival(stream, &reason, now, out);
+        }
         if retry {
             // The agent names everything again, and tells all that it counted.
             self.on_usage_closed(stream, now);
             let reason = "there is room again for counters that were refused; reconnect";
             out.push(Output::CloseUsage(stream, reason.to_owned()));
         }
+    }
+
+    /// What it told is merged, but it is no part of the fleet.
+    fn rivals(&mut self, stream: StreamId, now: Time) -> Option<String> {
+        let agent = self.usage.get(&stream)?.agent;
+        self.fleet.rivals(agent, now)
+    }
+
+    fn end_rival(&mut self, stream: StreamId, reason: &str, now: Time, out: &mut Vec<Output>) {
+        let agent = self.usage.get(&stream).map(|state| state.agent);
+        let session = agent.and_then(|agent| self.fleet.agent(agent).session);
+        if let Some(session) = session {
+            self.close_session(session, reason, now, out);
+        }
+        self.end_usage(stream, reason.to_owned(), now, out);
     }
 
     /// Opens the stream with its first frame; the same frame again changes nothing.

@@ -8,6 +8,7 @@ mod actions;
 mod network;
 mod node;
 mod oracle;
+mod verdict;
 mod world;
 
 use std::time::Duration;
@@ -39,6 +40,8 @@ pub struct Plan {
     pub disks_fail: bool,
     /// Whether links are cut.
     pub cuts: bool,
+    /// Whether ends notice cuts. If not, frames vanish silently, and nobody says when it is over.
+    pub noticed: bool,
     /// Keep a log.
     pub log: bool,
 }
@@ -60,6 +63,7 @@ impl Plan {
             skew: Duration::from_secs(*chance.pick(&skews)),
             disks_fail: chance.one_in(2),
             cuts: !chance.one_in(4),
+            noticed: chance.one_in(2),
             log: false,
         }
     }

@@ -32,7 +32,7 @@ impl Replica {
         let body = document(policy)?;
         let max = self.config.max_policies;
         let adds = self.winner(policy.name.as_str()).is_none();
-        if (adds && self.held.len() >= max) || !self.has_room(&policy.name) {
+        if (adds && self.held.len() >= max) || !self.has_room(&policy.name, 0) {
             return Err(WriteError::Full { max });
         }
         Ok(self.write(&policy.name, author, Some(body), None, now))
@@ -98,7 +98,8 @@ impl Replica {
             }
             let room =
                 self.config.max_policies.saturating_sub(self.held.len() + change.staged.len());
-            if rivals.top() == 0 && (room == 0 || !self.has_room(&policy.name)) {
+            if rivals.top() == 0 && (room == 0 || !self.has_room(&policy.name, change.staged.len()))
+            {
                 change.refused += 1;
                 continue;
             }
@@ -143,11 +144,15 @@ impl Replica {
             arrived: Vec::with_capacity(delta.entries.len()),
             known: Vec::new(),
         };
+        let mut added = 0;
         for entry in delta.entries {
             let (key, theirs) = State::of(entry);
             received.arrived.push(key.clone());
+            let new = matches!(key, EntryKey::Policy(_))
+                && !self.entries.has(&key)
+                && !change.staged.contains_key(&key);
             let full = match &key {
-                EntryKey::Policy(name) => !self.has_room(name) && !change.staged.contains_key(&key),
+                EntryKey::Policy(name) => new && !self.has_room(name, added),
                 _ => false,
             };
             if full {
@@ -156,8 +161,9 @@ impl Replica {
             }
             let joined = self.stage(&mut change, key.clone(), theirs.clone());
             if self.accept(&mut change, &key, joined, now) == theirs {
-                received.known.push(key);
+                received.known.push(key.clone());
             }
+            added += usize::from(new && change.staged.contains_key(&key));
         }
         self.make_room(&mut change);
         change.received = Some(received);
@@ -218,10 +224,10 @@ impl Replica {
         all.find(|(_, rivals)| rivals.losers().any(|(hash, _)| hash == conflict))
     }
 
-    /// Registers of tombstones take room, too: as much as that of policies.
-    fn has_room(&self, name: &PolicyName) -> bool {
-        let registers = self.entries.policies();
-        registers.contains_key(name) || registers.len() < self.config.max_policies.saturating_mul(2)
+    /// Registers of tombstones take room, too: as much as that of policies. `added` are new already.
+    fn has_room(&self, name: &PolicyName, added: usize) -> bool {
+        let (registers, max) = (self.entries.policies(), self.config.max_policies);
+        registers.contains_key(name) || registers.len() + added < max.saturating_mul(2)
     }
 
     /// Joins `state` to what is staged or held, and stages the result if it is news.

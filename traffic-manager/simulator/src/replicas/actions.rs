@@ -12,7 +12,6 @@ use weir_proto::{
 
 use super::{
     node::Disk,
-    oracle,
     world::{Event, World},
 };
 
@@ -196,7 +195,7 @@ impl World {
                 continue;
             }
             self.network.set_cut(i, j, !heal);
-            if self.chance.one_in(2) {
+            if self.plan.noticed && self.chance.one_in(2) {
                 let peer = self.nodes[j].life.clone();
                 let pause = Duration::from_millis(self.chance.below(1_000));
                 self.after(pause, Event::Link { at: i, peer, up: heal });
@@ -227,29 +226,5 @@ impl World {
             Ok(disks) => self.oracle.disks_are(&disks),
             Err(error) => self.fail(error),
         }
-    }
-
-    /// Winners that are not what the rules say.
-    pub(super) fn wrong_winners(&self, name: &str, replica: &Replica) -> Vec<String> {
-        let mut wrong = Vec::new();
-        for policy in self.policies() {
-            let register = replica.register(&policy);
-            let expected = register.as_ref().and_then(oracle::winner);
-            let live = expected.filter(|(_, version)| version.body.is_some());
-            let holds = replica.winner(&policy);
-            let same = match (live, holds) {
-                (None, None) => true,
-                (Some((hash, version)), Some(held)) => {
-                    let hash = hash.to_string();
-                    held.ref_number == version.ref_number
-                        && held.tag.split_once('-').is_some_and(|(_, h)| hash.starts_with(h))
-                }
-                _ => false,
-            };
-            if !same {
-                wrong.push(format!("{name} holds another version of {policy} than the rules say"));
-            }
-        }
-        wrong
     }
 }

@@ -13,6 +13,7 @@ const FILES: &[&str] = &[
     "weir/v1/common.proto",
     "weir/v1/usage.proto",
     "weir/v1/decisions.proto",
+    "weir/v1/counters.proto",
     "envoy/service/ratelimit/v3/rls.proto",
 ];
 
@@ -33,6 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".weir.v1.PolicyUpdate.put")
         .bytes(".weir.v1.KeyDef.key")
         .bytes(".weir.v1.UsageFrame")
+        .bytes(".weir.v1.Counters.counters")
         .compile_fds(descriptors)?;
     Ok(())
 }

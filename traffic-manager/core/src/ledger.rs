@@ -27,12 +27,14 @@ use crate::{
 mod cell;
 mod index;
 mod naming;
+mod recall;
 mod report;
 mod room;
 mod store;
 use cell::Cell;
 pub use cell::CellIx;
 pub use naming::TOGETHER;
+pub use recall::{Known, Pick, Recalled};
 pub use store::Ledger;
 #[cfg(test)]
 mod tests;

@@ -13,8 +13,10 @@
 //! | [`grants`] | free budget, grants and recalls of one counter |
 //! | [`feed`] | revisions and interning of each subscriber's stream |
 //! | [`policies`] | the policy set and its versions |
+//! | [`checkpoint`] | long windows' counters as rows of a store |
 //! | [`view`], [`explain`] | answers to operators' questions |
 
+pub mod checkpoint;
 pub mod explain;
 pub mod feed;
 pub mod fleet;
@@ -27,5 +29,5 @@ pub mod meter;
 pub mod policies;
 pub mod view;
 
-pub use manager::{Config, Manager};
+pub use manager::{Config, Export, Manager, Missing};
 pub use message::{Input, Output, StreamId};

@@ -1,6 +1,8 @@
 //! The composition: what each input touches, and in which order effects leave.
 
 mod credit;
+mod recall;
+mod recovery;
 mod reset;
 mod timers;
 mod trace;
@@ -29,6 +31,9 @@ use crate::{
     message::{Input, Output, StreamId},
     policies::{Policies, PolicyWriteError, StoredPolicy, encode},
 };
+pub use recall::Export;
+use recovery::Recovery;
+pub use recovery::Missing;
 pub use reset::ResetError;
 use timers::{Timer, Timers};
 use usage::UsageStream;
@@ -98,6 +103,7 @@ pub struct Manager {
     dirty: BTreeSet<(CounterIx, WindowStart)>,
     timers: Timers,
     heartbeat_at: Time,
+    recovery: Recovery,
 }
 
 impl Manager {
@@ -120,6 +126,7 @@ impl Manager {
             dirty: BTreeSet::new(),
             timers: Timers::default(),
             heartbeat_at: now + HEARTBEAT,
+            recovery: Recovery::default(),
             config,
         }
     }
@@ -127,6 +134,7 @@ impl Manager {
     /// Takes one input; appends what must be done.
     pub fn handle(&mut self, input: Input, now: Time, out: &mut Vec<Output>) {
         self.notice_stall(now);
+        self.end_recovery(now);
         match input {
             Input::Usage(stream, frame) => self.on_usage(stream, frame, now, out),
             Input::UsageClosed(stream) => self.on_usage_closed(stream, now),
@@ -138,7 +146,8 @@ impl Manager {
 
     /// When [`Manager::on_deadline`] must be called next.
     pub fn next_deadline(&self) -> Option<Time> {
-        [self.fleet.next_deadline(), self.timers.next(), Some(self.heartbeat_at)]
+        let fleet = self.fleet.next_deadline();
+        [fleet, self.timers.next(), self.recovery_deadline(), Some(self.heartbeat_at)]
             .into_iter()
             .flatten()
             .min()
@@ -155,6 +164,7 @@ impl Manager {
     /// Does what is due.
     pub fn on_deadline(&mut self, now: Time, out: &mut Vec<Output>) {
         self.notice_stall(now);
+        self.end_recovery(now);
         if let Some(announcement) = self.fleet.on_deadline(now) {
             self.announce(&announcement, now);
         }

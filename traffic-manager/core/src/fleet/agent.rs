@@ -56,6 +56,8 @@ pub struct AgentRecord {
     pub left: bool,
     /// A later life of the same agent is known.
     pub superseded: bool,
+    /// Known by other managers' word alone, and when that came last: nobody here has heard it.
+    pub rumoured: Option<Time>,
     pub(super) history: ShareHistory,
     pub(super) pledged: Vec<(Time, Time)>,
 }
@@ -79,6 +81,7 @@ impl AgentRecord {
             member: false,
             left: false,
             superseded: false,
+            rumoured: None,
             history: ShareHistory::default(),
             pledged: Vec::new(),
         }

@@ -29,7 +29,8 @@ pub fn free(limit: &LimitInfo, window: &mut WindowState, fleet: &Fleet, now: Tim
         }
         let spent = match limit.meter {
             Meter::Gauge => {
-                let gone = |ix| fleet.agent(ix).gone.is_some() || fleet.agent(ix).left;
+                let over = |a: &AgentRecord| a.gone.is_some() || a.left || a.rumoured.is_some();
+                let gone = |ix| over(fleet.agent(ix));
                 window.in_flight(gone, limit.horizon, now)
             }
             Meter::Bucket { refill } => {
@@ -63,7 +64,7 @@ fn alone(agent: &AgentRecord, now: Time) -> bool {
 
 /// Since when agents that are alone may use a bucket's refill, and how much of it per window. What they
 /// used is charged when they tell it, so that only those matter who are alone now.
-fn refilled_elsewhere(refill: u64, fleet: &Fleet, now: Time) -> Vec<(Time, u64)> {
+pub fn refilled_elsewhere(refill: u64, fleet: &Fleet, now: Time) -> Vec<(Time, u64)> {
     let all = fleet.may_hold(now).map(|(_, agent)| agent);
     let alone = all.filter(|agent| !agent.left && alone(agent, now));
     alone.map(|agent| (agent.last_heard, agent.current_share().of(refill))).collect()
@@ -220,7 +221,8 @@ fn claim(part: &Part<'_>) -> i64 {
     };
     let alone = alone(agent, now);
     // What it told on coming into sight, but not how much of it lately, and then it was gone.
-    let ended_lately = agent.gone.is_some_and(|at| at + limit.horizon > now);
+    let since = agent.gone.or(agent.rumoured);
+    let ended_lately = since.is_some_and(|at| at + limit.horizon > now);
     let gauge = limit.meter == Meter::Gauge;
     let untold = slot.filter(|s| ended_lately && !s.charged && !gauge);
     let untold = untold.map_or(0, |s| s.used.min(limit.amount));

@@ -29,6 +29,8 @@ impl ManagerNode {
             held: Vec::new(),
             due: Time::MAX,
             skew_ms,
+            stored: BTreeMap::new(),
+            checkpoint: manager_core::checkpoint::Checkpoint::default(),
         }
     }
 
@@ -85,6 +87,7 @@ impl World {
             }
         }
         self.managers[i].core = Some(core);
+        self.begin_recall(i);
         self.plan_manager(i);
     }
 

@@ -34,9 +34,9 @@ use crate::{
     table::{Table, Waker},
     usage::{Link, Outbox},
 };
+use near::Near;
 pub use risk::Risk;
 pub use status::{ManagerStatus, Status};
-use near::Near;
 use waiting::Waiting;
 
 /// Pledges, and a sign of life to the manager, at each multiple of this in manager time.

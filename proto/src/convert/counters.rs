@@ -9,9 +9,7 @@ use super::{
     packed::{LAST_WINDOW, Scan, broken},
 };
 use crate::{
-    counters::{
-        CounterAgent, CounterPart, CounterState, Counters, CountersAsk, CountersCursor,
-    },
+    counters::{CounterAgent, CounterPart, CounterState, Counters, CountersAsk, CountersCursor},
     key::{CounterKey, KeyError, MAX_KEY_BYTES},
     time::{Time, WindowStart},
     usage::put,
@@ -221,11 +219,8 @@ impl Reader<'_> {
             bounded("counters[].parts[].window", self.window, LAST_WINDOW)?;
         }
         let used = self.amount("counters[].parts[].used")?;
-        let rejected = if tag & REJECTED != 0 {
-            self.amount("counters[].parts[].rejected")?
-        } else {
-            0
-        };
+        let rejected =
+            if tag & REJECTED != 0 { self.amount("counters[].parts[].rejected")? } else { 0 };
         Ok(CounterPart {
             agent: u32::try_from(agent).unwrap_or(u32::MAX),
             window: WindowStart(self.window),

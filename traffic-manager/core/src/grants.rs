@@ -21,7 +21,7 @@ use crate::{
     ledger::{Counter, CounterIx, LimitInfo, Slot},
     message::StreamId,
 };
-pub use budget::{free, pledged_elsewhere, refilled_elsewhere, reserved};
+pub use budget::{free, pledged_elsewhere, reserved};
 use sharing::Need;
 
 /// An agent that used a counter within this time keeps half of what it holds when others are short.

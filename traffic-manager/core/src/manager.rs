@@ -32,8 +32,8 @@ use crate::{
     policies::{Policies, PolicyWriteError, StoredPolicy, encode},
 };
 pub use recall::Export;
-use recovery::Recovery;
 pub use recovery::Missing;
+use recovery::Recovery;
 pub use reset::ResetError;
 use timers::{Timer, Timers};
 use usage::UsageStream;

@@ -46,36 +46,19 @@ impl Spent {
         }
     }
 
-    /// What still counts at `now`, by how long ago it was spent at the latest, oldest first. `others` as
-    /// in [`Spent::beside`].
-    pub fn ages(
-        &self,
-        limit: &LimitInfo,
-        others: &[(Time, u64)],
-        now: Time,
-    ) -> Vec<(Duration, u64)> {
+    /// Sliding: what still counts at `now`, by how long ago it was spent at the latest, oldest first.
+    pub fn ages(&self, limit: &LimitInfo, now: Time) -> Vec<(Duration, u64)> {
         match limit.meter {
             Meter::Sliding => self.ring.ages(limit.window.duration(), now),
-            Meter::Bucket { refill } => {
-                let level = self.level.clone().at(refill, others, limit, now);
-                (level > 0).then_some((Duration::ZERO, level)).into_iter().collect()
-            }
-            Meter::Window | Meter::Gauge => Vec::new(),
+            _ => Vec::new(),
         }
     }
 
-    /// Takes over what another manager told: amounts by age.
+    /// Sliding: takes over what another manager told, amounts by age.
     pub fn carry(&mut self, ages: &[(Duration, u64)], limit: &LimitInfo, now: Time) {
-        for (age, amount) in ages {
-            let at = now - *age;
-            match limit.meter {
-                Meter::Sliding => self.ring.insert(*amount, limit.window.duration(), at),
-                _ => self.charge(*amount, limit, at),
-            }
-        }
-        if limit.meter == Meter::Sliding {
-            self.ring.expire(limit.window.duration(), now);
-        }
+        let length = limit.window.duration();
+        ages.iter().for_each(|(age, amount)| self.ring.insert(*amount, length, now - *age));
+        self.ring.expire(length, now);
     }
 
     /// When it is worth looking again: something will have left then.

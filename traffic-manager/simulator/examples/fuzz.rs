@@ -87,7 +87,8 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let Arguments { sliding, bucket, balanced, ceilings, long, recall, checkpoints, .. } = arguments;
+    let Arguments { sliding, bucket, balanced, ceilings, long, recall, checkpoints, .. } =
+        arguments;
     let menu = fuzz::Menu { long, ..fuzz::Menu::ALL };
     let plan = |seed| Plan {
         sliding,

@@ -55,9 +55,10 @@ pub(super) struct Waiting {
 impl Waiting {
     /// For how long the oldest change has been waiting.
     pub(super) fn age(&self, longest: Duration, now: Time) -> Duration {
-        let oldest = self.queue.iter().find(|(due, slot)| {
-            self.told.get(*slot as usize).is_some_and(|told| told.due == *due)
-        });
+        let oldest = self
+            .queue
+            .iter()
+            .find(|(due, slot)| self.told.get(*slot as usize).is_some_and(|told| told.due == *due));
         oldest.map_or(Duration::ZERO, |(due, _)| (now + longest).since(*due))
     }
 

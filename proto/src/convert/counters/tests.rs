@@ -69,8 +69,7 @@ fn a_part_of_an_agent_that_is_not_listed_is_refused() {
         charged: false,
     };
     let state = CounterState { key, rolling: false, spent: Vec::new(), parts: vec![part] };
-    let counters =
-        Counters { agents: vec![agent(1)], states: vec![state], ..Counters::default() };
+    let counters = Counters { agents: vec![agent(1)], states: vec![state], ..Counters::default() };
     let error = Counters::from_bytes(&counters.to_bytes()).expect_err("agent 1 of 1");
     assert_eq!(error.to_string(), "counters[].parts[].agent is 1, more than 0");
 }

@@ -64,7 +64,7 @@ fn alone(agent: &AgentRecord, now: Time) -> bool {
 
 /// Since when agents that are alone may use a bucket's refill, and how much of it per window. What they
 /// used is charged when they tell it, so that only those matter who are alone now.
-pub fn refilled_elsewhere(refill: u64, fleet: &Fleet, now: Time) -> Vec<(Time, u64)> {
+fn refilled_elsewhere(refill: u64, fleet: &Fleet, now: Time) -> Vec<(Time, u64)> {
     let all = fleet.may_hold(now).map(|(_, agent)| agent);
     let alone = all.filter(|agent| !agent.left && alone(agent, now));
     alone.map(|agent| (agent.last_heard, agent.current_share().of(refill))).collect()

@@ -130,10 +130,10 @@ impl Known<'_> {
         }
     }
 
-    /// Rolling: what was spent and still counts, by age.
-    pub fn spent(&self, others: &[(Time, u64)], now: Time) -> Vec<(Duration, u64)> {
+    /// Sliding: what was spent and still counts, by age.
+    pub fn spent(&self, now: Time) -> Vec<(Duration, u64)> {
         let spent = self.counter.windows.first().map(|w| &w.spent);
-        spent.map_or_else(Vec::new, |spent| spent.ages(self.limit, others, now))
+        spent.map_or_else(Vec::new, |spent| spent.ages(self.limit, now))
     }
 }
 
@@ -142,7 +142,7 @@ fn part(window: WindowStart, used: u64, rejected: u64, stamp: u64) -> CounterPar
 }
 
 impl Counter {
-    /// What was spent is taken over as a whole where nothing is charged yet, and then whoever's use it
+    /// What was spent (of a sliding window) is taken over as a whole where nothing is charged yet, and then whoever's use it
     /// holds tells no `recent` use any more. Otherwise each agent's use counts as it does where an agent
     /// replays it: its growth, if the agent's earlier use is charged, and else what it will tell of its
     /// recent use.
@@ -156,13 +156,15 @@ impl Counter {
         let gauge = limit.meter == Meter::Gauge;
         let window = self.window(WindowStart(0), now);
         let charged = window.slots.iter().any(|slot| slot.charged);
-        let adopt = !gauge && !charged && parts.iter().any(|told| told.part.charged);
+        let sliding = limit.meter == Meter::Sliding;
+        let adopt = sliding && !charged && parts.iter().any(|told| told.part.charged);
         if adopt {
             window.spent.carry(&state.spent, limit, now);
         }
         for Recalled { agent, speaks, part } in parts {
             let birth = window.find(*agent).filter(|s| !s.presumed()).map(|s| (s.birth, s.stamp));
-            let newer = birth.is_none_or(|(birth, stamp)| (birth, stamp) < (part.window, part.stamp));
+            let newer =
+                birth.is_none_or(|(birth, stamp)| (birth, stamp) < (part.window, part.stamp));
             let same = birth.is_some_and(|(birth, _)| birth == part.window);
             if *speaks && (newer || !same) || birth.is_some_and(|(birth, _)| birth > part.window) {
                 continue;

@@ -14,7 +14,6 @@ use weir_proto::{
 use super::Manager;
 use crate::{
     fleet::{AgentIx, SKEW},
-    grants,
     ledger::{CounterIx, GRACE, Known, Pick, Recalled},
     limits::{LimitInfo, Meter},
 };
@@ -91,11 +90,8 @@ impl Manager {
                     break;
                 }
             }
-            told = Some(CountersCursor {
-                place,
-                window: WindowStart(u64::MAX),
-                agent: AgentIx::MAX,
-            });
+            told =
+                Some(CountersCursor { place, window: WindowStart(u64::MAX), agent: AgentIx::MAX });
         }
         piece.counters
     }
@@ -114,9 +110,9 @@ impl Manager {
         let mut parts = known.parts.range((from, Bound::Unbounded)).peekable();
         parts.peek()?;
         // What was spent is told once, with the parts that it is about.
-        let whole = after.is_none();
+        let whole = after.is_none() && known.limit.meter == Meter::Sliding;
         let rolling = known.limit.rolling();
-        let spent = if whole && rolling { self.spent(known, now) } else { Vec::new() };
+        let spent = if whole { known.spent(now) } else { Vec::new() };
         let key = known.counter.key.clone();
         piece.bytes += key.as_bytes().len() + SPENT * (spent.len() + 1);
         let mut state = CounterState { key, rolling, spent, parts: Vec::new() };
@@ -133,17 +129,6 @@ impl Manager {
         }
         piece.counters.states.push(state);
         last
-    }
-
-    fn spent(&self, known: &Known<'_>, now: Time) -> Vec<(Duration, u64)> {
-        let others = match known.limit.meter {
-            // Whoever governs knows who paces itself alone; to all others everybody seems alone.
-            Meter::Bucket { refill } if self.fleet.incumbent() => {
-                grants::refilled_elsewhere(refill, &self.fleet, now)
-            }
-            _ => Vec::new(),
-        };
-        known.spent(&others, now)
     }
 
     /// The agent's place in the piece.
@@ -211,3 +196,6 @@ fn current(limit: &LimitInfo, part: &CounterPart, now: Time) -> bool {
     let begun = start <= now + SKEW + if limit.rolling() { SKEW } else { length };
     part.stamp > 0 && begun && (limit.rolling() || start + length + GRACE > now)
 }
+
+#[cfg(test)]
+mod tests;

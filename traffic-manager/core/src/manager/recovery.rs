@@ -56,12 +56,8 @@ impl Manager {
     ) {
         let peers: BTreeSet<String> = peers.into_iter().collect();
         self.fleet.set_recovering(!peers.is_empty());
-        self.recovery = Recovery {
-            peers,
-            agents: BTreeSet::new(),
-            until: now + patience,
-            told: false,
-        };
+        self.recovery =
+            Recovery { peers, agents: BTreeSet::new(), until: now + patience, told: false };
     }
 
     /// The peer has told everything, has nothing, is itself starting, or cannot be reached.

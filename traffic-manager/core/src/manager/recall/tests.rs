@@ -108,7 +108,9 @@ fn counters_that_come_and_go_between_pieces_hide_none_that_stays() {
     for step in 0.. {
         let piece = old.export_counters(&export, NOW);
         new.import_counters(&piece, NOW);
-        report(&mut old, 1 + step, 1, 40 + step, 1, NOW);
+        if step < 10 {
+            report(&mut old, 1 + step, 1, 40 + step, 1, NOW);
+        }
         export.cursor = piece.next;
         if export.cursor.is_none() {
             break;
@@ -221,7 +223,7 @@ fn checkpoints_hold_what_changed_and_forget_what_ended() {
             assert_eq!(amounts(&new, now), amounts(&old, now));
         }
     }
-    assert!(written[0] > 50 * 20 && written[1] < 100, "{:?}", &written[..3]);
+    assert!(written[0] > 50 * 20 && written[2] < 100, "{:?}", &written[..4]);
     assert_eq!(written.last(), Some(&0), "the hour is over");
     assert!(Checkpoint::default().load(b"x", b"", NOW).is_err());
 }

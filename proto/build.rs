@@ -14,6 +14,7 @@ const FILES: &[&str] = &[
     "weir/v1/usage.proto",
     "weir/v1/decisions.proto",
     "weir/v1/peers.proto",
+    "weir/v1/counters.proto",
     "envoy/service/ratelimit/v3/rls.proto",
 ];
 
@@ -36,6 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".weir.v1.UsageFrame")
         .bytes(".weir.v1.PolicyVersion.body")
         .bytes(".weir.v1.PeerHeartbeat.claims")
+        .bytes(".weir.v1.Counters.counters")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The only gate from foreign bytes to domain types. What passes is valid; what does not is refused
 //! with the field at fault, and the stream that carried it is closed.
 
+mod counters;
 mod decisions;
 mod packed;
 mod peers;

@@ -19,12 +19,14 @@
 //! | [`share`] | fleet views and the share of a limit that each agent owns |
 //! | [`usage`], [`decision`] | the two planes' messages as domain types |
 //! | [`peer`] | what managers tell one another: replicated entries and their frames |
+//! | [`counters`] | what managers tell each other of windows that go on |
 //! | [`convert`] | the only gate from foreign bytes to these types |
 //! | [`wire`] | generated code |
 
 pub mod amount;
 pub mod calendar;
 pub mod convert;
+pub mod counters;
 pub mod decision;
 pub mod expr;
 pub mod id;

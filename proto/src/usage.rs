@@ -9,7 +9,7 @@ use crate::{id::AgentLife, key::CounterKey, time::WindowStart};
 
 mod packed;
 pub use packed::{EntryWriter, NameWriter};
-pub(crate) use packed::{REJECTED, WINDOW};
+pub(crate) use packed::{REJECTED, WINDOW, put};
 
 /// A counter's number on one stream; the key's text travels once, in a definition.
 pub type KeyId = u32;

@@ -2,7 +2,9 @@
 
 mod decisions;
 mod explore;
+mod near;
 mod reporting;
+mod risk;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -32,6 +34,8 @@ use crate::{
     table::{Table, Waker},
     usage::{Link, Outbox},
 };
+use near::Near;
+pub use risk::Risk;
 pub use status::{ManagerStatus, Status};
 use waiting::Waiting;
 
@@ -106,6 +110,8 @@ pub struct Agent {
     outbox: Outbox,
     stamp: u64,
     waiting: Waiting,
+    near: Near,
+    at_risk: Risk,
     swept: u32,
     retired: VecDeque<(Time, KeyId)>,
     policies: BTreeMap<String, Arc<Policy>>,
@@ -134,6 +140,8 @@ impl Agent {
             outbox: Outbox::default(),
             stamp: 0,
             waiting: Waiting::default(),
+            near: Near::default(),
+            at_risk: Risk::default(),
             swept: 0,
             retired: VecDeque::new(),
             policies: BTreeMap::new(),
@@ -213,6 +221,7 @@ impl Agent {
             Some(self.beat_at),
             Some(self.flush_at),
             self.ask_at,
+            self.near.due(),
             isolation,
             self.receiver.next_deadline(),
         ]
@@ -249,6 +258,9 @@ impl Agent {
         if self.flush_at <= now {
             self.flush_at = now + self.config.flush;
             self.flush(now, out);
+        }
+        if self.near.due().is_some_and(|at| at <= now) {
+            self.look(now, out);
         }
         if self.beat_at <= now {
             self.beat(now, out);

@@ -301,6 +301,12 @@ impl Link {
         }
     }
 
+    /// Whether a batch sent now would arrive soon. One that hangs keeps nobody waiting.
+    pub fn keeps_up(&self, outbox: &Outbox, now: Time) -> bool {
+        let hangs = self.connection.is_none() || now.since(self.acked_at) > GAP;
+        hangs || self.in_flight.len() < IN_FLIGHT && self.behind(outbox) == 0
+    }
+
     /// How many batches it has still to get.
     pub fn behind(&self, outbox: &Outbox) -> u64 {
         let batches = outbox.batches.iter().filter(|b| b.stamp > self.cursor).count();

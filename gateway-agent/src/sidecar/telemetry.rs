@@ -21,6 +21,8 @@ const CHECK_DURATION: &str = "weir_agent_check_duration_seconds";
 const CHECK_DURATION_HELP: &str = "Time to answer a check, waiting for a manager included.";
 const SHADOW: &str = "weir_agent_shadow_refusals_total";
 const UNSENT: &str = "weir_agent_usage_unsent";
+const AT_RISK: &str = "weir_agent_usage_at_risk";
+const UNSENT_AGE: &str = "weir_agent_usage_unsent_seconds";
 const DROPPED: &str = "weir_agent_usage_dropped_total";
 const LINK_UP: &str = "weir_agent_link_up";
 const FAILOVERS: &str = "weir_agent_failovers_total";
@@ -104,6 +106,8 @@ impl Telemetry {
     fn observe(&self, agent: &Agent) {
         let status = agent.status();
         self.gauge(UNSENT, &[]).set(float(status.unsent));
+        self.gauge(AT_RISK, &[]).set(float(status.at_risk.amount()));
+        self.gauge(UNSENT_AGE, &[]).set(status.unsent_for.as_secs_f64());
         self.gauge(COUNTERS, &[]).set(float(status.counters as u64));
         self.counter(FAILOVERS, &[]).absolute(status.failovers);
         self.counter(OVERFLOWED, &[]).absolute(status.overflowed);
@@ -143,6 +147,8 @@ fn describe(recorder: &PrometheusRecorder) {
     counter(REFUSED, "Connections closed because there were too many.");
     counter(FAILOVERS, "Changes of the manager whose decisions are followed.");
     gauge(UNSENT, "Counters that changed since they were last reported.");
+    gauge(AT_RISK, "Most that one counter used before it was reported, in the last seconds.");
+    gauge(UNSENT_AGE, "Age of the oldest change that was not reported.");
     gauge(COUNTERS, "Counters in the table.");
     gauge(LINK_UP, "Whether the link to the manager is up.");
     gauge(DECISION_AGE, "Time since the followed manager was last heard.");

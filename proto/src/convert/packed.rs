@@ -18,18 +18,18 @@ const LONGEST: usize = 7;
 const MORE: u64 = 0x8080_8080_8080_8080;
 
 /// Reads numbers; `None` when one is cut short or too long.
-struct Scan<'a> {
-    bytes: &'a [u8],
-    at: usize,
+pub(super) struct Scan<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) at: usize,
 }
 
 impl Scan<'_> {
-    fn more(&self) -> bool {
+    pub(super) fn more(&self) -> bool {
         self.at < self.bytes.len()
     }
 
     #[inline(always)]
-    fn number(&mut self) -> Option<u64> {
+    pub(super) fn number(&mut self) -> Option<u64> {
         let Some((eight, _)) = self.bytes.get(self.at..)?.split_first_chunk::<8>() else {
             return self.last_numbers();
         };
@@ -66,7 +66,7 @@ fn squeeze(word: u64) -> u64 {
     (word & 0x0fff_ffff) | ((word & 0x0fff_ffff_0000_0000) >> 4)
 }
 
-fn broken(field: &'static str, scan: &Scan<'_>) -> WireError {
+pub(super) fn broken(field: &'static str, scan: &Scan<'_>) -> WireError {
     let rest = scan.bytes.len() - scan.at;
     let problem =
         if rest < LONGEST { "ends inside a number" } else { "has a number of more than 7 bytes" };
@@ -112,7 +112,7 @@ fn entry(scan: &mut Scan<'_>, window: &mut u64) -> Option<UsageEntry> {
 
 /// No packed number is so large.
 const NO_ID: u64 = u64::MAX;
-const LAST_WINDOW: u64 = MAX_TIME_MS / 1_000;
+pub(super) const LAST_WINDOW: u64 = MAX_TIME_MS / 1_000;
 
 #[inline(always)]
 fn valid(entry: &UsageEntry) -> bool {

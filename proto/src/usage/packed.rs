@@ -11,7 +11,7 @@ pub(crate) const WINDOW: u64 = 0b10;
 /// Set in an entry's first number: its `rejected` is not 0.
 pub(crate) const REJECTED: u64 = 0b01;
 
-fn put(mut number: u64, out: &mut Vec<u8>) {
+pub(crate) fn put(mut number: u64, out: &mut Vec<u8>) {
     while number >= 0x80 {
         out.push(number.to_le_bytes()[0] | 0x80);
         number >>= 7;

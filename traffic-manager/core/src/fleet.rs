@@ -6,6 +6,7 @@
 //! along. See `ALGORITHM.md`, "Views".
 
 mod agent;
+mod rumour;
 mod views;
 
 use std::{
@@ -87,6 +88,8 @@ pub struct Fleet {
     /// Windows begun by then may hold use that nobody alive has told: they are not granted from.
     murky_until: Time,
     deaf_until: Time,
+    /// Other managers have yet to tell what they know: no whole limit is granted meanwhile.
+    recovering: bool,
     proposal: Option<Proposal>,
     review_at: Option<Time>,
 }
@@ -107,6 +110,7 @@ impl Fleet {
             complete: false,
             murky_until: Time::ZERO,
             deaf_until: Time::ZERO,
+            recovering: false,
             proposal: None,
             review_at: None,
         }
@@ -150,7 +154,13 @@ impl Fleet {
     /// Whether this manager may grant the whole limit in windows begun at `start`. Windows in which
     /// an agent was lost unseen are granted from again after [`CRASH_HOLD`].
     pub fn sovereign(&self, start: Time, now: Time) -> bool {
-        self.incumbent && (start > self.murky_until || self.murky_until + CRASH_HOLD <= now)
+        let clear = start > self.murky_until || self.murky_until + CRASH_HOLD <= now;
+        self.incumbent && !self.recovering && clear
+    }
+
+    /// Other managers have yet to tell what they know, or have told it.
+    pub fn set_recovering(&mut self, recovering: bool) {
+        self.recovering = recovering;
     }
 
     /// The newest view installed by or told to this manager.
@@ -175,8 +185,9 @@ impl Fleet {
                 return Err(rival(life, known));
             }
         }
-        let ix = match self.by_life.get(life) {
-            Some(ix) => *ix,
+        let ix = match self.by_life.get(life).copied() {
+            Some(ix) if self.agent(ix).rumoured.is_some() => self.introduce(ix, identity, now),
+            Some(ix) => ix,
             None if self.agents.len() >= MAX_LIVES => {
                 return Err(format!(
                     "this manager has met {MAX_LIVES} agents since it started, the most that it remembers; restart it"
@@ -218,13 +229,18 @@ impl Fleet {
         record.member = self.is_member(&identity.life);
         self.agents.push(record);
         self.by_life.insert(identity.life.clone(), ix);
+        self.supersede(identity, ix, now);
+        ix
+    }
+
+    /// The agent's former life, if one was heard of, is over.
+    fn supersede(&mut self, identity: &AgentIdentity, ix: AgentIx, now: Time) {
         if let Some(former) = self.latest.insert(identity.life.id.to_string(), ix) {
             let former = &mut self.agents[former as usize];
             former.superseded = true;
             former.gone.get_or_insert(former.ended.unwrap_or(now));
             self.review(now);
         }
-        ix
     }
 
     /// A session begins.
@@ -325,6 +341,7 @@ impl Fleet {
 
     /// Members of the view or not: lives whose untouched default may still be used.
     pub fn may_hold(&self, now: Time) -> impl Iterator<Item = (AgentIx, &AgentRecord)> {
-        self.agents().filter(move |(_, a)| a.gone.is_none_or(|at| at + FORGET > now))
+        let heard = self.agents().filter(|(_, a)| a.rumoured.is_none());
+        heard.filter(move |(_, a)| a.gone.is_none_or(|at| at + FORGET > now))
     }
 }

@@ -29,6 +29,7 @@ mod cell;
 mod closing;
 mod index;
 mod naming;
+mod recall;
 mod report;
 mod room;
 mod store;
@@ -36,6 +37,7 @@ use cell::Cell;
 pub use cell::CellIx;
 pub use closing::Ended;
 pub use naming::TOGETHER;
+pub use recall::{Known, Pick, Recalled};
 pub use store::Ledger;
 #[cfg(test)]
 mod tests;

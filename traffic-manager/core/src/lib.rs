@@ -16,9 +16,11 @@
 //! | [`replica`] | policies and records, replicated among managers: see `REPLICATION.md` |
 //! | [`accounts`] | records of usage, once per counter and period |
 //! | [`roles`] | who of the managers writes usage records and cleans up |
+//! | [`checkpoint`] | long windows' counters as rows of a store |
 //! | [`view`], [`explain`] | answers to operators' questions |
 
 pub mod accounts;
+pub mod checkpoint;
 pub mod explain;
 pub mod feed;
 pub mod fleet;
@@ -33,5 +35,5 @@ pub mod replica;
 pub mod roles;
 pub mod view;
 
-pub use manager::{Config, Manager};
+pub use manager::{Config, Export, Manager, Missing};
 pub use message::{Input, Output, StreamId};

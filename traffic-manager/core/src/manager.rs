@@ -2,6 +2,8 @@
 
 mod credit;
 mod policies;
+mod recall;
+mod recovery;
 mod reset;
 mod timers;
 mod trace;
@@ -29,6 +31,9 @@ use crate::{
     policies::Policies,
 };
 pub use policies::PolicyChange;
+pub use recall::Export;
+pub use recovery::Missing;
+use recovery::Recovery;
 pub use reset::{ResetError, keep_resets, with_reset};
 use timers::{Timer, Timers};
 use usage::UsageStream;
@@ -101,6 +106,7 @@ pub struct Manager {
     dirty: BTreeSet<(CounterIx, WindowStart)>,
     timers: Timers,
     heartbeat_at: Time,
+    recovery: Recovery,
 }
 
 impl Manager {
@@ -127,6 +133,7 @@ impl Manager {
             dirty: BTreeSet::new(),
             timers: Timers::default(),
             heartbeat_at: now + HEARTBEAT,
+            recovery: Recovery::default(),
             config,
         }
     }
@@ -134,6 +141,7 @@ impl Manager {
     /// Takes one input; appends what must be done.
     pub fn handle(&mut self, input: Input, now: Time, out: &mut Vec<Output>) {
         self.notice_stall(now);
+        self.end_recovery(now);
         match input {
             Input::Usage(stream, frame) => self.on_usage(stream, frame, now, out),
             Input::UsageClosed(stream) => self.on_usage_closed(stream, now),
@@ -145,8 +153,9 @@ impl Manager {
 
     /// When [`Manager::on_deadline`] must be called next.
     pub fn next_deadline(&self) -> Option<Time> {
-        let heartbeat = Some(self.heartbeat_at);
-        [self.fleet.next_deadline(), self.timers.next(), self.ledger.minute_ends(), heartbeat]
+        let fleet = self.fleet.next_deadline();
+        let (minute, recovery) = (self.ledger.minute_ends(), self.recovery_deadline());
+        [fleet, self.timers.next(), minute, recovery, Some(self.heartbeat_at)]
             .into_iter()
             .flatten()
             .min()
@@ -163,6 +172,7 @@ impl Manager {
     /// Does what is due.
     pub fn on_deadline(&mut self, now: Time, out: &mut Vec<Output>) {
         self.notice_stall(now);
+        self.end_recovery(now);
         if let Some(announcement) = self.fleet.on_deadline(now) {
             self.announce(&announcement, now);
         }

@@ -46,6 +46,21 @@ impl Spent {
         }
     }
 
+    /// Sliding: what still counts at `now`, by how long ago it was spent at the latest, oldest first.
+    pub fn ages(&self, limit: &LimitInfo, now: Time) -> Vec<(Duration, u64)> {
+        match limit.meter {
+            Meter::Sliding => self.ring.ages(limit.window.duration(), now),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Sliding: takes over what another manager told, amounts by age.
+    pub fn carry(&mut self, ages: &[(Duration, u64)], limit: &LimitInfo, now: Time) {
+        let length = limit.window.duration();
+        ages.iter().for_each(|(age, amount)| self.ring.insert(*amount, length, now - *age));
+        self.ring.expire(length, now);
+    }
+
     /// When it is worth looking again: something will have left then.
     pub fn next_release(&self, limit: &LimitInfo, now: Time) -> Time {
         let length = limit.window.duration();
@@ -143,6 +158,28 @@ impl Ring {
             Some((last, n)) if *last >= slot => *n = n.saturating_add(amount),
             _ => self.slots.push_back((slot, amount)),
         }
+    }
+
+    /// Charges `amount` at `at`, which may be long ago. At most one sub-window more than there are.
+    fn insert(&mut self, amount: u64, window: Duration, at: Time) {
+        let slot = at.as_micros() / step(window);
+        if amount == 0 || self.slots.back().is_some_and(|(last, _)| slot + u64::from(SLOTS) < *last)
+        {
+            return; // it has left
+        }
+        self.sum = self.sum.saturating_add(amount);
+        match self.slots.binary_search_by_key(&slot, |(slot, _)| *slot) {
+            Ok(i) => self.slots[i].1 = self.slots[i].1.saturating_add(amount),
+            Err(i) => self.slots.insert(i, (slot, amount)),
+        }
+    }
+
+    /// Amounts by age, that of the youngest use in each sub-window.
+    fn ages(&self, window: Duration, now: Time) -> Vec<(Duration, u64)> {
+        let current = now.as_micros() / step(window);
+        let counts = self.slots.iter().filter(|(slot, _)| slot + u64::from(SLOTS) >= current);
+        let end = |slot: u64| Time::from_micros((slot + 1).saturating_mul(step(window)));
+        counts.map(|(slot, amount)| (now.since(end(*slot)), *amount)).collect()
     }
 
     /// Spent within the window that ends at `now`.

@@ -249,6 +249,7 @@ impl Manager {
     pub fn agents(&self, now: Time) -> Vec<AgentView> {
         self.fleet
             .agents()
+            .filter(|(_, a)| a.rumoured.is_none())
             .filter(|(_, a)| a.gone.is_none_or(|at| at + Duration::from_secs(60) > now))
             .map(|(_, a)| AgentView {
                 life: a.identity.life.clone(),

@@ -6,6 +6,8 @@
 //! fuzz --shrink SEED              the smallest failing plan made of it, and its log
 //! ```
 //!
+//! With `--long` windows last for 8 to 20 s; with `--recall` managers that start ask the others for what
+//! they know, with `--checkpoints` they have stored it.
 //! With `--sliding` windows slide; with `--bucket` the limit is a token bucket; with `--balanced` agents may exceed their ceilings by the floor,
 //! which the bound then holds; with `--ceilings` a run fails when more than the limit might be used, at
 //! any time.
@@ -23,10 +25,13 @@ use std::{process::ExitCode, time::Instant};
 use weir_simulator::{Excess, Outcome, Plan, World, fuzz, shrink};
 
 const USAGE: &str = "usage: fuzz [--from SEED] [--runs N] [--replay SEED] [--shrink SEED] [--sliding] \
-                     [--bucket] [--balanced] [--ceilings]";
+                     [--bucket] [--balanced] [--ceilings] [--long] [--recall] [--checkpoints]";
 
 /// By then the fleet should be founded, in seconds.
 const FOUNDED: f64 = 1.5;
+
+const FLAGS: [&str; 7] =
+    ["--sliding", "--bucket", "--balanced", "--ceilings", "--long", "--recall", "--checkpoints"];
 
 #[derive(Debug, Default)]
 struct Arguments {
@@ -38,6 +43,9 @@ struct Arguments {
     bucket: bool,
     balanced: bool,
     ceilings: bool,
+    long: bool,
+    recall: bool,
+    checkpoints: bool,
 }
 
 fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
@@ -48,9 +56,12 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
             "--bucket" => (arguments.bucket, arguments.sliding) = (true, true),
             "--balanced" => arguments.balanced = true,
             "--ceilings" => arguments.ceilings = true,
+            "--long" => arguments.long = true,
+            "--recall" => arguments.recall = true,
+            "--checkpoints" => arguments.checkpoints = true,
             _ => {}
         }
-        if matches!(name.as_str(), "--sliding" | "--bucket" | "--balanced" | "--ceilings") {
+        if FLAGS.contains(&name.as_str()) {
             continue;
         }
         if !matches!(name.as_str(), "--from" | "--runs" | "--replay" | "--shrink") {
@@ -76,9 +87,18 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let Arguments { sliding, bucket, balanced, ceilings, .. } = arguments;
-    let plan =
-        |seed| Plan { sliding, bucket, balanced, ceilings, ..fuzz::plan(seed, fuzz::Menu::ALL) };
+    let Arguments { sliding, bucket, balanced, ceilings, long, recall, checkpoints, .. } =
+        arguments;
+    let menu = fuzz::Menu { long, ..fuzz::Menu::ALL };
+    let plan = |seed| Plan {
+        sliding,
+        bucket,
+        balanced,
+        ceilings,
+        recall,
+        checkpoints,
+        ..fuzz::plan(seed, menu)
+    };
     if let Some(seed) = arguments.replay {
         return show(&plan(seed));
     }

@@ -22,11 +22,14 @@ pub struct Menu {
     pub agents: bool,
     /// Clocks of managers differ by up to half a second.
     pub skew: bool,
+    /// Windows last for 8 to 20 s instead of 1 to 5.
+    pub long: bool,
 }
 
 impl Menu {
     /// Everything.
-    pub const ALL: Menu = Menu { managers: true, links: true, agents: true, skew: true };
+    pub const ALL: Menu =
+        Menu { managers: true, links: true, agents: true, skew: true, long: false };
 }
 
 /// The plan of this seed.
@@ -35,8 +38,9 @@ pub fn plan(seed: u64, menu: Menu) -> Plan {
     let agents = usize::try_from(chance.between(1, 6)).unwrap_or(1);
     let limits = [1, 2, 5, 10, 40, 100, 400];
     let limit = *chance.pick(&limits);
-    let window = Duration::from_secs(*chance.pick(&[1, 1, 2, 3, 5]));
-    let length = Duration::from_secs(12);
+    let windows = if menu.long { [8, 8, 12, 12, 20] } else { [1, 1, 2, 3, 5] };
+    let window = Duration::from_secs(*chance.pick(&windows));
+    let length = Duration::from_secs(if menu.long { 30 } else { 12 });
     let mut plan = Plan::new(seed, agents, limit, window, length);
     plan.managers = usize::try_from(chance.between(1, 3)).unwrap_or(2);
     plan.spare_agents = usize::try_from(chance.below(3)).unwrap_or(0);
@@ -50,7 +54,8 @@ pub fn plan(seed: u64, menu: Menu) -> Plan {
             .collect();
     }
     traffic(&mut plan, &mut chance);
-    for _ in 0..chance.below(7) {
+    let faults = if menu.long { 13 } else { 7 };
+    for _ in 0..chance.below(faults) {
         fault(&mut plan, menu, &mut chance);
     }
     keep_assumptions(&mut plan);
@@ -79,7 +84,8 @@ fn traffic(plan: &mut Plan, chance: &mut Chance) {
 }
 
 fn fault(plan: &mut Plan, menu: Menu, chance: &mut Chance) {
-    let at = Duration::from_millis(chance.between(500, 10_000));
+    let last = if menu.long { 25_000 } else { 10_000 };
+    let at = Duration::from_millis(chance.between(500, last));
     let until = at + Duration::from_millis(*chance.pick(&[20, 150, 600, 1_500, 4_000]));
     let manager = usize::try_from(chance.below(plan.managers as u64)).unwrap_or(0);
     let agent = usize::try_from(chance.below(plan.agents as u64)).unwrap_or(0);

@@ -6,6 +6,9 @@ use weir_proto::time::{Time, WindowStart};
 
 use crate::plan::Plan;
 
+/// Managers reserve a dead agent's ceilings for so long.
+const HOLD: Duration = Duration::from_secs(5);
+
 /// Counts of one run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
@@ -18,6 +21,9 @@ pub struct Outcome {
     /// `balanced`: by how much each life of an agent that admitted anything may exceed its ceiling,
     /// by key and window label (all windows together where they slide).
     pub floors: BTreeMap<(u64, WindowStart), BTreeMap<(usize, u64), u64>>,
+    /// What agents that crashed had admitted and not reported, by key and window label. In windows that
+    /// go on for longer than managers reserve a dead agent's ceilings, it may come on top.
+    pub lost: BTreeMap<(u64, WindowStart), u64>,
     /// Requests.
     pub requests: u64,
     /// Admitted.
@@ -90,8 +96,14 @@ impl Outcome {
     }
 
     /// What may be admitted beyond the limit.
-    fn slack(&self, key: u64, window: WindowStart) -> u64 {
-        self.floors.get(&(key, window)).map_or(0, |floors| floors.values().sum())
+    fn slack(&self, plan: &Plan, key: u64, window: WindowStart) -> u64 {
+        let floors = self.floors.get(&(key, window)).map_or(0, |floors| floors.values().sum());
+        if plan.window <= HOLD {
+            return floors;
+        }
+        let same = |of: &&(u64, WindowStart)| of.0 == key && (plan.sliding || of.1 == window);
+        let lost = self.lost.keys().filter(same).filter_map(|of| self.lost.get(of));
+        floors + lost.sum::<u64>()
     }
 
     /// The window that broke the bound most, if any did.
@@ -106,14 +118,14 @@ impl Outcome {
                 true => deepest(times, plan.limit, plan.window)?,
                 false => densest(times, plan.window)?,
             };
-            let bound = plan.limit + self.slack(*key, WindowStart::default());
+            let bound = plan.limit + self.slack(plan, *key, WindowStart::default());
             Some(Excess { key: *key, from: first.since(Time::ZERO), admitted, bound })
         });
         let fixed = self.windows.iter().map(|((key, start), admitted)| Excess {
             key: *key,
             from: begin(*start),
             admitted: *admitted,
-            bound: plan.limit + self.slack(*key, *start),
+            bound: plan.limit + self.slack(plan, *key, *start),
         });
         let over = |window: &Excess| i128::from(window.admitted) - i128::from(window.bound);
         let most = |window: &Excess| (over(window), std::cmp::Reverse(window.from));

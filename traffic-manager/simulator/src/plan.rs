@@ -100,6 +100,10 @@ pub struct Plan {
     pub agent_skew_ms: Vec<i64>,
     /// How long a manager that knows of no fleet waits before it founds one.
     pub fence: Duration,
+    /// Managers that start ask the others for what they know of windows that go on.
+    pub recall: bool,
+    /// Managers store what they know every second, and start with it.
+    pub checkpoints: bool,
     /// Measure what messages weigh on the wire.
     pub weigh: bool,
     /// Keep a log of what happened.
@@ -135,6 +139,8 @@ impl Plan {
             lines: None,
             agent_skew_ms: Vec::new(),
             fence: Duration::from_secs(1),
+            recall: false,
+            checkpoints: false,
             weigh: false,
             log: false,
             ceilings: false,

@@ -2,6 +2,7 @@
 
 mod ceilings;
 mod nodes;
+mod recall;
 mod requests;
 mod weight;
 mod wiring;
@@ -27,6 +28,7 @@ use crate::{
     plan::{Fault, Plan},
 };
 
+use self::recall::Recall;
 pub use self::requests::{Answer, Ask};
 /// True time 0 in seconds since the Unix epoch.
 pub const EPOCH_SECS: u64 = 1_800_000_000;
@@ -43,6 +45,8 @@ enum Event {
     GiveUp { agent: usize, life: u64, id: u64 },
     UsageConnect { agent: usize, life: u64, manager: usize, pause: Duration },
     KeepAlive { connection: usize },
+    Recall(Recall),
+    Checkpoint(usize, u64),
     Fault(Fault),
 }
 
@@ -53,6 +57,9 @@ struct ManagerNode {
     held: Vec<(usize, Message)>,
     due: Time,
     skew_ms: i64,
+    /// What it stored, which outlives it.
+    stored: BTreeMap<Vec<u8>, Vec<u8>>,
+    checkpoint: manager_core::checkpoint::Checkpoint,
 }
 
 struct AgentNode {
@@ -243,6 +250,8 @@ impl World {
                 self.usage_connect(agent, life, manager, pause);
             }
             Event::KeepAlive { connection } => self.keep_alive(connection),
+            Event::Recall(recall) => self.recall(recall),
+            Event::Checkpoint(i, life) => self.checkpoint(i, life),
             Event::Fault(fault) => {
                 self.log(|| format!("{fault:?}"));
                 self.fault(fault);

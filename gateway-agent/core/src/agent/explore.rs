@@ -26,6 +26,8 @@ impl Agent {
             outbox: self.outbox.clone(),
             stamp: self.stamp,
             waiting: self.waiting.clone(),
+            near: self.near.clone(),
+            at_risk: self.at_risk,
             swept: self.swept,
             retired: self.retired.clone(),
             policies: self.policies.clone(),
@@ -89,7 +91,7 @@ impl Agent {
             (self.beat_at, self.flush_at),
             self.ask_at,
             self.asked_at,
-            (&self.retired, &self.waiting),
+            (&self.retired, &self.waiting, &self.near),
             self.table.newest.load(Ordering::Relaxed),
         )?;
         self.table.trace(into)

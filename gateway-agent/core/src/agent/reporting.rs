@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use weir_proto::{
     decision::{CreditEntry, CreditFrame},
     key::CounterKey,
+    matcher::PolicySet,
     time::Time,
     usage::{AgentStatus, KeyId, UsageEntry},
 };
@@ -49,6 +50,7 @@ impl Agent {
         for part in entries.chunks(crate::usage::FRAME_ENTRIES) {
             self.send_credit(part.to_vec(), now, out, |_| ());
         }
+        self.watch_hot(&hot, now);
     }
 
     pub(super) fn entries(
@@ -169,12 +171,6 @@ impl Agent {
 
     /// Puts into the outbox what changed since the last batch and may not wait, or all.
     pub(super) fn collect(&mut self, now: Time, all: bool) {
-        let stamp = &mut self.stamp;
-        let mut stamp = || {
-            *stamp += 1;
-            *stamp
-        };
-        let longest = longest(self.config.flush);
         let due = self.waiting.take(now, all);
         let waited = due.len();
         let mut slots = due;
@@ -184,16 +180,43 @@ impl Agent {
                 slots.push(slot);
             }
         }
+        self.tell(slots, waited, all, now);
+        self.at_risk.turn(now);
+        let stale = self.manager_time(now) - STALE;
+        self.outbox.forget(stale);
+    }
+
+    pub(super) fn judge<'a>(&'a self, policies: &'a PolicySet, now: Time) -> Judge<'a> {
+        let time = self.standing.manager_time(now);
+        Judge::new(&self.standing, policies, longest(self.config.flush), time)
+    }
+
+    /// Puts the counters of these slots into the outbox, of which the first `waited` have waited.
+    pub(super) fn tell(&mut self, slots: Vec<u32>, waited: usize, all: bool, now: Time) {
+        let stamp = &mut self.stamp;
+        let mut stamp = || {
+            *stamp += 1;
+            *stamp
+        };
+        let longest = longest(self.config.flush);
         let snapshot = self.table.snapshot();
         let time = self.standing.manager_time(now);
         let mut judge = Judge::new(&self.standing, &snapshot.policies, longest, time);
         for (i, slot) in slots.into_iter().enumerate() {
             let Some(mut counter) = self.table.at(slot) else { continue };
-            counter.dirty = false;
             let waited = i < waited;
+            // What was told between batches is still marked.
+            if !std::mem::take(&mut counter.dirty) && !waited {
+                continue;
+            }
             if !all && !waited && judge.may_wait(&self.waiting, slot, &counter) {
                 self.waiting.wait(slot, now + longest);
                 continue;
+            }
+            let untold = self.waiting.untold(slot, &counter);
+            self.at_risk.note(untold);
+            if judge.busy(untold, &counter) {
+                self.near.watch(slot);
             }
             self.waiting.tell(slot, counter.amounts());
             let (id, closed) = (counter.id, counter.take_closed());
@@ -210,13 +233,22 @@ impl Agent {
             }
         }
         self.outbox.seal(stamp);
-        let stale = self.manager_time(now) - STALE;
-        self.outbox.forget(stale);
+        self.near.plan(super::near::LOOK, now);
     }
 
     /// Counters of which something was not reported yet.
     pub(super) fn unsent(&self) -> u64 {
         (self.table.dirty_len() + self.waiting.len()) as u64
+    }
+
+    /// For how long the oldest change has not been reported.
+    pub(super) fn unsent_for(&self, now: Time) -> Duration {
+        let flush = self.config.flush;
+        let batch = match self.table.dirty_len() {
+            0 => Duration::ZERO,
+            _ => (now + flush).since(self.flush_at),
+        };
+        batch.max(self.waiting.age(longest(flush), now))
     }
 
     /// Sends on every usage link what it can take.

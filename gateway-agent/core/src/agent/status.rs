@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use weir_proto::{time::Time, usage::AgentIdentity};
 
-use super::Agent;
+use super::{Agent, Risk};
 use crate::message::ManagerIndex;
 
 /// One manager's links.
@@ -47,6 +47,10 @@ pub struct Status {
     pub decision_age: Option<Duration>,
     /// Counters changed since the last batch.
     pub unsent: u64,
+    /// What a crash may lose of one counter.
+    pub at_risk: Risk,
+    /// For how long the oldest change has not been reported.
+    pub unsent_for: Duration,
     /// Live counters.
     pub counters: usize,
     /// Changes of the manager that it follows.
@@ -89,6 +93,8 @@ impl Agent {
             policies: self.policies.len(),
             decision_age: self.receiver.heard().map(|at| now.since(at)),
             unsent: self.unsent(),
+            at_risk: self.at_risk,
+            unsent_for: self.unsent_for(now),
             counters: self.table.len(),
             failovers: self.receiver.failovers,
             overflowed: self.table.overflowed.load(Ordering::Relaxed),

@@ -178,13 +178,15 @@ fn little_use_is_reported_within_a_second_and_much_at_once() {
     admitted(&checker, 10, 9);
     assert_eq!(reported(&mut agent, 150), NOTHING);
     assert_eq!(agent.status(local(150)).unsent, 1);
+    assert!(agent.status(local(250)).unsent_for >= std::time::Duration::from_millis(100));
     admitted(&checker, 160, 1);
     assert_eq!(reported(&mut agent, 300), [10], "a sixteenth of the share");
     assert_eq!(agent.status(local(300)).unsent, 0);
-    admitted(&checker, 310, 9);
+    assert_eq!(agent.status(local(300)).at_risk.amount(), 10, "so much could have been lost");
+    admitted(&checker, 310, 8);
     assert_eq!(reported(&mut agent, 450), NOTHING);
-    admitted(&checker, 460, 1);
-    assert_eq!(reported(&mut agent, 600), [20], "again");
+    admitted(&checker, 460, 2);
+    assert_eq!(reported(&mut agent, 600), [20], "again, of what is left");
     admitted(&checker, 610, 5);
     let told = (7..30).map(|n| {
         let manager_time = manager(n * 100);
@@ -237,4 +239,26 @@ fn a_counter_does_not_leave_while_its_use_waits() {
     // The owner slept from the middle of the window until after its end.
     assert_eq!(reported(&mut agent, 150), NOTHING);
     assert_eq!(reported(&mut agent, 60_000), [5]);
+}
+
+#[test]
+fn near_the_limit_less_and_less_goes_unreported() {
+    let (mut agent, checker, _) = reporting();
+    let mut told = 0;
+    let mut most_by_used = Vec::new();
+    // One every millisecond; the owner is woken when it asked to be.
+    for ms in 10..175 {
+        let used = admitted(&checker, ms, 1) + most_by_used.last().map_or(0, |(used, _)| *used);
+        if agent.next_deadline().is_some_and(|at| at <= local(ms)) {
+            told = reported(&mut agent, ms).last().copied().unwrap_or(told);
+        }
+        most_by_used.push((used, used - told));
+    }
+    assert_eq!(most_by_used.last().map(|(used, _)| *used), Some(160), "the whole limit");
+    let beyond = |(used, untold): &&(u64, u64)| {
+        let left = 160 - *used;
+        *used > 110 && *untold > (left / 16).max(1) + 6
+    };
+    let late: Vec<_> = most_by_used.iter().filter(beyond).collect();
+    assert!(late.is_empty(), "a sixteenth of what is left, and 5 ms: {late:?}");
 }

@@ -23,8 +23,11 @@ use crate::{
 
 /// A change waits for at most so many flush intervals.
 const FLUSHES: u32 = 10;
-/// It does not wait once it has reached this part (1 ÷ this) of the agent's share of the limit.
+/// It does not wait once it has reached this part (1 ÷ this) of what is left of the agent's share of the
+/// limit; and when the counter is busy, of what it still holds.
 const PART: u64 = 16;
+/// Managers reserve a dead agent's ceilings for so long: windows that end sooner lose nothing.
+const HOLD: Duration = Duration::from_secs(5);
 
 /// For how long a change may wait.
 pub(super) fn longest(flush: Duration) -> Duration {
@@ -50,6 +53,15 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    /// For how long the oldest change has been waiting.
+    pub(super) fn age(&self, longest: Duration, now: Time) -> Duration {
+        let oldest = self
+            .queue
+            .iter()
+            .find(|(due, slot)| self.told.get(*slot as usize).is_some_and(|told| told.due == *due));
+        oldest.map_or(Duration::ZERO, |(due, _)| (now + longest).since(*due))
+    }
+
     /// How many counters wait.
     pub(super) fn len(&self) -> usize {
         self.count
@@ -104,7 +116,7 @@ impl Waiting {
     }
 
     /// What the counter has used since its last report.
-    fn untold(&self, slot: u32, counter: &Counter) -> u64 {
+    pub(super) fn untold(&self, slot: u32, counter: &Counter) -> u64 {
         let told = self.told.get(slot as usize).filter(|told| told.window == counter.window);
         counter.used.saturating_sub(told.map_or(0, |told| told.used))
     }
@@ -164,7 +176,29 @@ impl<'a> Judge<'a> {
         }
         let limit = self.limit(family, counter);
         let share = self.standing.history.at(counter.window).of(limit);
-        waiting.untold(slot, counter).saturating_mul(PART) < share
+        let left = share.saturating_sub(counter.used);
+        waiting.untold(slot, counter).saturating_mul(PART) < left
+    }
+
+    /// How much of its use may go unreported while it is busy; `None` where a crash loses nothing by it.
+    pub(super) fn allowance(&mut self, counter: &Counter) -> Option<u64> {
+        let family = counter.family()?;
+        let long = if family.rolling {
+            family.length() > HOLD
+        } else {
+            family.window.end(counter.window) > self.time + HOLD
+        };
+        if !long || family.charging == Charging::Flagged {
+            return None;
+        }
+        let limit = self.limit(family, counter);
+        let left = counter.ceiling(limit, family, self.standing).saturating_sub(counter.used);
+        Some((left / PART).max(1))
+    }
+
+    /// Whether the counter used so much since its last report that the next batch may be too late.
+    pub(super) fn busy(&mut self, untold: u64, counter: &Counter) -> bool {
+        untold > 1 && self.allowance(counter).is_some_and(|most| untold > most)
     }
 
     /// The limit of the counter; 0 if there is none any more.

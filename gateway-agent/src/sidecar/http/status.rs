@@ -26,6 +26,7 @@ pub(super) struct StatusBody {
     fleet: u32,
     counters: usize,
     unsent_usage: u64,
+    at_risk: AtRisk,
     /// Usage of ended windows given up before every manager had it.
     dropped_usage: u64,
     /// Checks counted in a shared counter because the table was full.
@@ -34,6 +35,15 @@ pub(super) struct StatusBody {
     failovers: u64,
     manager_time_offset_ms: i64,
     managers: Vec<ManagerBody>,
+}
+
+/// What a crash of the agent may lose.
+#[derive(Debug, Serialize)]
+struct AtRisk {
+    /// The most that one counter used, in the last second or two, before it was reported.
+    amount: u64,
+    /// For how long the oldest change has not been reported.
+    age_seconds: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -117,6 +127,10 @@ fn body(status: Status, ended: bool, urls: &[String]) -> StatusBody {
         fleet: status.fleet,
         counters: status.counters,
         unsent_usage: status.unsent,
+        at_risk: AtRisk {
+            amount: status.at_risk.amount(),
+            age_seconds: status.unsent_for.as_secs_f64(),
+        },
         dropped_usage: status.dropped,
         overflowed_checks: status.overflowed,
         checks: status.checks,

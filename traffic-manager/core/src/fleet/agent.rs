@@ -58,6 +58,8 @@ pub struct AgentRecord {
     pub superseded: bool,
     /// When another agent that has its id was last refused.
     pub rival_at: Option<Time>,
+    /// Known by other managers' word alone, and when that came last: nobody here has heard it.
+    pub rumoured: Option<Time>,
     pub(super) history: ShareHistory,
     pub(super) pledged: Vec<(Time, Time)>,
 }
@@ -82,6 +84,7 @@ impl AgentRecord {
             left: false,
             superseded: false,
             rival_at: None,
+            rumoured: None,
             history: ShareHistory::default(),
             pledged: Vec::new(),
         }

@@ -183,7 +183,7 @@ impl Fleet {
     /// Members silent for longer than the hold are gone; so is whoever was never heard of.
     fn expire_silent(&mut self, now: Time) {
         let hold = self.config.silent_hold;
-        for record in &mut self.agents {
+        for record in self.agents.iter_mut().filter(|a| a.rumoured.is_none()) {
             if record.gone.is_none() && record.session.is_none() && record.last_heard + hold <= now
             {
                 record.gone = Some(now);
@@ -196,9 +196,8 @@ impl Fleet {
         let mut missing = 0;
         let mut next: Option<Time> = None;
         for life in &self.view.members {
-            let until = match self.by_life.get(life) {
-                Some(ix) => {
-                    let record = &self.agents[*ix as usize];
+            let until = match self.heard_of(life) {
+                Some(record) => {
                     if record.attached() || record.gone.is_some() {
                         continue;
                     }
@@ -226,7 +225,7 @@ impl Fleet {
     /// whether any such agent lives at all: it may be part of one.
     fn newer_view_elsewhere(&self, founding: bool, now: Time) -> bool {
         self.agents.iter().any(|a| {
-            let lives = a.gone.is_none() && a.session.is_none();
+            let lives = a.gone.is_none() && a.session.is_none() && a.rumoured.is_none();
             let newer = a.status.as_ref().is_some_and(|s| s.view_number > self.view.number);
             // One that was heard of and has not crashed may be founding with another manager.
             let may_found = a.ended.is_none() || a.last_heard + self.config.fence > now;

@@ -29,7 +29,8 @@ pub fn free(limit: &LimitInfo, window: &mut WindowState, fleet: &Fleet, now: Tim
         }
         let spent = match limit.meter {
             Meter::Gauge => {
-                let gone = |ix| fleet.agent(ix).gone.is_some() || fleet.agent(ix).left;
+                let over = |a: &AgentRecord| a.gone.is_some() || a.left || a.rumoured.is_some();
+                let gone = |ix| over(fleet.agent(ix));
                 window.in_flight(gone, limit.horizon, now)
             }
             Meter::Bucket { refill } => {
@@ -238,7 +239,8 @@ fn claim(part: &Part<'_>) -> i64 {
     };
     let alone = alone(agent, now);
     // What it told on coming into sight, but not how much of it lately, and then it was gone.
-    let ended_lately = agent.gone.is_some_and(|at| at + limit.horizon > now);
+    let since = agent.gone.or(agent.rumoured);
+    let ended_lately = since.is_some_and(|at| at + limit.horizon > now);
     let gauge = limit.meter == Meter::Gauge;
     let untold = slot.filter(|s| ended_lately && !s.charged && !gauge);
     let untold = untold.map_or(0, |s| s.used.min(limit.amount));

@@ -22,7 +22,7 @@ pub(super) struct UsageStream {
     agent: AgentIx,
     names: Names,
     /// The agent's whole state has come: what is new from now on happened now.
-    live: bool,
+    pub(super) live: bool,
     /// There was no room for a counter that it named.
     refused: bool,
 }

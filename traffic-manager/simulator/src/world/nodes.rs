@@ -29,6 +29,8 @@ impl ManagerNode {
             held: Vec::new(),
             due: Time::MAX,
             skew_ms,
+            stored: BTreeMap::new(),
+            checkpoint: manager_core::checkpoint::Checkpoint::default(),
         }
     }
 
@@ -85,6 +87,7 @@ impl World {
             }
         }
         self.managers[i].core = Some(core);
+        self.begin_recall(i);
         self.plan_manager(i);
     }
 
@@ -138,6 +141,17 @@ impl World {
             self.schedule(self.now, Event::UsageConnect { agent: i, life, manager, pause });
         }
         self.plan_agent(i);
+    }
+
+    /// What the agent has not reported is lost with it.
+    fn note_lost(&mut self, i: usize) {
+        let lost = self.agents[i].core.as_ref().map(agent_core::Agent::unreported);
+        for (counter, window, amount) in lost.unwrap_or_default() {
+            let part = counter.parts().next().and_then(|part| part.strip_prefix("app-"));
+            if let Some(key) = part.and_then(|key| key.parse().ok()) {
+                *self.outcome.lost.entry((key, window)).or_default() += amount;
+            }
+        }
     }
 
     fn kill_agent(&mut self, i: usize) {
@@ -237,7 +251,10 @@ impl World {
             Fault::StartManager(i) => self.start_manager(i),
             Fault::FreezeManager(i) => self.managers[i].frozen = true,
             Fault::ThawManager(i) => self.thaw(i),
-            Fault::KillAgent(i) => self.kill_agent(i),
+            Fault::KillAgent(i) => {
+                self.note_lost(i);
+                self.kill_agent(i);
+            }
             Fault::StartAgent(i) => self.start_agent(i),
             Fault::StopAgent(i) => {
                 self.tell_agent(i, agent_core::Input::Leave);

@@ -9,12 +9,14 @@ use tokio::{
     time::timeout,
 };
 use traffic_manager_core::{
+    manager::Missing,
     replica::{Config as ReplicaConfig, Replica},
     roles::{Epochs, Roles, RolesConfig},
 };
 use weir_proto::{id::ManagerLife, peer::PeerHello, policy::Policy};
 
 use crate::{
+    checkpoint,
     clock::Clock,
     config::Config,
     driver::{self, Driver},
@@ -22,12 +24,14 @@ use crate::{
     peers::{EVENTS, Me, PeerService, dial},
     security::PeerAccess,
     stop::Stop,
-    store::{Batch, Identity, Record, StoreHandle, Table},
+    store::{Batch, Identity, Place, Record, StoreHandle, Table},
     telemetry::Telemetry,
 };
 
 /// How long a manager that starts waits for peers to tell what they know.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How often it is looked whether all is recovered.
+const LOOK: Duration = Duration::from_millis(20);
 /// Lists of windows that closed, on their way to the keeper; the driver keeps what comes beyond.
 const ACCOUNTS: usize = 16;
 /// The record of the store that holds the newest incarnation.
@@ -80,7 +84,17 @@ impl Group {
             Arc::clone(telemetry),
             stop.clone(),
         );
-        let policies_revision = keeper::install(&replica, &driver).await;
+        keeper::install(&replica, &driver).await;
+        let checkpoint = checkpoint::read(&records, &driver, &mut clock).await;
+        if config.store != Place::Memory {
+            let (store, driver) = (store.clone(), driver.clone());
+            tokio::spawn(checkpoint::keep(checkpoint, store, driver, clock.clone(), stop.clone()));
+        }
+        let peers = config.peers.clone();
+        let recovering = driver.with(move |manager, now, _| {
+            manager.recover(peers, PATIENCE * 2, now);
+        });
+        recovering.await?;
         let (events, links) = mpsc::channel(EVENTS);
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let greeting = PeerHello { life, version };
@@ -95,7 +109,6 @@ impl Group {
             closed,
             roles,
             priority: config.priority,
-            policies_revision,
             telemetry: Arc::clone(telemetry),
         };
         let (keeper, synced, keeper_done) = keeper::start(parts, stop.clone());
@@ -120,6 +133,7 @@ impl Group {
         file: Vec<Policy>,
     ) -> impl Future<Output = anyhow::Result<()>> + use<> {
         let (synced, keeper) = (self.synced.take(), self.keeper.clone());
+        let driver = self.driver.clone();
         async move {
             if let Some(synced) = synced
                 && timeout(PATIENCE, synced).await.is_err()
@@ -131,6 +145,7 @@ impl Group {
                 );
             }
             offer(&keeper, file).await?;
+            recall(&keeper, &driver).await;
             keeper.serving().await;
             Ok(())
         }
@@ -152,6 +167,23 @@ impl Group {
         let _ = timeout(PATIENCE, self.driver_done).await;
         self.store.shutdown().await;
     }
+}
+
+/// Waits, though not for ever, until peers and agents have told what is counted in windows that go on.
+async fn recall(keeper: &Keeper, driver: &Driver) {
+    keeper.recall(true).await;
+    let missing = |missing: &Missing| tracing::info!("{missing}");
+    let mut said = None;
+    loop {
+        // A driver that is gone takes the manager with it.
+        let look = driver.with(|manager, now, _| manager.recovery(now)).await;
+        let Ok(Some(left)) = look else { break };
+        if said.replace(left.clone()).is_none() {
+            missing(&left);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    keeper.recall(false).await;
 }
 
 /// A later incarnation than any before, even if the wall clock was set back since.

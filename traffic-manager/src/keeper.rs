@@ -19,6 +19,7 @@ use crate::store::StoreError;
 
 mod links;
 mod office;
+mod recall;
 mod task;
 mod waiters;
 
@@ -68,6 +69,8 @@ enum Ask {
     Office(OfficeQuestion),
     /// Tell peers that this manager serves.
     Serving,
+    /// Ask peers what they know of windows that go on; or ask no more.
+    Recall(bool),
     /// Tell when this many peers have the write.
     Await(WriteId, usize, oneshot::Sender<usize>),
 }
@@ -125,6 +128,12 @@ impl Keeper {
         });
         self.asks.send(Ask::Office(question)).await.map_err(|_| Stopped)?;
         result.await.map_err(|_| Stopped)
+    }
+
+    /// Asks peers what they know of windows that go on, or asks no more.
+    pub(crate) async fn recall(&self, ask: bool) {
+        // A keeper that is gone takes the manager with it.
+        let _ = self.asks.send(Ask::Recall(ask)).await;
     }
 
     /// Tells peers that this manager serves.

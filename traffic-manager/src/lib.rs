@@ -25,6 +25,7 @@ mod admin;
 mod audit;
 pub mod auth;
 mod broker;
+mod checkpoint;
 pub mod cli;
 mod clock;
 pub mod config;

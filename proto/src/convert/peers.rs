@@ -33,6 +33,8 @@ impl TryFrom<wire::PeerFrame> for PeerFrame {
                 bounded("want.keys", want.keys.len() as u64, MAX_HASHES as u64)?;
                 PeerFrame::Want(want.keys)
             }
+            Kind::AskCounters(ask) => PeerFrame::AskCounters(ask.try_into()?),
+            Kind::Counters(counters) => PeerFrame::Counters(counters.try_into()?),
         })
     }
 }
@@ -50,6 +52,8 @@ impl From<PeerFrame> for wire::PeerFrame {
             }
             PeerFrame::Summary(summary) => Kind::Summary(summary.into()),
             PeerFrame::Want(keys) => Kind::Want(wire::PeerWant { keys }),
+            PeerFrame::AskCounters(ask) => Kind::AskCounters(ask.into()),
+            PeerFrame::Counters(counters) => Kind::Counters(counters.into()),
         };
         wire::PeerFrame { kind: Some(kind) }
     }
@@ -86,6 +90,7 @@ impl TryFrom<wire::PeerHeartbeat> for Heartbeat {
             ready: w.ready,
             priority: w.priority,
             claims: w.claims,
+            policies_revision: w.policies_revision,
         })
     }
 }
@@ -101,6 +106,7 @@ impl From<Heartbeat> for wire::PeerHeartbeat {
             ready: h.ready,
             priority: h.priority,
             claims: h.claims,
+            policies_revision: h.policies_revision,
         }
     }
 }

@@ -3,7 +3,11 @@
 use bytes::Bytes;
 
 use super::{Entry, Stamp};
-use crate::{id::ManagerLife, time::Time};
+use crate::{
+    counters::{Counters, CountersAsk},
+    id::ManagerLife,
+    time::Time,
+};
 
 /// First on every link: who speaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +38,8 @@ pub struct Heartbeat {
     /// The roles that it claims, in the roles' own encoding; at most
     /// [`MAX_CLAIMS`](super::MAX_CLAIMS) bytes.
     pub claims: Bytes,
+    /// Of its policies as they are with `root`: its agents report it once they have them.
+    pub policies_revision: u64,
 }
 
 /// Entries that changed. The receiver acknowledges the number once they are durable there.
@@ -94,4 +100,8 @@ pub enum PeerFrame {
     /// Hashes of the keys whose entries the sender lacks or has otherwise; at most
     /// [`MAX_HASHES`](super::MAX_HASHES).
     Want(Vec<u64>),
+    /// Asks for a piece of what the receiver knows of windows that go on; for the shell.
+    AskCounters(CountersAsk),
+    /// Answer to that; for the shell.
+    Counters(Counters),
 }

@@ -50,7 +50,8 @@ pub struct Replica {
     held: BTreeMap<PolicyName, Held>,
     clock: Clock,
     sync: Sync,
-    revision: u64,
+    /// Of all entries, and of the policies that hold.
+    revisions: (u64, u64),
     /// The highest number of a register that was swept.
     floor: u64,
     /// Of the last audit record of this life.
@@ -68,7 +69,7 @@ impl Replica {
             entries: Entries::default(),
             held: BTreeMap::new(),
             clock: Clock::default(),
-            revision: 0,
+            revisions: (0, 0),
             floor: 0,
             audit_seq: 0,
             last_write: 0,
@@ -86,7 +87,7 @@ impl Replica {
             return Ok(());
         }
         let (key, state) = State::of(key::read(key, value)?);
-        self.join(key, state, None);
+        self.revisions.1 += u64::from(self.join(key, state, None).is_some());
         Ok(())
     }
 
@@ -96,7 +97,7 @@ impl Replica {
         self.totals.refused_entries += change.refused;
         self.floor = self.floor.max(change.floor.unwrap_or(0));
         if !change.is_empty() {
-            self.revision += 1;
+            self.revisions.0 += 1;
         }
         let keys: Vec<EntryKey> = change.staged.keys().cloned().collect();
         for (key, state) in change.staged {
@@ -110,11 +111,11 @@ impl Replica {
                 out.extend(gone.then(|| self.told(name)));
             }
         }
-        let cx = context(&self.entries, &self.clock, self.revision, now);
+        let cx = context(&self.entries, &self.clock, self.revisions, now);
         self.sync.changed(keys.into_iter(), cx);
         if let Some((id, key)) = change.write {
             self.last_write = id.0;
-            self.sync.wrote(id, key, self.revision);
+            self.sync.wrote(id, key, self.revisions.0);
         }
         if let Some(received) = change.received {
             self.sync.received(received, cx, out);
@@ -122,9 +123,11 @@ impl Replica {
         self.sync.flush(cx, out);
     }
 
-    fn told(&self, name: &PolicyName) -> Output {
+    fn told(&mut self, name: &PolicyName) -> Output {
+        self.revisions.1 += 1;
+        let revision = self.revisions.1;
         let winner = self.held.get(name).map(|held| held.winner.clone());
-        Output::Policy { name: name.to_string(), winner }
+        Output::Policy { name: name.to_string(), winner, revision }
     }
 
     /// Joins an entry, and drops what was too old at `swept`. Returns the policy whose winner is another
@@ -171,13 +174,13 @@ impl Replica {
 
     /// Takes what came from peers.
     pub fn handle(&mut self, input: Input, now: Time, out: &mut Vec<Output>) {
-        let cx = context(&self.entries, &self.clock, self.revision, now);
+        let cx = context(&self.entries, &self.clock, self.revisions, now);
         self.sync.handle(input, cx, out);
     }
 
     /// What heartbeats say of this manager from now on; if it is news, one is sent at once.
     pub fn announce(&mut self, announcement: Announcement, now: Time, out: &mut Vec<Output>) {
-        let cx = context(&self.entries, &self.clock, self.revision, now);
+        let cx = context(&self.entries, &self.clock, self.revisions, now);
         self.sync.announce(announcement, cx, out);
     }
 
@@ -188,7 +191,7 @@ impl Replica {
 
     /// Does what is due.
     pub fn on_deadline(&mut self, now: Time, out: &mut Vec<Output>) {
-        let cx = context(&self.entries, &self.clock, self.revision, now);
+        let cx = context(&self.entries, &self.clock, self.revisions, now);
         self.sync.on_deadline(cx, out);
     }
 
@@ -250,7 +253,12 @@ impl Replica {
 
     /// Grows with every change here, in this life.
     pub fn revision(&self) -> u64 {
-        self.revision
+        self.revisions.0
+    }
+
+    /// Grows with every change of a policy that holds, in this life; peers are told it in heartbeats.
+    pub fn policies_revision(&self) -> u64 {
+        self.revisions.1
     }
 
     /// Digest of everything: equal ones mean equal entries.
@@ -260,7 +268,7 @@ impl Replica {
 
     /// Every peer ever met in this life, by name.
     pub fn peers(&self, now: Time) -> Vec<PeerStatus> {
-        self.sync.status(context(&self.entries, &self.clock, self.revision, now))
+        self.sync.status(context(&self.entries, &self.clock, self.revisions, now))
     }
 
     /// How many peers hold a write durably. Asked of the last 4,096 writes; older ones have none.
@@ -294,8 +302,13 @@ pub fn version_hash(version: &Version) -> VersionHash {
     hash::of_version(version)
 }
 
-fn context<'a>(entries: &'a Entries, clock: &Clock, revision: u64, now: Time) -> Context<'a> {
-    Context { entries, now, revision, stamp: clock.latest() }
+fn context<'a>(
+    entries: &'a Entries,
+    clock: &Clock,
+    (revision, policies_revision): (u64, u64),
+    now: Time,
+) -> Context<'a> {
+    Context { entries, now, revision, policies_revision, stamp: clock.latest() }
 }
 
 #[cfg(test)]

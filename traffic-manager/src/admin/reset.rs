@@ -1,6 +1,6 @@
 //! `POST /counters:reset`.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
@@ -91,16 +91,29 @@ fn refused(policy: &str, key: Option<&Vec<String>>, error: ResetError) -> Proble
     }
 }
 
-/// Which of the agents that follow this manager have that revision, and which have not.
+/// Which of the agents have the policies with that revision of ours, and which have not said so: each by
+/// the revision of the manager that it follows.
 async fn told(admin: &Admin, revision: u64) -> Result<(Vec<String>, Vec<String>), Problem> {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         let agents = admin.with(|manager, now, _| manager.agents(now)).await?;
+        let peers = admin.ask(|replica, now| replica.peers(now)).await?;
+        // A peer that has all that is here, this reset among it: which revision its agents have then.
+        let peers: BTreeMap<String, u64> = peers
+            .into_iter()
+            .filter(|peer| peer.up && peer.equal)
+            .map(|peer| (peer.id.to_string(), peer.policies_revision))
+            .collect();
         let present =
             agents.into_iter().filter(|agent| agent.following_me || agent.usage_connected);
         let (confirmed, pending): (Vec<_>, Vec<_>) = present.partition(|agent| {
-            let known = agent.status.as_ref().map_or(0, |status| status.policies_revision);
-            agent.following_me && known >= revision
+            let Some(status) = &agent.status else { return false };
+            let wanted = if agent.following_me {
+                Some(revision)
+            } else {
+                peers.get(&status.active_manager).copied()
+            };
+            wanted.is_some_and(|wanted| status.policies_revision >= wanted)
         });
         if pending.is_empty() || tokio::time::Instant::now() >= deadline {
             let names = |agents: Vec<traffic_manager_core::view::AgentView>| {

@@ -5,17 +5,23 @@ use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc, time::Dura
 use tokio::sync::{mpsc, oneshot};
 use traffic_manager_core::{
     accounts::Closed,
-    manager::PolicyChange,
+    manager::{Export, PolicyChange},
     policies::StoredPolicy,
     replica::{Change, Input, Output, Replica, WriteId},
     roles::Roles,
 };
-use weir_proto::{id::ManagerLife, peer::Delta, time::Time};
+use weir_proto::{
+    counters::{Counters, CountersAsk},
+    id::{ManagerId, ManagerLife},
+    peer::{Delta, PeerFrame},
+    time::Time,
+};
 
 use super::{
     Ask, Keeper, WriteJob,
     links::{self, Links},
     office::{Office, Work, announcement},
+    recall::Recall,
     waiters::Waiters,
 };
 use crate::{
@@ -52,8 +58,6 @@ pub(crate) struct Parts {
     pub(crate) roles: Roles,
     /// Its priority for them.
     pub(crate) priority: u32,
-    /// Of the policies that are in force already.
-    pub(crate) policies_revision: u64,
     /// Where roles and lags are told.
     pub(crate) telemetry: Arc<Telemetry>,
 }
@@ -79,17 +83,17 @@ struct Task {
     priority: u32,
     ready: bool,
     telemetry: Arc<Telemetry>,
+    recall: Recall,
     waiters: Waiters<WriteId>,
     backlog: VecDeque<(ManagerLife, Delta)>,
-    /// Counts changes of winners; agents know policies by it.
-    policies_revision: u64,
     synced: Option<oneshot::Sender<()>>,
     outputs: Vec<Output>,
 }
 
 /// Puts the policies in force that the store had, before anybody is served.
-pub(crate) async fn install(replica: &Replica, driver: &Driver) -> u64 {
-    let winners = replica.winners().zip(1..).map(|(winner, revision)| {
+pub(crate) async fn install(replica: &Replica, driver: &Driver) {
+    let revision = replica.policies_revision();
+    let winners = replica.winners().map(|winner| {
         PolicyChange::Put(StoredPolicy {
             policy: Arc::clone(&winner.policy),
             tag: winner.tag.clone(),
@@ -97,15 +101,13 @@ pub(crate) async fn install(replica: &Replica, driver: &Driver) -> u64 {
         })
     });
     let policies: Vec<PolicyChange> = winners.collect();
-    let count = policies.len() as u64;
-    if count > 0 {
+    if !policies.is_empty() {
         let told = driver.with(move |manager, now, outputs| {
             manager.install_policies(policies, now, outputs);
         });
         // A driver that is gone takes the manager with it.
         let _ = told.await;
     }
-    count
 }
 
 /// Starts the keeper. It runs until `shutdown` says so. The first receiver resolves when the peers that
@@ -130,9 +132,9 @@ pub(crate) fn start(
         priority: parts.priority,
         ready: false,
         telemetry: parts.telemetry,
+        recall: Recall::default(),
         waiters: Waiters::default(),
         backlog: VecDeque::new(),
-        policies_revision: parts.policies_revision,
         synced: Some(synced),
         outputs: Vec::new(),
     };
@@ -162,6 +164,9 @@ impl Task {
                 let said = announcement(self.ready, self.priority, claims);
                 self.replica.announce(said, now, &mut self.outputs);
             }
+            for (peer, ask) in self.recall.due(now) {
+                self.links.send(&peer, &ask);
+            }
             self.perform().await;
             if commit.is_none() {
                 commit = self.next_of_backlog(now).or_else(|| self.next_of_office(now));
@@ -170,7 +175,7 @@ impl Task {
             tokio::select! {
                 biased;
                 () = shutdown.requested() => break,
-                Some(event) = links.recv() => self.hear(event),
+                Some(event) = links.recv() => self.hear(event).await,
                 (change, writer, stored) = finished(&mut commit) => {
                     commit = None;
                     self.conclude(change, writer, stored).await;
@@ -204,23 +209,33 @@ impl Task {
         // Work that waits for the store is looked at when that has answered.
         let deadline = if busy { self.office.beat() } else { self.office.next_deadline() };
         let deadline = self.replica.next_deadline().map_or(deadline, |at| at.min(deadline));
+        let deadline = self.recall.next_deadline().map_or(deadline, |at| at.min(deadline));
         deadline.since(now).min(LONGEST_SLEEP)
     }
 
-    fn hear(&mut self, event: LinkEvent) {
+    async fn hear(&mut self, event: LinkEvent) {
         let now = self.clock.now();
         match event {
             LinkEvent::Up { peer, address, link } => {
                 let life = peer.life;
+                if let Some(address) = &address {
+                    self.recall.reached(&life.id, address.clone(), now);
+                }
                 if self.links.open(&life, link) == links::Change::Up {
                     tracing::info!(peer = %life.id, address, version = peer.version, "linked to a peer");
+                    self.recall.restarted(&life.id);
                     self.replica.handle(Input::Up(life), now, &mut self.outputs);
                 }
             }
+            LinkEvent::Frame(life, _) if !self.links.is_current(&life) => {}
+            LinkEvent::Frame(life, PeerFrame::AskCounters(ask)) => {
+                self.tell_counters(&life.id, &ask).await;
+            }
+            LinkEvent::Frame(life, PeerFrame::Counters(piece)) => {
+                self.take_counters(&life.id, piece).await;
+            }
             LinkEvent::Frame(life, frame) => {
-                if self.links.is_current(&life) {
-                    self.replica.handle(Input::Frame(life, frame), now, &mut self.outputs);
-                }
+                self.replica.handle(Input::Frame(life, frame), now, &mut self.outputs);
             }
             LinkEvent::Down(life, id) => {
                 if self.links.close(&life, id) == links::Change::Down {
@@ -230,6 +245,32 @@ impl Task {
                 }
             }
         }
+    }
+
+    /// A peer that starts asks what is known here.
+    async fn tell_counters(&mut self, peer: &ManagerId, ask: &CountersAsk) {
+        let (longer_than, cursor) = (ask.min_window, ask.cursor);
+        let piece = self.driver.with(move |manager, now, _| {
+            manager.export_counters(&Export { longer_than, cursor, ..Export::all() }, now)
+        });
+        // A driver that is gone takes the manager with it.
+        if let Ok(piece) = piece.await {
+            self.links.send(peer, &PeerFrame::Counters(piece));
+        }
+    }
+
+    /// A peer tells what it knows.
+    async fn take_counters(&mut self, peer: &ManagerId, piece: Counters) {
+        let now = self.clock.now();
+        let told = self.recall.answered(peer, &piece, now);
+        let taken = self.driver.with(move |manager, now, _| {
+            manager.import_counters(&piece, now);
+            if let Some(address) = told {
+                manager.peer_told(&address);
+            }
+        });
+        // As above.
+        let _ = taken.await;
     }
 
     fn answer(&mut self, ask: Ask) {
@@ -243,6 +284,8 @@ impl Task {
                 question(&self.office, now);
             }
             Ask::Serving => self.ready = true,
+            Ask::Recall(true) => self.recall.begin(),
+            Ask::Recall(false) => self.recall.end(),
             Ask::Await(write, peers, done) => {
                 self.waiters.add(write, peers, done);
                 self.waiters.look(|write| self.replica.holders(*write));
@@ -336,9 +379,7 @@ impl Task {
         for output in std::mem::take(&mut self.outputs) {
             match output {
                 Output::Send(to, frame) => self.links.send(&to, &frame),
-                Output::Policy { name, winner } => {
-                    self.policies_revision += 1;
-                    let revision = self.policies_revision;
+                Output::Policy { name, winner, revision } => {
                     policies.push(match winner {
                         Some(winner) => PolicyChange::Put(StoredPolicy {
                             policy: winner.policy,

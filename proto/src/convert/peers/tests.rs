@@ -87,6 +87,7 @@ fn every_frame_reads_back() {
         ready: true,
         priority: 5,
         claims: Bytes::from_static(b"claims"),
+        policies_revision: 12,
     };
     let buckets = vec![SummaryBucket { bucket: 1_023, entries: vec![(1, 2), (u64::MAX, 4)] }];
     for frame in [

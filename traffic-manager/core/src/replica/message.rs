@@ -64,6 +64,8 @@ pub enum Output {
         name: String,
         /// What holds now.
         winner: Option<Winner>,
+        /// See [`Replica::policies_revision`](super::Replica::policies_revision).
+        revision: u64,
     },
     /// Hand to [`Replica::receive`](super::Replica::receive), then commit and apply.
     Receive(ManagerLife, Delta),

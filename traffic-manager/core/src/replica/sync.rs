@@ -38,6 +38,7 @@ pub(super) struct Context<'a> {
     pub(super) entries: &'a Entries,
     pub(super) now: Time,
     pub(super) revision: u64,
+    pub(super) policies_revision: u64,
     pub(super) stamp: Stamp,
 }
 
@@ -171,6 +172,7 @@ impl Sync {
             ready: self.announcement.ready,
             priority: self.announcement.priority,
             claims: self.announcement.claims.clone(),
+            policies_revision: cx.policies_revision,
         }
     }
 
@@ -182,7 +184,8 @@ impl Sync {
         out: &mut Vec<Output>,
     ) {
         match frame {
-            PeerFrame::Hello(_) => {}
+            // The shell's.
+            PeerFrame::Hello(_) | PeerFrame::AskCounters(_) | PeerFrame::Counters(_) => {}
             PeerFrame::Heartbeat(heartbeat) => self.heard(from, heartbeat, cx, out),
             PeerFrame::Delta(delta) => out.push(Output::Receive(from.clone(), delta)),
             PeerFrame::Ack(number) => self.acked(from, number, cx.now, out),
@@ -323,6 +326,7 @@ impl Sync {
                 outstanding: peer.outstanding(),
                 lag: since.map_or(Duration::ZERO, |since| cx.now.since(since)),
                 revision: peer.heartbeat.revision,
+                policies_revision: peer.heartbeat.policies_revision,
                 equal: peer.heard.is_some() && peer.heartbeat.root == root,
             }
         };

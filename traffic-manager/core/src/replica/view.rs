@@ -133,6 +133,8 @@ pub struct PeerStatus {
     pub lag: Duration,
     /// Its own revision.
     pub revision: u64,
+    /// Of its policies, in the heartbeat that `equal` is about: its agents report it once they have them.
+    pub policies_revision: u64,
     /// Its root digest, of its last heartbeat, equals ours.
     pub equal: bool,
 }

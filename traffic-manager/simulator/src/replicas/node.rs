@@ -90,10 +90,10 @@ impl Node {
     /// What the driver does with outputs.
     pub(super) fn serve(&mut self, output: &Output) {
         match output {
-            Output::Policy { name, winner: Some(winner) } => {
+            Output::Policy { name, winner: Some(winner), .. } => {
                 self.serving.insert(name.clone(), winner.tag.clone());
             }
-            Output::Policy { name, winner: None } => {
+            Output::Policy { name, winner: None, .. } => {
                 self.serving.remove(name);
             }
             Output::Synced => self.synced = true,

@@ -90,10 +90,6 @@ impl Postgres {
     pub(crate) fn url(&self) -> String {
         format!("postgres://weir:sesame@127.0.0.1:{}/postgres", self.port)
     }
-
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
 }
 
 impl Drop for Postgres {

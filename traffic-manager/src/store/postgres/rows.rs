@@ -223,7 +223,8 @@ impl Rows {
     /// Numbers the commit, if the one before has the number before.
     async fn number(&self, transaction: &Transaction<'_>, sequence: u64) -> Result<bool, Error> {
         let sql = format!(
-            "UPDATE {}.weir_stores SET sequence = $2 WHERE manager = $1 AND sequence = $2 - 1",
+            "UPDATE {}.weir_stores SET sequence = $2::bigint
+             WHERE manager = $1 AND sequence = $2::bigint - 1",
             self.schema
         );
         let sequence = i64::try_from(sequence).unwrap_or(i64::MAX);

@@ -40,9 +40,7 @@ impl State {
             (State::Policy(ours), State::Policy(theirs)) => return ours.join(theirs),
             // Immutable; should two ever differ, all managers keep the same one.
             (State::Audit(ours), State::Audit(theirs)) => {
-                if theirs > *ours {
-                    *ours = theirs;
-                }
+                *ours = Arc::clone(ours).max(theirs);
             }
             (State::Usage(ours), State::Usage(theirs)) => {
                 ours.join(&theirs);

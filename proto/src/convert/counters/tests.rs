@@ -13,7 +13,7 @@ fn agent(i: u64) -> CounterAgent {
     let life = AgentLife { id, incarnation: i };
     let identity =
         AgentIdentity { life, gateway_group: "eu".to_owned(), version: "1.0".to_owned() };
-    CounterAgent { identity, alive: i % 2 == 0 }
+    CounterAgent { identity, alive: i.is_multiple_of(2) }
 }
 
 fn state() -> impl Strategy<Value = CounterState> {
@@ -42,8 +42,8 @@ proptest! {
         let counters = Counters {
             agents: (0..3).map(agent).collect(),
             states,
-            next: (place % 2 == 0).then_some(next),
-            starting: place % 3 == 0,
+            next: (place.is_multiple_of(2)).then_some(next),
+            starting: place.is_multiple_of(3),
             taken_at: Time::from_millis(place.into()),
         };
         let read = Counters::from_bytes(&counters.clone().to_bytes());

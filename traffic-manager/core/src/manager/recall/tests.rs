@@ -67,8 +67,16 @@ fn pieces(manager: &Manager, budget: usize, now: Time) -> Vec<Counters> {
     }
 }
 
-/// Amounts of all counters, by key and agent.
-fn amounts(manager: &Manager, now: Time) -> Vec<(String, Vec<(String, u64, u64)>)> {
+fn take(manager: &mut Manager, pieces: &[Counters], now: Time) {
+    for piece in pieces {
+        manager.import_counters(piece, now);
+    }
+}
+
+/// A counter's key, and what each agent used and refused.
+type Counted = (String, Vec<(String, u64, u64)>);
+
+fn amounts(manager: &Manager, now: Time) -> Vec<Counted> {
     let filter = CounterFilter { limit: 10_000, ..CounterFilter::default() };
     let mut all: Vec<_> = manager
         .counters(&filter, now)
@@ -126,10 +134,10 @@ fn the_agents_own_word_is_the_last() {
     let (mut old, mut new) = (manager(1, &hourly()), manager(2, &hourly()));
     report(&mut old, 0, 5, 1, 9, NOW);
     report(&mut new, 0, 6, 1, 10, NOW);
-    pieces(&old, 1, NOW).iter().for_each(|piece| drop(new.import_counters(piece, NOW)));
+    take(&mut new, &pieces(&old, 1, NOW), NOW);
     assert_eq!(amounts(&new, NOW)[0].1, [("gw-0".to_owned(), 10, 1)], "a newer stamp");
     let mut newest = manager(3, &hourly());
-    pieces(&old, 1, NOW).iter().for_each(|piece| drop(newest.import_counters(piece, NOW)));
+    take(&mut newest, &pieces(&old, 1, NOW), NOW);
     report(&mut newest, 0, 6, 1, 10, NOW);
     assert_eq!(amounts(&newest, NOW)[0].1, [("gw-0".to_owned(), 10, 1)]);
 }
@@ -139,7 +147,7 @@ fn a_rumour_is_nobody_until_it_comes_itself() {
     let (mut old, mut new) = (manager(1, &hourly()), manager(2, &hourly()));
     report(&mut old, 0, 5, 1, 9, NOW);
     let pieces = pieces(&old, 1 << 20, NOW);
-    pieces.iter().for_each(|piece| drop(new.import_counters(piece, NOW)));
+    take(&mut new, &pieces, NOW);
     assert!(new.agents(NOW).is_empty());
     assert_eq!((new.stats().agents, new.fleet().members.len()), (0, 0));
     report(&mut new, 0, 6, 1, 9, NOW);
@@ -165,7 +173,7 @@ fn what_a_sliding_window_has_spent_leaves_when_it_would_have() {
     report(&mut old, 0, 1, 0, 0, NOW);
     report(&mut old, 0, 2, 1, 30, NOW);
     let later = NOW + Duration::from_secs(40);
-    pieces(&old, 1, later).iter().for_each(|piece| drop(new.import_counters(piece, later)));
+    take(&mut new, &pieces(&old, 1, later), later);
     let used = |manager: &Manager, after: u64| {
         let at = NOW + Duration::from_secs(after);
         manager.counters(&CounterFilter { limit: 1, ..CounterFilter::default() }, at)[0].used
@@ -183,7 +191,7 @@ fn a_manager_that_starts_is_ready_once_it_was_told() {
     new.recover(["tm-1".to_owned()], Duration::from_secs(3), NOW);
     let missing = new.recovery(NOW).expect("a peer is missing");
     assert_eq!(missing.to_string(), "recovering counters: waiting for tm-1");
-    pieces(&old, 1, NOW).iter().for_each(|piece| drop(new.import_counters(piece, NOW)));
+    take(&mut new, &pieces(&old, 1, NOW), NOW);
     new.peer_told("tm-1");
     let missing = new.recovery(NOW).expect("an agent is missing");
     assert_eq!(missing.to_string(), "recovering counters: waiting for the state of 1 agents");

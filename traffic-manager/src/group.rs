@@ -1,11 +1,11 @@
 //! What a manager is made of behind its ports: the driver, the keeper with its store, the links to peers;
 //! how they start, recover what was known before, and end.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time::timeout,
 };
 use traffic_manager_core::{
@@ -44,6 +44,8 @@ pub(crate) struct Group {
     store: StoreHandle,
     me: Me,
     numbers: dial::LinkNumbers,
+    absent: Arc<dial::Absent>,
+    group: usize,
     synced: Option<oneshot::Receiver<()>>,
     driver_done: oneshot::Receiver<()>,
     keeper_done: oneshot::Receiver<()>,
@@ -109,16 +111,28 @@ impl Group {
             closed,
             roles,
             priority: config.priority,
-            telemetry: Arc::clone(telemetry),
         };
         let (keeper, synced, keeper_done) = keeper::start(parts, stop.clone());
         let numbers = dial::LinkNumbers::default();
+        let absent = Arc::new(watch::Sender::new(BTreeSet::new()));
         for address in &config.peers {
-            let link = dial::keep(address.clone(), me.clone(), numbers.clone(), stop.clone());
+            let (me, absent) = (me.clone(), Arc::clone(&absent));
+            let link = dial::keep(address.clone(), me, numbers.clone(), absent, stop.clone());
             tokio::spawn(link);
         }
         let synced = Some(synced);
-        Ok(Group { driver, keeper, store, me, numbers, synced, driver_done, keeper_done })
+        Ok(Group {
+            driver,
+            keeper,
+            store,
+            me,
+            numbers,
+            absent,
+            group,
+            synced,
+            driver_done,
+            keeper_done,
+        })
     }
 
     /// What serves the peers that dial.
@@ -133,19 +147,20 @@ impl Group {
         file: Vec<Policy>,
     ) -> impl Future<Output = anyhow::Result<()>> + use<> {
         let (synced, keeper) = (self.synced.take(), self.keeper.clone());
-        let driver = self.driver.clone();
+        let (driver, absent, group) = (self.driver.clone(), Arc::clone(&self.absent), self.group);
         async move {
-            if let Some(synced) = synced
-                && timeout(PATIENCE, synced).await.is_err()
-            {
-                tracing::warn!(
-                    "no peer has told its policies within {} s; going on with those that are known \
-                     here",
-                    PATIENCE.as_secs()
-                );
+            let mut away = absent.subscribe();
+            let told = async {
+                tokio::select! {
+                    _ = async { synced?.await.ok() } => true,
+                    _ = away.wait_for(|away| away.len() + 1 >= group && group > 1) => false,
+                }
+            };
+            if timeout(PATIENCE, told).await != Ok(true) {
+                tracing::warn!("no peer has told its policies; going on with those known here");
             }
             offer(&keeper, file).await?;
-            recall(&keeper, &driver).await;
+            recall(&keeper, &driver, &absent).await;
             keeper.serving().await;
             Ok(())
         }
@@ -170,13 +185,18 @@ impl Group {
 }
 
 /// Waits, though not for ever, until peers and agents have told what is counted in windows that go on.
-async fn recall(keeper: &Keeper, driver: &Driver) {
+async fn recall(keeper: &Keeper, driver: &Driver, absent: &dial::Absent) {
     keeper.recall(true).await;
     let missing = |missing: &Missing| tracing::info!("{missing}");
     let mut said = None;
     loop {
+        let away = absent.borrow().clone();
         // A driver that is gone takes the manager with it.
-        let look = driver.with(|manager, now, _| manager.recovery(now)).await;
+        let look = driver.with(move |manager, now, _| {
+            away.iter().for_each(|address| manager.peer_told(address));
+            manager.recovery(now)
+        });
+        let look = look.await;
         let Ok(Some(left)) = look else { break };
         if said.replace(left.clone()).is_none() {
             missing(&left);

@@ -13,13 +13,14 @@ use weir_proto::time::Time;
 
 pub(crate) use self::{
     office::{CANDIDATES, Office},
-    task::{EPOCHS, Parts, install, start},
+    start::{EPOCHS, Parts, install, start},
 };
 use crate::store::StoreError;
 
 mod links;
 mod office;
 mod recall;
+mod start;
 mod task;
 mod waiters;
 

@@ -8,7 +8,11 @@ use std::{io::IsTerminal, sync::Arc};
 use metrics::{Counter, Gauge, Histogram};
 use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
-use traffic_manager_core::view::{FleetView, Stats};
+use traffic_manager_core::{
+    replica::PeerStatus,
+    roles::Role,
+    view::{FleetView, Stats},
+};
 
 use self::registry::Registry;
 use crate::{
@@ -19,8 +23,21 @@ use crate::{
 
 mod registry;
 
+/// A manager's group, for the metrics.
+pub(crate) struct GroupView {
+    /// Roles that this manager holds.
+    pub(crate) roles: Vec<Role>,
+    /// The other managers; at most 64.
+    pub(crate) peers: Vec<PeerStatus>,
+    /// Losers in the log.
+    pub(crate) conflicts: usize,
+    /// Windows in no usage record.
+    pub(crate) unrecorded: usize,
+}
+
 /// The manager's metrics. No label ever holds a counter's key.
 pub(crate) struct Telemetry {
+    registry: Registry,
     handle: PrometheusHandle,
     overshoot: Histogram,
     undershoot: Histogram,
@@ -36,6 +53,10 @@ pub(crate) struct Telemetry {
     agents: Gauge,
     sessions: Gauge,
     fleet_role: Gauge,
+    ledger_role: Gauge,
+    janitor_role: Gauge,
+    conflicts: Gauge,
+    unrecorded: Gauge,
     /// Usage frames refused before the core saw them.
     pub(crate) malformed_usage: Counter,
     /// Credit frames refused before the core saw them.
@@ -87,6 +108,10 @@ impl Telemetry {
             agents: registry.gauge("weir_manager_agents", &[]),
             sessions: registry.gauge("weir_manager_decision_sessions", &[]),
             fleet_role: registry.gauge("weir_manager_role", &[("role", "fleet")]),
+            ledger_role: registry.gauge("weir_manager_role", &[("role", "ledger")]),
+            janitor_role: registry.gauge("weir_manager_role", &[("role", "janitor")]),
+            conflicts: registry.gauge("weir_manager_conflicts", &[]),
+            unrecorded: registry.gauge("weir_manager_usage_unrecorded", &[]),
             malformed_usage: registry.counter(malformed, &[("plane", "usage")]),
             malformed_credit: registry.counter(malformed, &[("plane", "decisions")]),
             malformed_peers: registry.counter(malformed, &[("plane", "peers")]),
@@ -99,6 +124,7 @@ impl Telemetry {
             denied_http: denied("http"),
             certificate_expiry: registry.gauge("weir_manager_certificate_expiry_seconds", &[]),
             handle: registry.handle(),
+            registry,
         }))
     }
 
@@ -131,6 +157,21 @@ impl Telemetry {
         self.sessions.set(stats.decision_sessions as f64);
         self.fleet_role.set(f64::from(u8::from(fleet.incumbent)));
         self.handle.render()
+    }
+
+    /// What the next text says of the group.
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floating point")]
+    pub(crate) fn group(&self, group: &GroupView) {
+        let flag = |is: bool| f64::from(u8::from(is));
+        self.ledger_role.set(flag(group.roles.contains(&Role::Ledger)));
+        self.janitor_role.set(flag(group.roles.contains(&Role::Janitor)));
+        self.conflicts.set(group.conflicts as f64);
+        self.unrecorded.set(group.unrecorded as f64);
+        for peer in &group.peers {
+            let of = |name| self.registry.gauge_of(name, "peer", peer.id.as_str());
+            of("weir_manager_replication_lag_seconds").set(peer.lag.as_secs_f64());
+            of("weir_manager_peer_up").set(flag(peer.up));
+        }
     }
 
     /// Counts calls and connections that were refused for that reason.

@@ -2,8 +2,9 @@
 
 use axum::{Json, extract::State};
 use serde::Serialize;
-use traffic_manager_core::replica::PeerStatus;
+use traffic_manager_core::{replica::PeerStatus, roles::Role};
 use utoipa::ToSchema;
+use weir_proto::id::ManagerId;
 
 use super::{Admin, problem::Problem, views::instant};
 
@@ -80,6 +81,8 @@ struct Peer {
     is_self: bool,
     /// Which life of it.
     incarnation: u64,
+    /// `ledger`, `janitor`: as for the manager that answers.
+    roles: Vec<&'static str>,
     /// `up` or `down`.
     link: &'static str,
     /// It serves.
@@ -98,9 +101,11 @@ struct Peer {
     last_seen: Option<String>,
 }
 
-impl From<PeerStatus> for Peer {
-    fn from(peer: PeerStatus) -> Self {
+impl Peer {
+    fn new(peer: PeerStatus, holders: &[(Role, Option<ManagerId>)]) -> Self {
+        let held = holders.iter().filter(|(_, holder)| holder.as_ref() == Some(&peer.id));
         Peer {
+            roles: held.map(|(role, _)| role.as_str()).collect(),
             id: peer.id.to_string(),
             is_self: false,
             incarnation: peer.life.incarnation,
@@ -127,9 +132,14 @@ pub(super) async fn nodes(State(admin): State<Admin>) -> Result<Json<Nodes>, Pro
     let look = admin
         .ask(|replica, now| (replica.revision(), replica.conflicts().count(), replica.peers(now)));
     let (revision, conflicts, peers) = look.await?;
-    let held = admin.keeper.ask_office(|office, now| office.held(now)).await;
+    let look = admin.keeper.ask_office(|office, now| {
+        let holder = |role| (role, office.holder(role).cloned());
+        (office.held(now), Role::ALL.map(holder))
+    });
+    let (held, holders) =
+        look.await.map_err(|stopped| Problem::unavailable(&stopped.to_string()))?;
     let mut roles = if fleet.incumbent { vec!["fleet"] } else { Vec::new() };
-    roles.extend(held.unwrap_or_default().iter().map(|role| role.as_str()));
+    roles.extend(held.iter().map(|role| role.as_str()));
     let me = Me {
         id: admin.driver.id().to_string(),
         is_self: true,
@@ -151,6 +161,6 @@ pub(super) async fn nodes(State(admin): State<Admin>) -> Result<Json<Nodes>, Pro
         },
     };
     let mut nodes = vec![Node::Me(Box::new(me))];
-    nodes.extend(peers.into_iter().map(|peer| Node::Peer(Peer::from(peer))));
+    nodes.extend(peers.into_iter().map(|peer| Node::Peer(Peer::new(peer, &holders))));
     Ok(Json(Nodes { nodes, peers: admin.peers.to_vec() }))
 }

@@ -9,6 +9,7 @@ use axum::{
 };
 
 use super::{Admin, problem::Problem};
+use crate::telemetry::GroupView;
 
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -35,6 +36,12 @@ fn asset(kind: &'static str, text: &'static str) -> axum::routing::MethodRouter<
 
 async fn metrics(State(admin): State<Admin>) -> Result<impl IntoResponse, Problem> {
     let (stats, fleet) = admin.with(|manager, _, _| (manager.stats(), manager.fleet())).await?;
+    let look = admin.ask(|replica, now| (replica.peers(now), replica.conflicts().count()));
+    let (peers, conflicts) = look.await?;
+    let look = admin.keeper.ask_office(|office, now| (office.held(now), office.unrecorded()));
+    let (roles, (unrecorded, _)) =
+        look.await.map_err(|stopped| Problem::unavailable(&stopped.to_string()))?;
+    admin.telemetry.group(&GroupView { roles, peers, conflicts, unrecorded });
     let text = admin.telemetry.render(&stats, &fleet);
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(EXPOSITION))], text))
 }

@@ -8,7 +8,6 @@ use traffic_manager_core::{
     manager::{Export, PolicyChange},
     policies::StoredPolicy,
     replica::{Change, Input, Output, Replica, WriteId},
-    roles::Roles,
 };
 use weir_proto::{
     counters::{Counters, CountersAsk},
@@ -18,10 +17,11 @@ use weir_proto::{
 };
 
 use super::{
-    Ask, Keeper, WriteJob,
+    Ask, WriteJob,
     links::{self, Links},
     office::{Office, Work, announcement},
     recall::Recall,
+    start::EPOCHS,
     waiters::Waiters,
 };
 use crate::{
@@ -30,37 +30,12 @@ use crate::{
     peers::LinkEvent,
     stop::Stop,
     store::{Batch, StoreError, StoreHandle, Table},
-    telemetry::Telemetry,
 };
 
 /// Peers' deltas that wait for the store. What comes beyond is dropped: it is sent again, later.
 const BACKLOG: usize = 64;
-/// The record of the store that holds the highest epochs seen.
-pub(crate) const EPOCHS: &[u8] = b"epochs";
 /// Longest sleep.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
-
-/// What the keeper is made of.
-pub(crate) struct Parts {
-    /// Loaded from the store.
-    pub(crate) replica: Replica,
-    /// Where changes become durable.
-    pub(crate) store: StoreHandle,
-    /// Whom winners are told to.
-    pub(crate) driver: Driver,
-    /// A copy for this task.
-    pub(crate) clock: Clock,
-    /// What links tell.
-    pub(crate) links: mpsc::Receiver<LinkEvent>,
-    /// Windows that closed, from the driver.
-    pub(crate) closed: mpsc::Receiver<Vec<Closed>>,
-    /// The roles of this manager.
-    pub(crate) roles: Roles,
-    /// Its priority for them.
-    pub(crate) priority: u32,
-    /// Where roles and lags are told.
-    pub(crate) telemetry: Arc<Telemetry>,
-}
 
 /// Somebody who waits for a write.
 enum Writer {
@@ -72,82 +47,25 @@ enum Writer {
 
 type Commit = Pin<Box<dyn Future<Output = (Change, Writer, Result<(), StoreError>)> + Send>>;
 
-struct Task {
-    replica: Replica,
-    store: StoreHandle,
-    driver: Driver,
-    clock: Clock,
-    links: Links,
-    office: Office,
-    closed: mpsc::Receiver<Vec<Closed>>,
-    priority: u32,
-    ready: bool,
-    telemetry: Arc<Telemetry>,
-    recall: Recall,
-    waiters: Waiters<WriteId>,
-    backlog: VecDeque<(ManagerLife, Delta)>,
-    synced: Option<oneshot::Sender<()>>,
-    outputs: Vec<Output>,
-}
-
-/// Puts the policies in force that the store had, before anybody is served.
-pub(crate) async fn install(replica: &Replica, driver: &Driver) {
-    let revision = replica.policies_revision();
-    let winners = replica.winners().map(|winner| {
-        PolicyChange::Put(StoredPolicy {
-            policy: Arc::clone(&winner.policy),
-            tag: winner.tag.clone(),
-            revision,
-        })
-    });
-    let policies: Vec<PolicyChange> = winners.collect();
-    if !policies.is_empty() {
-        let told = driver.with(move |manager, now, outputs| {
-            manager.install_policies(policies, now, outputs);
-        });
-        // A driver that is gone takes the manager with it.
-        let _ = told.await;
-    }
-}
-
-/// Starts the keeper. It runs until `shutdown` says so. The first receiver resolves when the peers that
-/// are up have told what they know; the second when the keeper has ended.
-pub(crate) fn start(
-    parts: Parts,
-    shutdown: Stop,
-) -> (Keeper, oneshot::Receiver<()>, oneshot::Receiver<()>) {
-    let (keeper, asks, writes) = Keeper::new();
-    let (synced, synchronised) = oneshot::channel();
-    let (done, finished) = oneshot::channel();
-    let mut clock = parts.clock;
-    let now = clock.now();
-    let mut task = Task {
-        replica: parts.replica,
-        store: parts.store,
-        driver: parts.driver,
-        clock,
-        links: Links::default(),
-        office: Office::new(parts.roles, now),
-        closed: parts.closed,
-        priority: parts.priority,
-        ready: false,
-        telemetry: parts.telemetry,
-        recall: Recall::default(),
-        waiters: Waiters::default(),
-        backlog: VecDeque::new(),
-        synced: Some(synced),
-        outputs: Vec::new(),
-    };
-    tokio::spawn(async move {
-        task.run(asks, writes, parts.links, shutdown).await;
-        // Nobody waits for us any more if this fails.
-        let _ = done.send(());
-    });
-    (keeper, synchronised, finished)
+pub(super) struct Task {
+    pub(super) replica: Replica,
+    pub(super) store: StoreHandle,
+    pub(super) driver: Driver,
+    pub(super) clock: Clock,
+    pub(super) links: Links,
+    pub(super) office: Office,
+    pub(super) closed: mpsc::Receiver<Vec<Closed>>,
+    pub(super) priority: u32,
+    pub(super) ready: bool,
+    pub(super) recall: Recall,
+    pub(super) waiters: Waiters<WriteId>,
+    pub(super) backlog: VecDeque<(ManagerLife, Delta)>,
+    pub(super) synced: Option<oneshot::Sender<()>>,
+    pub(super) outputs: Vec<Output>,
 }
 
 impl Task {
-    async fn run(
+    pub(super) async fn run(
         &mut self,
         mut asks: mpsc::Receiver<Ask>,
         mut writes: mpsc::Receiver<WriteJob>,

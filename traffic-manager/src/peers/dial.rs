@@ -1,6 +1,7 @@
 //! The links that this manager dials: one task for each peer, for as long as the manager runs.
 
 use std::{
+    collections::BTreeSet,
     error::Error,
     sync::{
         Arc,
@@ -10,7 +11,10 @@ use std::{
 };
 
 use axum::http::Uri;
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Code, Request, Status};
 use weir_proto::{peer::PeerFrame, wire::weir::v1::peers_client::PeersClient};
@@ -20,6 +24,8 @@ use crate::stop::Stop;
 
 /// How long a peer may take to answer the call with its headers: a stopped process still accepts connections.
 const ANSWER: Duration = Duration::from_secs(1);
+/// A manager that starts does not wait for a peer that has not answered for so long.
+const GIVE_UP: Duration = Duration::from_secs(1);
 /// The pause between attempts doubles up to the second.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
@@ -33,23 +39,36 @@ impl LinkNumbers {
     }
 }
 
+/// Addresses at which nobody has answered for [`GIVE_UP`], of those that are dialled.
+pub(crate) type Absent = watch::Sender<BTreeSet<String>>;
+
 /// Keeps a link to the peer at `address` open until the shutdown.
-pub(crate) async fn keep(address: String, me: Me, numbers: LinkNumbers, mut shutdown: Stop) {
+pub(crate) async fn keep(
+    address: String,
+    me: Me,
+    numbers: LinkNumbers,
+    absent: Arc<Absent>,
+    mut shutdown: Stop,
+) {
     let mut pause = PAUSES.0;
     let mut said = String::new();
+    let mut failing_since = Instant::now();
     loop {
         let ended = tokio::select! {
             () = shutdown.requested() => return,
-            ended = attempt(&address, &me, &numbers) => ended,
+            ended = attempt(&address, &me, &numbers, &absent) => ended,
         };
         match ended {
             // It worked for a while: begin anew at once, and say so if that fails.
-            Ok(()) => (pause, said) = (PAUSES.0, String::new()),
+            Ok(()) => (pause, said, failing_since) = (PAUSES.0, String::new(), Instant::now()),
             Err(status) => {
                 let why = describe(&status);
                 if why != said {
                     tracing::warn!(peer = address, "no link to a peer: {why}; trying on");
                     said = why;
+                }
+                if failing_since.elapsed() > GIVE_UP {
+                    absent.send_if_modified(|absent| absent.insert(address.clone()));
                 }
                 if status.code() == Code::AlreadyExists {
                     pause = PAUSES.1;
@@ -64,7 +83,12 @@ pub(crate) async fn keep(address: String, me: Me, numbers: LinkNumbers, mut shut
 }
 
 /// One link, from dialling to its end.
-async fn attempt(address: &str, me: &Me, numbers: &LinkNumbers) -> Result<(), Status> {
+async fn attempt(
+    address: &str,
+    me: &Me,
+    numbers: &LinkNumbers,
+    absent: &Absent,
+) -> Result<(), Status> {
     let url = address.parse::<Uri>().map_err(|e| Status::invalid_argument(e.to_string()))?;
     let channel = me.access.connect(&url).await.map_err(Status::unavailable)?;
     let mut client = PeersClient::new(channel).max_decoding_message_size(MAX_FRAME);
@@ -75,6 +99,7 @@ async fn attempt(address: &str, me: &Me, numbers: &LinkNumbers) -> Result<(), St
     me.access.authorize(&mut call).map_err(Status::unauthenticated)?;
     let silent = |_| Status::deadline_exceeded("it did not answer in time");
     let answer = timeout(ANSWER, client.link(call)).await.map_err(silent)??;
+    absent.send_if_modified(|absent| absent.remove(address));
     follow(me, Some(address.to_owned()), link, answer.into_inner(), dropped).await
 }
 

@@ -34,7 +34,7 @@ const COUNTERS: [(&str, &str); 11] = [
     ("weir_manager_denied_total", "Calls and handshakes refused, by port and reason."),
 ];
 
-const GAUGES: [(&str, &str); 7] = [
+const GAUGES: [(&str, &str); 11] = [
     ("weir_build_info", "Always 1; the label tells the version."),
     ("weir_manager_counters", "Counters kept."),
     ("weir_manager_policies", "Policies in force."),
@@ -44,7 +44,18 @@ const GAUGES: [(&str, &str); 7] = [
         "weir_manager_certificate_expiry_seconds",
         "How long the manager's certificate is still valid; 0 without TLS.",
     ),
-    ("weir_manager_role", "1 if this manager has the role: fleet = it sizes the agents' shares."),
+    (
+        "weir_manager_role",
+        "1 if this manager has the role: fleet = it sizes the agents' shares, ledger = it records usage, \
+         janitor = it clears away what is old.",
+    ),
+    (
+        "weir_manager_replication_lag_seconds",
+        "For how long the peer has lacked something that this manager has; 0 if it lacks nothing.",
+    ),
+    ("weir_manager_peer_up", "1 if there is a link to the peer."),
+    ("weir_manager_conflicts", "Losers of concurrent edits in the conflict log."),
+    ("weir_manager_usage_unrecorded", "Windows that closed and are in no usage record yet."),
 ];
 
 const HISTOGRAMS: [(&str, &str); 2] = [
@@ -95,6 +106,12 @@ impl Registry {
         labels: &[(&'static str, &'static str)],
     ) -> Gauge {
         self.0.register_gauge(&key(name, labels), &META)
+    }
+
+    /// With a label whose values are few, and known only while the manager runs.
+    pub(super) fn gauge_of(&self, name: &'static str, label: &'static str, value: &str) -> Gauge {
+        let label = Label::new(label, value.to_owned());
+        self.0.register_gauge(&Key::from_parts(name, vec![label]), &META)
     }
 
     pub(super) fn histogram(&self, name: &'static str) -> Histogram {

@@ -142,11 +142,11 @@ struct Remote {
     #[arg(long, env = "WEIR_CA", value_name = "FILE")]
     ca: Option<PathBuf>,
     /// A certificate to show instead of a token, PEM
-    #[arg(long, env = "WEIR_CERT", value_name = "FILE", requires = "key")]
-    cert: Option<PathBuf>,
-    /// The private key of --cert, PEM
-    #[arg(long, env = "WEIR_KEY", value_name = "FILE", requires = "cert")]
-    key: Option<PathBuf>,
+    #[arg(long, env = "WEIR_CLIENT_CERT", value_name = "FILE", requires = "client_key")]
+    client_cert: Option<PathBuf>,
+    /// The private key of --client-cert, PEM
+    #[arg(long, env = "WEIR_CLIENT_KEY", value_name = "FILE", requires = "client_cert")]
+    client_key: Option<PathBuf>,
     /// How to print
     #[arg(long, short, value_name = "FORMAT", default_value = "table")]
     output: OutputFormat,

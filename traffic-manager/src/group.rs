@@ -9,6 +9,7 @@ use tokio::{
     time::timeout,
 };
 use traffic_manager_core::{
+    Manager,
     manager::Missing,
     replica::{Config as ReplicaConfig, Replica},
     roles::{Epochs, Roles, RolesConfig},
@@ -43,8 +44,7 @@ pub(crate) struct Group {
     pub(crate) keeper: Keeper,
     store: StoreHandle,
     me: Me,
-    numbers: dial::LinkNumbers,
-    absent: Arc<dial::Absent>,
+    dialling: Dialling,
     group: usize,
     synced: Option<oneshot::Receiver<()>>,
     driver_done: oneshot::Receiver<()>,
@@ -59,24 +59,15 @@ impl Group {
         telemetry: &Arc<Telemetry>,
         stop: &Stop,
     ) -> anyhow::Result<Group> {
-        let mut clock = Clock::start();
-        let now = clock.now();
-        let identity = Identity { manager: config.id.clone(), created: now };
-        let (store, records) = StoreHandle::open(config.store.clone(), identity).await?;
-        let life = begin_life(config, &store, &records, clock.started()).await?;
+        let Opened { store, records, life, replica, mut clock } = Opened::open(config).await?;
         let group = config.peers.len() + 1;
-        let mut replica = Replica::new(ReplicaConfig::new(life.clone(), group), now);
-        for (_, key, value) in records.iter().filter(|(table, _, _)| *table == Table::Entries) {
-            let loaded = replica.load(key, value);
-            loaded.context("the store cannot be used; it was not changed")?;
-        }
         let roles = RolesConfig {
             me: life.clone(),
             priority: config.priority,
             fail_back: config.fail_back,
             group,
         };
-        let roles = Roles::new(roles, epochs(&records), now);
+        let roles = Roles::new(roles, epochs(&records), clock.now());
         let (accounts, closed) = mpsc::channel(ACCOUNTS);
         let (driver, driver_done) = driver::start(
             config,
@@ -93,15 +84,13 @@ impl Group {
             tokio::spawn(checkpoint::keep(checkpoint, store, driver, clock.clone(), stop.clone()));
         }
         let peers = config.peers.clone();
-        let recovering = driver.with(move |manager, now, _| {
+        let recovering = move |manager: &mut Manager, now, _: &mut _| {
             manager.recover(peers, PATIENCE * 2, now);
-        });
-        recovering.await?;
+        };
+        driver.with(recovering).await?;
         let (events, links) = mpsc::channel(EVENTS);
-        let version = env!("CARGO_PKG_VERSION").to_owned();
-        let greeting = PeerHello { life, version };
-        let malformed = telemetry.malformed_peers.clone();
-        let me = Me { greeting, events, malformed, access };
+        let greeting = PeerHello { life, version: env!("CARGO_PKG_VERSION").to_owned() };
+        let me = Me { greeting, events, malformed: telemetry.malformed_peers.clone(), access };
         let parts = keeper::Parts {
             replica,
             store: store.clone(),
@@ -113,31 +102,14 @@ impl Group {
             priority: config.priority,
         };
         let (keeper, synced, keeper_done) = keeper::start(parts, stop.clone());
-        let numbers = dial::LinkNumbers::default();
-        let absent = Arc::new(watch::Sender::new(BTreeSet::new()));
-        for address in &config.peers {
-            let (me, absent) = (me.clone(), Arc::clone(&absent));
-            let link = dial::keep(address.clone(), me, numbers.clone(), absent, stop.clone());
-            tokio::spawn(link);
-        }
+        let dialling = Dialling::start(config, &me, stop);
         let synced = Some(synced);
-        Ok(Group {
-            driver,
-            keeper,
-            store,
-            me,
-            numbers,
-            absent,
-            group,
-            synced,
-            driver_done,
-            keeper_done,
-        })
+        Ok(Group { driver, keeper, store, me, dialling, group, synced, driver_done, keeper_done })
     }
 
     /// What serves the peers that dial.
     pub(crate) fn peers(&self) -> PeerService {
-        PeerService { me: self.me.clone(), numbers: self.numbers.clone() }
+        PeerService { me: self.me.clone(), numbers: self.dialling.numbers.clone() }
     }
 
     /// Waits, though not for ever, until peers have told what they know; then offers the policies of the
@@ -147,7 +119,8 @@ impl Group {
         file: Vec<Policy>,
     ) -> impl Future<Output = anyhow::Result<()>> + use<> {
         let (synced, keeper) = (self.synced.take(), self.keeper.clone());
-        let (driver, absent, group) = (self.driver.clone(), Arc::clone(&self.absent), self.group);
+        let (driver, group) = (self.driver.clone(), self.group);
+        let absent = Arc::clone(&self.dialling.absent);
         async move {
             let mut away = absent.subscribe();
             let told = async {
@@ -181,6 +154,51 @@ impl Group {
         let _ = timeout(PATIENCE, self.keeper_done).await;
         let _ = timeout(PATIENCE, self.driver_done).await;
         self.store.shutdown().await;
+    }
+}
+
+/// What a former life left, and the replica made of it.
+struct Opened {
+    store: StoreHandle,
+    records: Vec<Record>,
+    life: ManagerLife,
+    replica: Replica,
+    clock: Clock,
+}
+
+impl Opened {
+    async fn open(config: &Config) -> anyhow::Result<Opened> {
+        let mut clock = Clock::start();
+        let now = clock.now();
+        let identity = Identity { manager: config.id.clone(), created: now };
+        let (store, records) = StoreHandle::open(config.store.clone(), identity).await?;
+        let life = begin_life(config, &store, &records, clock.started()).await?;
+        let mut replica =
+            Replica::new(ReplicaConfig::new(life.clone(), config.peers.len() + 1), now);
+        for (_, key, value) in records.iter().filter(|(table, _, _)| *table == Table::Entries) {
+            let loaded = replica.load(key, value);
+            loaded.context("the store cannot be used; it was not changed")?;
+        }
+        Ok(Opened { store, records, life, replica, clock })
+    }
+}
+
+/// The links that are dialled from here.
+struct Dialling {
+    numbers: dial::LinkNumbers,
+    absent: Arc<dial::Absent>,
+}
+
+impl Dialling {
+    fn start(config: &Config, me: &Me, stop: &Stop) -> Dialling {
+        let numbers = dial::LinkNumbers::default();
+        let absent = Arc::new(watch::Sender::new(BTreeSet::new()));
+        for address in &config.peers {
+            let (me, absent) = (me.clone(), Arc::clone(&absent));
+            let link = dial::keep(address.clone(), me, numbers.clone(), absent, stop.clone());
+            tokio::spawn(link);
+        }
+        Dialling { numbers, absent }
     }
 }
 

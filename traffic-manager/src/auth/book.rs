@@ -172,7 +172,12 @@ impl Book {
 
     fn by_token(&self, hash: &TokenHash, now: Timestamp) -> Result<Known, Stranger> {
         // All are compared, whether one was found or not.
-        let found = self.tokens.iter().filter(|token| token.sha256.is(hash)).last();
+        let mut found = None;
+        for token in &self.tokens {
+            if token.sha256.is(hash) {
+                found = Some(token);
+            }
+        }
         let token = found.ok_or((Why::UnknownToken, None))?;
         if token.expires.is_some_and(|end| end <= now) {
             return Err((Why::ExpiredToken, Some(token.name.clone())));

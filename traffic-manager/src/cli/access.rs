@@ -45,14 +45,14 @@ pub(super) fn tls(remote: &Remote, server: &str) -> Result<TlsConfig, String> {
         None => Vec::new(),
     };
     let roots: Vec<_> = roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-    let own = match (&remote.cert, &remote.key) {
+    let own = match (&remote.client_cert, &remote.client_key) {
         (Some(cert), Some(key)) => {
-            let chain = tls::files::certificates("--cert", cert)?;
+            let chain = tls::files::certificates("--client-cert", cert)?;
             let chain: Vec<_> =
                 chain.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-            let pem = tls::files::read("--key", key)?;
+            let pem = tls::files::read("--client-key", key)?;
             let key = PrivateKey::from_pem(&pem).map_err(|_| {
-                format!("--key: {} holds no private key in PEM form", key.display())
+                format!("--client-key: {} holds no private key in PEM form", key.display())
             })?;
             Some(ClientCert::new_with_certs(&chain, key))
         }

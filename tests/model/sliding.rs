@@ -3,7 +3,8 @@
 //! One log remembers each admission for exactly one window: what does not fit there must be refused, or
 //! some span of the window's length would hold too much. The other remembers it for the two sub-windows
 //! and the report that the ring may take longer: what fits even there must pass. Between the two an
-//! admission is leaving just now, and either verdict is right.
+//! admission is leaving just now, and either verdict is right. So it is from one to two lengths after the
+//! last use, while the manager reserves what the agent would open its counter anew with.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -48,6 +49,19 @@ impl Logs {
                 let log = self.0.get(&(p, l, key(policy, call)));
                 let there = log.into_iter().flatten().filter(|(at, _)| *at + length > now);
                 there.map(|(_, cost)| cost).sum::<u64>() + call.cost <= limit.amount
+            })
+        })
+    }
+
+    /// Whether some counter that the call meets was last used between one and two lengths ago.
+    fn idle(&self, policies: &[Policy], call: &Call, now: Time) -> bool {
+        policies.iter().enumerate().any(|(p, policy)| {
+            policy.limits.iter().enumerate().any(|(l, limit)| {
+                let length = limit.window.duration();
+                let last = self.0.get(&(p, l, key(policy, call))).and_then(|log| log.last());
+                last.is_some_and(|(at, _)| {
+                    *at + length <= now && now <= *at + (length + REPORT) * 2 + PATIENCE * 8
+                })
             })
         })
     }
@@ -146,6 +160,7 @@ proptest! {
             let (may, must) =
                 (logs.fits(&policies, call, now, false), logs.fits(&policies, call, now, true));
             prop_assert!(may || !allowed, "call {i} of {calls:?} at {now:?} is above a limit");
+            let must = must && !logs.idle(&policies, call, now);
             prop_assert!(allowed || !must, "call {i} of {calls:?} at {now:?} is refused in vain");
             if allowed {
                 logs.admit(&policies, call, now);

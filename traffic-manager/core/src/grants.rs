@@ -164,29 +164,8 @@ impl Scene<'_> {
         needs
     }
 
-    /// Whoever is idle and wants more gets what is reserved for it.
-    fn grant_reserved(&mut self, turn: &mut Turn<'_>) {
-        for need in self.needs(turn) {
-            let slot = &self.counter.windows[self.at].slots[need.slot];
-            let reserve = budget::reserve(slot, &self.limit, turn.fleet, turn.now);
-            if reserve == 0 {
-                continue;
-            }
-            self.free += i64::try_from(reserve).unwrap_or(i64::MAX);
-            self.raise(need.slot, reserve, turn);
-            let slot = &mut self.counter.windows[self.at].slots[need.slot];
-            slot.raised = (turn.now, slot.used + slot.waiting());
-            if reserve >= need.waiting {
-                slot.want = 0;
-            }
-        }
-    }
-
     /// Grants what is wanted and free.
     fn grant(&mut self, turn: &mut Turn<'_>) -> Unmet {
-        if self.limit.rolling() {
-            self.grant_reserved(turn);
-        }
         let needs = self.needs(turn);
         let mut unmet = Unmet {
             waiting: needs.iter().map(|n| n.waiting).sum(),

@@ -44,13 +44,17 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// The largest sum of admitted amounts that any frame told.
+    /// The sum of admitted amounts of all counters, each as it was told last. Every stream is one of
+    /// the same agent, which names its counters alike.
     pub(crate) fn used(&self) -> u64 {
-        let used = |frame: &UsageFrame| {
+        let mut newest = std::collections::BTreeMap::new();
+        for frame in &self.usage {
             let frame = weir_proto::usage::UsageFrame::try_from(frame.clone()).unwrap();
-            frame.entries.iter().map(|entry| entry.used).sum()
-        };
-        self.usage.iter().map(used).max().unwrap_or_default()
+            for entry in &frame.entries {
+                newest.insert((entry.key, entry.window), entry.used);
+            }
+        }
+        newest.into_values().sum()
     }
 }
 

@@ -3,8 +3,9 @@
 //! One log remembers each admission for exactly one window: what does not fit there must be refused, or
 //! some span of the window's length would hold too much. The other remembers it for the two sub-windows
 //! and the report that the ring may take longer: what fits even there must pass. Between the two an
-//! admission is leaving just now, and either verdict is right. So it is from one to two lengths after the
-//! last use, while the manager reserves what the agent would open its counter anew with.
+//! admission is leaving just now, and either verdict is right. So it is from one to two lengths after a
+//! use that none followed for a length, while the manager reserves what the agent would open its counter
+//! anew with: refusals in that span are needless, and known (ALGORITHM.md).
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -53,14 +54,17 @@ impl Logs {
         })
     }
 
-    /// Whether some counter that the call meets was last used between one and two lengths ago.
+    /// Whether some counter that the call meets was left alone for a length, and that began no more than
+    /// two lengths ago.
     fn idle(&self, policies: &[Policy], call: &Call, now: Time) -> bool {
         policies.iter().enumerate().any(|(p, policy)| {
             policy.limits.iter().enumerate().any(|(l, limit)| {
                 let length = limit.window.duration();
-                let last = self.0.get(&(p, l, key(policy, call))).and_then(|log| log.last());
-                last.is_some_and(|(at, _)| {
-                    *at + length <= now && now <= *at + (length + REPORT) * 2 + PATIENCE * 8
+                let log = self.0.get(&(p, l, key(policy, call)));
+                let used = log.into_iter().flatten().map(|(at, _)| *at);
+                let next = used.clone().skip(1).chain([now]);
+                used.zip(next).any(|(at, next)| {
+                    at + length <= next && now <= at + (length + REPORT) * 2 + PATIENCE * 8
                 })
             })
         })
@@ -171,5 +175,24 @@ proptest! {
                 prop_assert!(logs.worst((p, l), &policies) <= limit.amount, "{limit:?}");
             }
         }
+    }
+}
+
+/// Whoever used all, and asks again when it has left, gets it: after one length, not after two.
+#[test]
+fn what_has_left_is_granted_to_whoever_asks_for_it() {
+    let policy = json!({
+        "name": "p", "level": "custom", "key": ["application"],
+        "limits": [{ "requests": 3, "window": "2s", "algorithm": "sliding_window" }],
+    });
+    for (wait, cost) in [(2_400, 1), (2_900, 2), (3_500, 3)] {
+        let mut pair = Pair::new(&[Policy::from_json(&policy).expect("a policy")]);
+        pair.pass(SETTLED);
+        let mut call = Call { application: 0, cost: 3, after: 0 };
+        assert!(decide(&mut pair, &call).0);
+        call.cost = cost;
+        assert!(!decide(&mut pair, &call).0, "all is used");
+        pair.pass(Duration::from_millis(wait));
+        assert!(decide(&mut pair, &call).0, "{cost} after {wait} ms");
     }
 }

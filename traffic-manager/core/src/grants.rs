@@ -164,8 +164,31 @@ impl Scene<'_> {
         needs
     }
 
+    /// Whoever is idle and wants more gets what is reserved for it.
+    fn grant_reserved(&mut self, turn: &mut Turn<'_>) {
+        for need in self.needs(turn) {
+            let slot = &self.counter.windows[self.at].slots[need.slot];
+            let reserve = budget::reserve(slot, &self.limit, turn.fleet, turn.now);
+            if reserve == 0 {
+                continue;
+            }
+            self.free += i64::try_from(reserve).unwrap_or(i64::MAX);
+            self.raise(need.slot, reserve, turn);
+            let slot = &mut self.counter.windows[self.at].slots[need.slot];
+            slot.raised = (turn.now, slot.used + slot.waiting());
+            if reserve >= need.waiting {
+                slot.want = 0;
+            }
+        }
+    }
+
     /// Grants what is wanted and free.
     fn grant(&mut self, turn: &mut Turn<'_>) -> Unmet {
+        // Where less is free than nothing, the reserve is not whole yet; who does not govern has none.
+        let governs = turn.fleet.sovereign(turn.now - self.limit.horizon, turn.now);
+        if self.limit.rolling() && governs && self.free >= 0 {
+            self.grant_reserved(turn);
+        }
         let needs = self.needs(turn);
         let mut unmet = Unmet {
             waiting: needs.iter().map(|n| n.waiting).sum(),

@@ -29,7 +29,7 @@ fn those_that_are_met_come_first_and_the_others_say_why() {
         policy("other", "api", json!({ "match": "request.api == 'users'" })),
         policy("nobody", "custom", json!({ "match": "request.user == 'anna'" })),
         policy("keyless", "custom", json!({ "key": ["api", "user"] })),
-        policy("wrong", "custom", json!({ "match": "request.api > 5" })),
+        policy("wrong", "custom", json!({ "match": "cidr(\"10.0.0.0/8\").contains(request.api)" })),
         policy("denies", "deny", json!({})),
     ]);
     let findings = look(&set, &Request::new().api("orders"), 0);

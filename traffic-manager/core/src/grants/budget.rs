@@ -192,6 +192,26 @@ fn brought(part: &Part<'_>) -> i64 {
     }
 }
 
+/// What is reserved for the agent of an idle `slot` beyond its ceiling, as it may open its counter anew:
+/// it may as well have it now. Its claim stays what it is.
+pub(super) fn reserve(slot: &Slot, limit: &LimitInfo, fleet: &Fleet, now: Time) -> u64 {
+    let agent = fleet.agent(slot.agent);
+    if !limit.rolling() || limit.meter == Meter::Gauge || agent.left || released(agent, limit, now)
+    {
+        return 0;
+    }
+    let idle = slot.presumed() || slot.active_at + limit.horizon <= now;
+    let left = slot.book.map_or(u64::MAX, |book| book.saturating_sub(slot.used));
+    if idle { opening(agent, limit, now).saturating_sub(left) } else { 0 }
+}
+
+/// What a counter opens with now, at most: it goes by the smaller of the shares of now and of one length
+/// ago.
+fn opening(agent: &AgentRecord, limit: &LimitInfo, now: Time) -> u64 {
+    let before = agent.share(basis(WindowStart(now.as_secs()), limit));
+    agent.current_share().default_of(limit.amount).max(before.default_of(limit.amount))
+}
+
 /// Incumbent, rolling window: what the agent may admit from now on without being granted more.
 fn claim(part: &Part<'_>) -> i64 {
     let Part { agent, slot, limit, now, .. } = *part;
@@ -199,9 +219,7 @@ fn claim(part: &Part<'_>) -> i64 {
         return 0;
     }
     let fresh = agent.current_share();
-    // A counter opened now goes by the smaller of the shares of now and of one length ago.
-    let before = agent.share(basis(WindowStart(now.as_secs()), limit));
-    let default = fresh.default_of(limit.amount).max(before.default_of(limit.amount));
+    let default = opening(agent, limit, now);
     let own = match slot {
         // It admits nothing more on what it held, and what it used without a word counts no longer.
         _ if released(agent, limit, now) => 0,

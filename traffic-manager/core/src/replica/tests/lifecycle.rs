@@ -13,7 +13,9 @@ fn a_prepared_change_is_nothing_until_it_is_applied_and_reads_back_from_the_stor
         let change = one.put(&policy(name, n as u64 + 1), "anna", at(n as u64)).expect("room");
         disk(&change, &mut stored);
         let out = apply(&mut one, change, at(n as u64));
-        assert!(matches!(&out[0], Output::Policy { name: told, winner: Some(_), .. } if told == name));
+        assert!(
+            matches!(&out[0], Output::Policy { name: told, winner: Some(_), .. } if told == name)
+        );
     }
     let change = one.delete("q", "bert", at(9)).expect("it is there");
     disk(&change, &mut stored);

@@ -78,10 +78,24 @@ pub(super) async fn list(State(admin): State<Admin>) -> Result<Json<Conflicts>, 
     Ok(Json(Conflicts { conflicts: conflicts.await? }))
 }
 
-/// Settle a conflict.
-///
-/// `{id}:restore` makes the loser the policy's next version; `{id}:dismiss` keeps the winner. Either
-/// takes the loser out of the log of every manager.
+/// Keep the winner, and take the loser out of the log of every manager.
+#[utoipa::path(
+    post, path = "/api/v1/conflicts/{id}:dismiss", tag = "policies", operation_id = "dismissConflict",
+    params(
+        ("id" = String, Path, description = "The conflict's id"),
+        ("wait" = Option<String>, Query, description = "`all`, or how many peers must have it before the answer"),
+    ),
+    responses(
+        (status = 200, description = "The policy as it is now", body = super::schema::PolicyDocument),
+        (status = 204, description = "Dismissed; the policy is deleted"),
+        (status = 404, description = "No such conflict (any more)", body = Problem),
+        (status = 504, description = "Done here; so many peers do not have it yet", body = Problem),
+    ),
+)]
+#[expect(dead_code, reason = "only describes what `settle` does")]
+pub(super) const fn dismiss() {}
+
+/// Make the loser the policy's next version; that takes it out of the log of every manager.
 #[utoipa::path(
     post, path = "/api/v1/conflicts/{id}:restore", tag = "policies", operation_id = "restoreConflict",
     params(
@@ -92,6 +106,7 @@ pub(super) async fn list(State(admin): State<Admin>) -> Result<Json<Conflicts>, 
         (status = 200, description = "The policy as it is now", body = super::schema::PolicyDocument),
         (status = 404, description = "No such conflict (any more)", body = Problem),
         (status = 409, description = "The loser is a deletion: delete the policy instead", body = Problem),
+        (status = 504, description = "Done here; so many peers do not have it yet", body = Problem),
     ),
 )]
 pub(super) async fn settle(

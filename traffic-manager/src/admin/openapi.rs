@@ -38,6 +38,7 @@ use super::{conflicts, explain, import, live, nodes, policies, records, reset};
         explain::explain,
         conflicts::list,
         conflicts::settle,
+        conflicts::dismiss,
         records::audit,
         records::usage,
         nodes::nodes,

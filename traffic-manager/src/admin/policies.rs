@@ -75,14 +75,19 @@ pub(super) async fn read(
 /// Create a policy.
 #[utoipa::path(
     post, path = "/api/v1/policies", tag = "policies", operation_id = "createPolicy",
+    params(
+        ("wait" = Option<String>, Query, description = "`all`, or how many peers must have it before the answer"),
+    ),
     request_body(content((PolicyDocument = "application/json"), (PolicyDocument = "application/yaml"))),
     responses(
-        (status = 201, description = "Created", body = PolicyDocument),
+        (status = 201, description = "Created", body = PolicyDocument, headers(("weir-replicas" = Option<u64>, description = "With `wait`: so many peers have it"))),
         (status = 400, description = "The body is not JSON or YAML; the position is named", body = Problem),
         (status = 409, description = "There is a policy of that name", body = Problem),
         (status = 413, description = "The body is larger than 4 MiB", body = Problem),
         (status = 415, description = "Neither JSON nor YAML", body = Problem),
         (status = 422, description = "The policy is not valid; every field at fault is named", body = Problem),
+        (status = 504, description = "Done here; so many peers do not have it yet", body = Problem),
+        (status = 507, description = "The store is full; nothing was changed", body = Problem),
     ),
 )]
 pub(super) async fn create(
@@ -117,6 +122,7 @@ pub(super) async fn create(
         ("name" = String, Path, description = "The policy's name"),
         ("If-Match" = Option<String>, Header, description = "The ETag of the version to replace"),
         ("If-None-Match" = Option<String>, Header, description = "* to create, and never replace"),
+        ("wait" = Option<String>, Query, description = "`all`, or how many peers must have it before the answer"),
     ),
     request_body(content((PolicyDocument = "application/json"), (PolicyDocument = "application/yaml"))),
     responses(
@@ -125,6 +131,8 @@ pub(super) async fn create(
         (status = 404, description = "No such policy", body = Problem),
         (status = 412, description = "The policy was changed since you read it", body = Problem),
         (status = 422, description = "The policy is not valid; every field at fault is named", body = Problem),
+        (status = 504, description = "Done here; so many peers do not have it yet", body = Problem),
+        (status = 507, description = "The store is full; nothing was changed", body = Problem),
     ),
 )]
 pub(super) async fn replace(
@@ -213,12 +221,15 @@ fn put(
     params(
         ("name" = String, Path, description = "The policy's name"),
         ("If-Match" = Option<String>, Header, description = "The ETag of the version to delete"),
+        ("wait" = Option<String>, Query, description = "`all`, or how many peers must have it before the answer"),
     ),
     responses(
         (status = 204, description = "Deleted"),
         (status = 404, description = "No such policy", body = Problem),
         (status = 409, description = "It is the parent of another policy", body = Problem),
         (status = 412, description = "The policy was changed since you read it", body = Problem),
+        (status = 504, description = "Done here; so many peers do not have it yet", body = Problem),
+        (status = 507, description = "The store is full; nothing was changed", body = Problem),
     ),
 )]
 pub(super) async fn delete(

@@ -40,6 +40,9 @@ const ago = (time) => {
   const seconds = Math.max(0, Math.round((Date.now() - Date.parse(time)) / 1000));
   return seconds < 90 ? `${seconds} s ago` : new Date(time).toLocaleString();
 };
+const link = (peer) => flag(peer.link === "up" && peer.ready, "up", peer.link === "up" ? "up, not ready" : "down");
+const lag = ({ lag_seconds: seconds, outstanding }) =>
+  outstanding ? flag(seconds < 5, `${seconds.toFixed(1)} s`, `${seconds.toFixed(0)} s, ${outstanding} entries`) : "none";
 const limits = (policy) => {
   const own = (policy.limits ?? []).map(({ window, calendar, timezone, algorithm, ...units }) =>
     Object.entries(units).map(([unit, amount]) => `${amount} ${unit}`).join(" ") + ` / ${window ?? `${calendar} (${timezone})`}`);
@@ -47,12 +50,12 @@ const limits = (policy) => {
   return own.join(", ") || "refuses";
 };
 async function refresh() {
-  const [{ nodes }, { agents }, { policies }, { decisions, truncated }] = await Promise.all(
+  const [{ nodes, peers }, { agents }, { policies }, { decisions, truncated }] = await Promise.all(
     ["/nodes", "/agents", "/policies", "/decisions"].map(read));
   const self = nodes.find((node) => node.self);
   at("manager").textContent = `${self.id} · ${self.version}`;
   const tiles = [["agents", agents.length], ["policies", policies.length], ["live counters", self.counters],
-    ["throttled now", decisions.length + (truncated ? "+" : "")]];
+    ["throttled now", decisions.length + (truncated ? "+" : "")], ["conflicts", self.conflicts]];
   at("tiles").replaceChildren(...tiles.map(([name, value]) => {
     const tile = element("div", "", "tile");
     tile.append(element("b", value), element("span", name));
@@ -65,9 +68,15 @@ async function refresh() {
     agents.map((it) => [it.id, it.gateway_group, flag(it.connected, "up", "down"), it.active_manager || "nobody",
       flag(it.member, "member", "none"), "r" + it.policies_revision, it.checks, it.unsent, ago(it.last_seen)]),
     "No agent has reported yet.");
-  table("nodes", ["Manager", "Roles", "Policies", "Counters", "Sessions", "Fleet", "Started"], nodes.map((it) =>
-    [it.id, it.roles.join(", "), `${it.policies} (r${it.policies_revision})`, it.counters, it.decision_sessions,
-      `${it.fleet.size} in view ${it.fleet.view}`, new Date(it.started).toLocaleString()]), "");
+  at("conflicts").hidden = !self.conflicts;
+  // What only the manager that answers knows of itself is absent for its peers.
+  const managers = nodes.map((it) => (it.self
+    ? [it.id, "this one", it.roles.join(", "), "", `${it.policies} (r${it.policies_revision})`, it.counters,
+      it.decision_sessions, `${it.fleet.size} in view ${it.fleet.view}`, "started " + new Date(it.started).toLocaleString()]
+    : [it.id, link(it), it.roles.join(", "), lag(it), "", "", "", "", it.last_seen ? ago(it.last_seen) : "never"]));
+  const unmet = peers.length - (nodes.length - 1);
+  if (unmet > 0) managers.push([`${unmet} of ${peers.length} peers`, flag(false, "", "not met yet"), "", "", "", "", "", "", "never"]);
+  table("nodes", ["Manager", "Link", "Roles", "Lag", "Policies", "Counters", "Sessions", "Fleet", "Last heard"], managers, "");
   table("policies", ["Name", "Level", "Mode", "Key", "Limits", "Match"], policies.map((it) =>
     [it.name, it.level, it.mode, (it.key ?? []).join(", "), limits(it), element("code", it.match)]),
     "None yet: POST one to /api/v1/policies, or run traffic-manager policy apply -f FILE.");

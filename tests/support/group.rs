@@ -48,16 +48,26 @@ impl Group {
     /// Adds agents `gw-1`, `gw-2`, … that report to every manager and follow the first.
     #[track_caller]
     pub(crate) fn with_agents(mut self, count: usize) -> Self {
+        let first = self.agents.len();
+        self.agents.extend((1..=count).map(|n| self.agent(&format!("gw-{n}"))));
+        self.agents[first..].iter().for_each(Node::wait_ready);
+        self
+    }
+
+    /// Adds one more, and waits until it is ready.
+    #[track_caller]
+    pub(crate) fn add_agent(&mut self, id: &str) {
+        let agent = self.agent(id);
+        agent.wait_ready();
+        self.agents.push(agent);
+    }
+
+    #[track_caller]
+    fn agent(&self, id: &str) -> Node {
         let urls: Vec<String> =
             self.managers.iter().map(|m| format!("http://127.0.0.1:{}", m.grpc)).collect();
         let args = ["--managers".to_owned(), urls.join(",")];
-        self.agents = (1..=count)
-            .map(|n| Node::start_on("gateway-agent", &format!("gw-{n}"), free_ports(), &args))
-            .collect();
-        for agent in &self.agents {
-            agent.wait_ready();
-        }
-        self
+        Node::start_on("gateway-agent", id, free_ports(), &args)
     }
 
     /// Where the manager in this place keeps its store.

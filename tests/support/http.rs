@@ -9,15 +9,15 @@ use ureq::{Agent, http::Request};
 const TIMEOUT: Duration = Duration::from_secs(5);
 const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
 
-static AGENT: LazyLock<Agent> = LazyLock::new(|| agent(0));
+static AGENT: LazyLock<Agent> = LazyLock::new(|| agent(0, TIMEOUT));
 
-fn agent(idle_connections: usize) -> Agent {
+fn agent(idle_connections: usize, timeout: Duration) -> Agent {
     Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
         .max_idle_connections(idle_connections)
         .proxy(None)
-        .timeout_global(Some(TIMEOUT))
+        .timeout_global(Some(timeout))
         .build()
         .into()
 }
@@ -27,7 +27,7 @@ pub(crate) struct Session(Agent);
 
 impl Session {
     pub(crate) fn new() -> Self {
-        Self(agent(1))
+        Self(agent(1, TIMEOUT))
     }
 
     pub(crate) fn post_json(&self, url: &str, body: &Value) -> Result<Response, String> {
@@ -101,4 +101,13 @@ pub(crate) fn get(url: &str) -> Result<Response, String> {
 
 pub(crate) fn post_json(url: &str, body: &Value) -> Result<Response, String> {
     send("POST", url, JSON, &body.to_string())
+}
+
+/// As [`post_json`], for an answer that may take long.
+pub(crate) fn post_json_within(
+    url: &str,
+    body: &Value,
+    within: Duration,
+) -> Result<Response, String> {
+    send_with(&agent(0, within), "POST", url, JSON, &body.to_string())
 }

@@ -130,7 +130,11 @@ impl Group {
                 }
             };
             if timeout(PATIENCE, told).await != Ok(true) {
-                tracing::warn!("no peer has told its policies; going on with those known here");
+                let away: Vec<String> = absent.borrow().iter().cloned().collect();
+                tracing::warn!(
+                    out_of_reach = away.join(", "),
+                    "no peer has told its policies; going on with those known here"
+                );
             }
             offer(&keeper, file).await?;
             recall(&keeper, &driver, &absent).await;

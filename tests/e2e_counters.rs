@@ -1,0 +1,166 @@
+//! Counters that outlive managers: recovered from peers, from agents, and from checkpoints, so that a limit
+//! holds over all lives.
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use support::{
+    fleet::{Node, SOON},
+    group::Group,
+    http::{self, Session},
+    load::{Book, Load},
+    wait::{wait_for_room, wait_until},
+};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const LIMIT: u64 = 200;
+/// Long windows are checkpointed each 10 s (`INTERVAL` in `checkpoint.rs`).
+const CHECKPOINT: Duration = Duration::from_secs(10);
+
+type Used = BTreeMap<(String, String), u64>;
+
+#[track_caller]
+fn policy(group: &Group, requests: u64) {
+    let body = json!({
+        "name": "hourly", "level": "application", "key": ["application"],
+        "limits": [{ "requests": requests, "window": "1h", "algorithm": "fixed_window" }],
+        "accuracy": "strict",
+    });
+    let url = group.managers[0].url("/api/v1/policies?wait=all");
+    let made = http::post_json(&url, &body).expect("an answer");
+    assert_eq!(made.status, 201, "{}", made.body);
+}
+
+/// Checks until so many were admitted.
+#[track_caller]
+fn admit(group: &Group, agent: &Node, count: u64) -> Book {
+    let (client, mut book) = (Session::new(), Book::default());
+    let target = agent.target();
+    wait_until("enough is admitted", SOON, &group.processes(), || {
+        while book.answers.values().map(|a| a.allowed).sum::<u64>() < count {
+            if !book.check(&target, &client, "any", "app") {
+                return false;
+            }
+        }
+        true
+    });
+    book
+}
+
+/// Checks until something is admitted and the agent has refused for a while.
+#[track_caller]
+fn exhaust(group: &Group, agent: &Node) -> Book {
+    let mut book = admit(group, agent, 1);
+    let (client, target) = (Session::new(), agent.target());
+    let mut refused_since = Instant::now();
+    wait_until("the limit is reached", SOON * 2, &group.processes(), || {
+        while book.check(&target, &client, "any", "app") {
+            refused_since = Instant::now();
+        }
+        refused_since.elapsed() > Duration::from_secs(3)
+    });
+    book
+}
+
+fn admitted(book: &Book) -> u64 {
+    book.allowed().values().sum()
+}
+
+#[track_caller]
+fn wait_counted(group: &Group, book: &Book) -> Used {
+    let want: Used =
+        book.answers.iter().map(|(place, answers)| (place.clone(), answers.allowed)).collect();
+    wait_until("every manager has counted all", SOON, &group.processes(), || {
+        group.managers.iter().all(|manager| manager.used("hourly").as_ref() == Some(&want))
+    });
+    want
+}
+
+#[test]
+fn an_empty_manager_knows_a_dead_agents_counts_before_it_is_ready() {
+    wait_for_room(HOUR, SOON * 4);
+    let mut group = Group::start(3, &[]).with_agents(1);
+    policy(&group, LIMIT);
+    let mut book = admit(&group, &group.agents[0], 120);
+    let used = wait_counted(&group, &book);
+    group.agents[0].process().kill();
+    group.managers[0].process().kill();
+    group.wipe(0);
+    group.managers[0].restart();
+    group.managers[0].wait_ready();
+    // At once: this is what being ready promises.
+    let at_once = group.managers[0].used("hourly");
+    assert_eq!(at_once.as_ref(), Some(&used), "{}", group.managers[0].process().log_tail());
+    group.add_agent("gw-2");
+    let second = group.agents.last().expect("an agent");
+    assert_eq!(second.follows().as_deref(), Some("tm-1"));
+    book.merge(exhaust(&group, second));
+    println!("admitted {} of {LIMIT} over two agents", admitted(&book));
+    assert_eq!(book.failures, Vec::<String>::new());
+    assert!(admitted(&book) <= LIMIT, "admitted {} of {LIMIT}", admitted(&book));
+}
+
+#[test]
+fn checkpoints_keep_a_limit_when_every_manager_and_agent_died() {
+    wait_for_room(HOUR, SOON * 5);
+    let mut group = Group::start(3, &[]).with_agents(2);
+    policy(&group, LIMIT);
+    let mut book = admit(&group, &group.agents[0], 60);
+    book.merge(admit(&group, &group.agents[1], 40));
+    let used = wait_counted(&group, &book);
+    let counted = Instant::now();
+    wait_until("two checkpoints were written", SOON * 2, &[], || {
+        counted.elapsed() > CHECKPOINT * 2
+    });
+    for node in group.managers.iter().chain(&group.agents) {
+        node.process().kill();
+    }
+    group.agents.clear();
+    for manager in &mut group.managers {
+        manager.restart();
+    }
+    group.wait_linked();
+    for manager in &group.managers {
+        let found = manager.used("hourly");
+        assert_eq!(found.as_ref(), Some(&used), "{}: {}", manager.id, manager.process().log_tail());
+    }
+    group.add_agent("gw-3");
+    group.add_agent("gw-4");
+    for agent in &group.agents {
+        book.merge(exhaust(&group, agent));
+    }
+    println!("admitted {} of {LIMIT} over both lives", admitted(&book));
+    assert_eq!(book.failures, Vec::<String>::new());
+    assert!(admitted(&book) <= LIMIT, "admitted {} of {LIMIT}", admitted(&book));
+}
+
+#[test]
+fn a_single_empty_manager_is_filled_by_its_agent_and_no_check_fails() {
+    wait_for_room(HOUR, SOON * 3);
+    let mut group = Group::start(1, &[]).with_agents(1);
+    policy(&group, 1_000_000);
+    let mut book = admit(&group, &group.agents[0], 20);
+    let load = Load::start(&[group.agents[0].target()], "any", &["app"], 100);
+    wait_until("the load is counted", SOON, &group.processes(), || {
+        group.managers[0].used("hourly").is_some_and(|used| used.values().any(|u| *u > 60))
+    });
+    group.managers[0].process().kill();
+    group.wipe(0);
+    group.managers[0].restart();
+    group.managers[0].wait_ready();
+    let ready = Instant::now();
+    policy(&group, 1_000_000);
+    wait_until("the counts are back", SOON, &group.processes(), || {
+        group.managers[0].used("hourly").is_some_and(|used| used.values().any(|u| *u > 60))
+    });
+    println!("the counts are back after {:?}", ready.elapsed());
+    book.merge(load.finish());
+    assert_eq!(book.failures, Vec::<String>::new());
+    assert_eq!(book.answers.values().map(|a| a.allowed).sum::<u64>(), admitted(&book));
+    wait_counted(&group, &book);
+}

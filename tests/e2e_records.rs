@@ -1,0 +1,121 @@
+//! What is written down at every manager, and what a write says about peers that are away.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::{fleet::SOON, group::Group, http, wait::wait_until};
+
+fn policy(name: &str, requests: u64) -> Value {
+    json!({
+        "name": name, "level": "application", "key": ["application"],
+        "limits": [{ "requests": requests, "window": "1m" }],
+    })
+}
+
+/// Actor, action, policy and manager of each record, the newest first.
+fn audit(group: &Group, place: usize) -> Vec<[String; 4]> {
+    let answer = group.managers[place].get("/api/v1/audit?policy=gold").expect("an answer");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let names = ["actor", "action", "policy", "manager"];
+    let records = answer["records"].as_array().expect("a list");
+    records.iter().map(|record| names.map(|name| text(&record[name]))).collect()
+}
+
+#[test]
+fn every_manager_tells_who_did_what_where() {
+    let group = Group::start(3, &[]);
+    let url = |place: usize, path: &str| group.managers[place].url(path);
+    let made = http::post_json(&url(1, "/api/v1/policies?wait=all"), &policy("gold", 10));
+    assert_eq!(made.expect("an answer").status, 201);
+    let json = [("content-type", "application/json")];
+    let path = "/api/v1/policies/gold?wait=all";
+    let changed = http::send("PUT", &url(2, path), &json, &policy("gold", 20).to_string());
+    assert_eq!(changed.expect("an answer").status, 200);
+    assert_eq!(http::send("DELETE", &url(0, path), &[], "").expect("an answer").status, 204);
+    let want = [("delete", "tm-1"), ("replace", "tm-3"), ("create", "tm-2")];
+    let want =
+        want.map(|(action, manager)| ["anonymous", action, "gold", manager].map(str::to_owned));
+    for place in 0..3 {
+        assert_eq!(audit(&group, place), want, "{}", group.managers[place].id);
+    }
+    let one = group.managers[0].get("/api/v1/audit?policy=gold&action=create&limit=1");
+    assert_eq!(one.expect("an answer")["records"][0]["manager"], "tm-2");
+    let bad = http::get(&url(0, "/api/v1/audit?from=yesterday")).expect("an answer");
+    assert_eq!(bad.status, 400);
+    assert!(bad.body.contains("from=yesterday"), "{}", bad.body);
+}
+
+#[test]
+fn a_write_that_waits_for_a_peer_that_is_away_is_answered_and_is_there() {
+    let mut group = Group::start(3, &[]);
+    let url =
+        |group: &Group, query: &str| group.managers[0].url(&format!("/api/v1/policies{query}"));
+    for (query, words) in
+        [("?wait=9", "wait=9"), ("?wait=some", "wait=some"), ("?wait=-1", "wait=-1")]
+    {
+        let bad = http::post_json(&url(&group, query), &policy("bad", 1)).expect("an answer");
+        assert_eq!(bad.status, 400, "{}", bad.body);
+        assert!(bad.body.contains(words), "{}", bad.body);
+    }
+    group.managers[2].process().kill();
+    let one = http::post_json(&url(&group, "?wait=1"), &policy("one", 1)).expect("an answer");
+    assert_eq!((one.status, one.header("weir-replicas")), (201, Some("1")), "{}", one.body);
+    let began = Instant::now();
+    let late = http::post_json_within(&url(&group, "?wait=2"), &policy("late", 2), SOON);
+    let (late, took) = (late.expect("an answer"), began.elapsed());
+    assert_eq!(late.status, 504, "{}", late.body);
+    assert!(late.body.contains("1 of the 2 peers"), "{}", late.body);
+    assert!((Duration::from_secs(4)..Duration::from_secs(10)).contains(&took), "{took:?}");
+    for place in [0, 1] {
+        let names: Vec<String> =
+            group.managers[place].versions().unwrap_or_default().into_iter().map(|v| v.0).collect();
+        assert_eq!(names, ["late", "one"], "{}", group.managers[place].id);
+    }
+    group.managers[2].restart();
+    group.managers[2].wait_ready();
+    wait_until("the third has it, too", SOON, &group.processes(), || {
+        group.managers[2].versions().is_some_and(|versions| versions.len() == 2)
+    });
+}
+
+#[test]
+fn the_conflict_log_names_who_lost_and_where() {
+    let mut group = Group::start(2, &[]);
+    group.managers[0].put_policy("gold", 1).expect("an answer");
+    group.wait_converged();
+    group.managers[1].process().kill();
+    group.managers[0].put_policy("gold", 111).expect("an answer");
+    group.managers[0].process().kill();
+    group.managers[1].restart();
+    group.managers[1].wait_ready();
+    group.managers[1].put_policy("gold", 222).expect("an answer");
+    group.managers[0].restart();
+    group.wait_linked();
+    group.wait_converged();
+    wait_until("both have the loser", SOON, &group.processes(), || {
+        group.managers.iter().all(|manager| {
+            let log = manager.get("/api/v1/conflicts").unwrap_or_default();
+            let conflict = &log["conflicts"][0];
+            let lost = conflict["version"]["limits"][0]["requests"].as_u64();
+            let manager = if lost == Some(111) { "tm-1" } else { "tm-2" };
+            lost.is_some()
+                && conflict["author"] == "anonymous"
+                && conflict["manager"] == manager
+                && conflict["winner"].is_string()
+        })
+    });
+    let id = group.managers[0].get("/api/v1/conflicts").expect("the log")["conflicts"][0]["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let dismiss = group.managers[1].url(&format!("/api/v1/conflicts/{id}:dismiss?wait=all"));
+    let done = http::send("POST", &dismiss, &[], "").expect("an answer");
+    assert!(done.status < 300, "{} {}", done.status, done.body);
+    for place in [0, 1] {
+        let newest = audit(&group, place).into_iter().next();
+        let want = ["anonymous", "dismiss", "gold", "tm-2"].map(str::to_owned);
+        assert_eq!(newest, Some(want), "{}", group.managers[place].id);
+    }
+}

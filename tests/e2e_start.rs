@@ -1,0 +1,125 @@
+//! How a manager starts: what it says while it is not ready, alone or beside others, and with a store that
+//! it must not touch.
+
+mod support;
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+    time::{Duration, Instant},
+};
+
+use support::{
+    fleet::SOON,
+    group::Group,
+    http,
+    ports::free_ports,
+    process::weir_binary,
+    wait::{wait_for, wait_until},
+};
+
+#[test]
+fn a_manager_that_waits_for_silent_peers_says_why_and_then_serves() {
+    let mut group = Group::start(3, &[]);
+    group.managers[0].process().kill();
+    for place in [1, 2] {
+        group.managers[place].process().freeze();
+    }
+    group.managers[0].restart();
+    let manager = &group.managers[0];
+    let began = Instant::now();
+    let why = wait_for("it says why it is not ready", SOON, &[manager.process()], || {
+        let answer = http::get(&manager.url("/readyz")).ok()?;
+        (answer.status == 503 && !answer.body.contains("starting")).then_some(answer.body)
+    });
+    assert!(why.contains("recovering"), "{why}");
+    let alive = http::get(&manager.url("/healthz")).expect("an answer");
+    assert_eq!(alive.status, 200, "it lives meanwhile: {}", alive.body);
+    manager.wait_ready();
+    println!("not ready for {:?}: {why}", began.elapsed());
+    let log = manager.process().log();
+    assert!(log.contains("no peer has told its policies"), "{log}");
+    for place in [1, 2] {
+        group.managers[place].process().thaw();
+    }
+    group.wait_linked();
+    assert!(group.managers[0].peers().iter().all(|peer| peer["ready"] == true));
+}
+
+#[test]
+fn a_manager_whose_peers_are_down_is_soon_ready_and_says_so() {
+    let mut group = Group::start(3, &[]);
+    group.managers[0].put_policy("kept", 7).expect("an answer");
+    for manager in &group.managers {
+        manager.process().kill();
+    }
+    group.managers[0].restart();
+    let began = Instant::now();
+    let manager = &group.managers[0];
+    manager.wait_ready();
+    println!("ready alone after {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    let log = manager.process().log();
+    assert!(log.contains("no peer has told its policies"), "{log}");
+    for peer in &group.managers[1..] {
+        assert!(log.contains(&format!("127.0.0.1:{}", peer.grpc)), "it names them: {log}");
+    }
+    assert_eq!(manager.versions().expect("the policies").len(), 1, "with its own policies");
+    wait_until("it has the roles", SOON, &[manager.process()], || {
+        let nodes = manager.get("/api/v1/nodes").unwrap_or_default();
+        let roles = nodes["nodes"][0]["roles"].to_string();
+        roles.contains("ledger") && roles.contains("janitor")
+    });
+}
+
+/// What becomes of a manager that cannot start.
+fn serve(id: &str, data: &Path) -> Output {
+    let [grpc, http] = free_ports();
+    let mut command = Command::new(weir_binary("traffic-manager").expect("it is built"));
+    command.args(["serve", "--id", id, "--data-dir"]).arg(data);
+    command.args(["--listen-grpc", &format!("127.0.0.1:{grpc}")]);
+    command.args(["--listen-http", &format!("127.0.0.1:{http}")]);
+    command.output().expect("it ends")
+}
+
+#[track_caller]
+fn refused(output: &Output, words: &[&str]) {
+    let said = [output.stdout.clone(), output.stderr.clone()].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for word in words {
+        assert!(said.contains(word), "{word:?} is not in: {said}");
+    }
+}
+
+#[test]
+fn a_store_in_use_of_another_or_damaged_is_refused_and_not_touched() {
+    let mut group = Group::start(1, &[]);
+    group.managers[0].put_policy("kept", 7).expect("an answer");
+    let data = group.data_dir(0);
+    let pid = group.managers[0].process().pid().to_string();
+    refused(&serve("tm-1", &data), &["in use", &pid, &data.display().to_string()]);
+    group.managers[0].assert_healthy();
+    group.managers[0].process().kill();
+
+    let file = data.join("weir.redb");
+    let bytes = fs::read(&file).expect("the store");
+    refused(&serve("tm-9", &data), &["tm-1", "tm-9"]);
+    assert_eq!(fs::read(&file).expect("the store"), bytes, "untouched");
+
+    let mut damaged = bytes.clone();
+    damaged.iter_mut().step_by(7).for_each(|byte| *byte ^= 0x5a);
+    fs::write(&file, &damaged).expect("the store");
+    refused(&serve("tm-1", &data), &["weir.redb"]);
+    assert_eq!(fs::read(&file).expect("the store"), damaged, "untouched");
+
+    fs::write(&file, &bytes[..bytes.len() / 2]).expect("the store");
+    refused(&serve("tm-1", &data), &["weir.redb"]);
+    assert_eq!(fs::read(&file).expect("the store"), bytes[..bytes.len() / 2], "untouched");
+
+    fs::write(&file, &bytes).expect("the store");
+    group.managers[0].restart();
+    group.managers[0].wait_ready();
+    assert_eq!(group.managers[0].versions().expect("the policies").len(), 1, "nothing is lost");
+}

@@ -221,9 +221,7 @@ impl Checker {
         let mut custom = units.filter(|unit| matches!(unit, Unit::Custom(_))).peekable();
         custom.peek()?;
         let policies = self.policies();
-        if policies.policies().next().is_none() {
-            return None;
-        }
+        policies.policies().next()?;
         let name = custom.find(|unit| !policies.counts(unit))?.to_string();
         Some(UnknownAmount { name, known: policies.amounts().map(str::to_owned).collect() })
     }

@@ -48,9 +48,8 @@ impl Group {
     /// Adds agents `gw-1`, `gw-2`, … that report to every manager and follow the first.
     #[track_caller]
     pub(crate) fn with_agents(mut self, count: usize) -> Self {
-        let agents: Vec<Node> = (1..=count).map(|n| self.agent(&format!("gw-{n}"))).collect();
-        agents.iter().for_each(Node::wait_ready);
-        self.agents.extend(agents);
+        self.agents = (1..=count).map(|n| self.agent(&format!("gw-{n}"))).collect();
+        self.agents.iter().for_each(Node::wait_ready);
         self
     }
 

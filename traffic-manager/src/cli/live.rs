@@ -8,7 +8,7 @@ use ureq::http::Method;
 use super::{
     Failure, Filter,
     client::{Client, escape},
-    output::{Output, cells, list, text},
+    output::{Output, cells, list, tell_truncated},
     table::Table,
 };
 
@@ -119,7 +119,7 @@ pub(super) fn counters(
         }
         vec![table]
     })?;
-    tell_truncated(&answer);
+    tell_truncated(&answer, "--policy and --key");
     Ok(())
 }
 
@@ -158,7 +158,7 @@ pub(super) fn decisions(
         }
         vec![table]
     })?;
-    tell_truncated(&answer);
+    tell_truncated(&answer, "--policy and --key");
     Ok(())
 }
 
@@ -170,11 +170,4 @@ fn query(filter: &Filter) -> String {
         }
     }
     query
-}
-
-#[expect(clippy::print_stderr, reason = "a note beside the answer, which stays parseable")]
-fn tell_truncated(answer: &Value) {
-    if text(answer, "truncated") == "yes" {
-        eprintln!("there are more; narrow with --policy and --key, or raise --limit");
-    }
 }

@@ -94,3 +94,11 @@ pub(super) fn text(value: &Value, field: &str) -> String {
 pub(super) fn cells<const N: usize>(value: &Value, fields: [&str; N]) -> [String; N] {
     fields.map(|field| text(value, field))
 }
+
+/// Says that there are more of what was asked for, and which options show fewer.
+#[expect(clippy::print_stderr, reason = "a note beside the answer, which stays parseable")]
+pub(super) fn tell_truncated(answer: &Value, narrow: &str) {
+    if answer["truncated"] == true {
+        eprintln!("there are more; narrow with {narrow}, or raise --limit");
+    }
+}

@@ -9,9 +9,12 @@ use ureq::http::Method;
 use super::{
     Failure, Remote,
     client::{Client, escape},
-    output::{Output, cells, list},
+    output::{Output, cells, list, tell_truncated},
     table::Table,
 };
+
+/// What narrows records.
+const SPAN: &str = "--policy, --from and --until";
 
 /// Concurrent edits and their losers.
 #[derive(Debug, Subcommand)]
@@ -139,7 +142,9 @@ pub(super) fn audit(
             table.row(cells(record, ["at", "actor", "action", "policy", "detail", "manager"]));
         }
         vec![table]
-    })
+    })?;
+    tell_truncated(&answer, SPAN);
+    Ok(())
 }
 
 /// What was used in periods that are over.
@@ -158,5 +163,7 @@ pub(super) fn usage(
             table.row(cells(record, fields));
         }
         vec![table]
-    })
+    })?;
+    tell_truncated(&answer, SPAN);
+    Ok(())
 }

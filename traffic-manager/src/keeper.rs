@@ -22,6 +22,7 @@ mod office;
 mod recall;
 mod start;
 mod task;
+mod turns;
 mod waiters;
 
 /// Writes that wait for those before them; who comes then waits to get in.

@@ -113,9 +113,9 @@ impl Replica {
         }
         let cx = context(&self.entries, &self.clock, self.revisions, now);
         self.sync.changed(keys.into_iter(), cx);
-        if let Some((id, key)) = change.write {
+        if let Some((id, keys)) = change.write {
             self.last_write = id.0;
-            self.sync.wrote(id, key, self.revisions.0);
+            self.sync.wrote(id, keys, self.revisions.0);
         }
         if let Some(received) = change.received {
             self.sync.received(received, cx, out);

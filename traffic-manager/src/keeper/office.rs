@@ -1,6 +1,6 @@
 //! The roles of this manager, and the work that comes with them: records of usage, and clearing away.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use traffic_manager_core::{
@@ -20,6 +20,8 @@ pub(crate) const CANDIDATES: usize = 100_000;
 const AT_ONCE: usize = 1_000;
 /// How often the janitor looks whether something is too old.
 const SWEEP: Duration = Duration::from_secs(60);
+/// How long to wait with the epochs after the store refused them.
+const AGAIN: Duration = Duration::from_secs(1);
 /// The action of an audit record that says what the janitor cleared away.
 const SWEPT: &str = "sweep";
 
@@ -34,11 +36,33 @@ pub(super) enum Work {
     Sweep(Change),
 }
 
+/// Work that is under way, and what it takes to begin it again.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Undone {
+    /// These epochs.
+    Epochs(Epochs),
+    /// The candidates are there until their records are.
+    Usage,
+    /// Everything that is too old then.
+    Sweep,
+}
+
+impl fmt::Display for Undone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Undone::Epochs(_) => "the roles' epochs",
+            Undone::Usage => "records of usage",
+            Undone::Sweep => "a clean-up",
+        })
+    }
+}
+
 /// Roles and what they do.
 pub(crate) struct Office {
     roles: Roles,
     accounts: Accounts,
-    epochs: Option<Epochs>,
+    /// To be stored, and not before when.
+    epochs: Option<(Time, Epochs)>,
     /// What was cleared away by then is gone here, too.
     swept: Time,
     sweep_at: Time,
@@ -74,7 +98,8 @@ impl Office {
 
     pub(super) fn next_deadline(&self) -> Time {
         let account = self.accounts.next_deadline().unwrap_or(Time::MAX);
-        self.roles.next_deadline().min(account).min(self.sweep_at)
+        let work = self.epochs.map_or(account.min(self.sweep_at), |(at, _)| at);
+        self.roles.next_deadline().min(work)
     }
 
     /// When the leases must be renewed.
@@ -91,7 +116,7 @@ impl Office {
         self.roles.on_deadline(now, &mut changes);
         for change in changes {
             match change {
-                RoleChange::Store(epochs) => self.epochs = Some(epochs),
+                RoleChange::Store(epochs) => self.epochs = Some((now, epochs)),
                 RoleChange::Gained(role, epoch) => {
                     tracing::info!(%role, %epoch, "this manager has a role");
                 }
@@ -109,10 +134,25 @@ impl Office {
 
     /// The next thing to store.
     pub(super) fn work(&mut self, replica: &Replica, now: Time) -> Option<Work> {
-        if let Some(epochs) = self.epochs.take() {
+        if let Some((_, epochs)) = self.epochs.take_if(|(at, _)| *at <= now) {
             return Some(Work::Epochs(epochs));
         }
+        if self.epochs.is_some() {
+            return None; // a role writes nothing under an epoch that could be forgotten
+        }
         self.usage(replica, now).or_else(|| self.sweep(replica, now))
+    }
+
+    /// The store refused it: it is to be done later.
+    pub(super) fn failed(&mut self, work: Undone, now: Time) {
+        match work {
+            // Those that came meanwhile are the higher ones.
+            Undone::Epochs(epochs) => {
+                self.epochs.get_or_insert((now + AGAIN, epochs));
+            }
+            Undone::Usage => {}
+            Undone::Sweep => self.swept = Time::ZERO,
+        }
     }
 
     fn usage(&mut self, replica: &Replica, now: Time) -> Option<Work> {
@@ -223,3 +263,6 @@ fn known(replica: &Replica, record: &UsageRecord) -> Option<UsageRecord> {
     let amounts = Amounts { admitted: usage.admitted, refused: usage.refused };
     Some(UsageRecord { amounts, parts: usage.parts.iter().map(part).collect(), ..record.clone() })
 }
+
+#[cfg(test)]
+mod tests;

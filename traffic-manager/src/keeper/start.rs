@@ -7,7 +7,10 @@ use traffic_manager_core::{
     accounts::Closed, manager::PolicyChange, policies::StoredPolicy, replica::Replica, roles::Roles,
 };
 
-use super::{Keeper, links::Links, office::Office, recall::Recall, task::Task, waiters::Waiters};
+use super::{
+    Keeper, links::Links, office::Office, recall::Recall, task::Task, turns::Turns,
+    waiters::Waiters,
+};
 use crate::{clock::Clock, driver::Driver, peers::LinkEvent, stop::Stop, store::StoreHandle};
 
 /// The record of the store that holds the highest epochs seen.
@@ -77,6 +80,7 @@ pub(crate) fn start(
         recall: Recall::default(),
         waiters: Waiters::default(),
         backlog: VecDeque::new(),
+        turns: Turns::default(),
         synced: Some(synced),
         outputs: Vec::new(),
     };

@@ -17,11 +17,12 @@ use weir_proto::{
 };
 
 use super::{
-    Ask, WriteJob,
+    Ask, WRITES, WriteJob,
     links::{self, Links},
-    office::{Office, Work, announcement},
+    office::{Office, Undone, Work, announcement},
     recall::Recall,
     start::EPOCHS,
+    turns::{Turn, Turns},
     waiters::Waiters,
 };
 use crate::{
@@ -42,7 +43,7 @@ enum Writer {
     Caller(oneshot::Sender<Result<Option<WriteId>, Arc<StoreError>>>),
     Peer(ManagerLife),
     /// The office: nobody waits.
-    Office(&'static str),
+    Office(Undone),
 }
 
 type Commit = Pin<Box<dyn Future<Output = (Change, Writer, Result<(), StoreError>)> + Send>>;
@@ -60,6 +61,7 @@ pub(super) struct Task {
     pub(super) recall: Recall,
     pub(super) waiters: Waiters<WriteId>,
     pub(super) backlog: VecDeque<(ManagerLife, Delta)>,
+    pub(super) turns: Turns,
     pub(super) synced: Option<oneshot::Sender<()>>,
     pub(super) outputs: Vec<Output>,
 }
@@ -87,7 +89,7 @@ impl Task {
             }
             self.perform().await;
             if commit.is_none() {
-                commit = self.next_of_backlog(now).or_else(|| self.next_of_office(now));
+                commit = self.next(&mut writes, now);
             }
             let sleep = self.sleep(commit.is_some(), now);
             tokio::select! {
@@ -223,6 +225,23 @@ impl Task {
         Some(self.commit(change, Writer::Caller(job.done)))
     }
 
+    /// The next one who has something for the store.
+    fn next(&mut self, writes: &mut mpsc::Receiver<WriteJob>, now: Time) -> Option<Commit> {
+        let mut turns = self.turns;
+        let commit = turns.next(|turn| match turn {
+            Turn::Callers => self.next_of_callers(writes),
+            Turn::Peers => self.next_of_backlog(now),
+            Turn::Office => self.next_of_office(now),
+        });
+        self.turns = turns;
+        commit
+    }
+
+    /// Callers' turn: the first who has something to write.
+    fn next_of_callers(&mut self, writes: &mut mpsc::Receiver<WriteJob>) -> Option<Commit> {
+        (0..WRITES).map_while(|_| writes.try_recv().ok()).find_map(|job| self.prepare(job))
+    }
+
     /// A peer's turn: as many deltas as there are need a turn each.
     fn next_of_backlog(&mut self, now: Time) -> Option<Commit> {
         let (from, delta) = self.backlog.pop_front()?;
@@ -241,10 +260,10 @@ impl Task {
             Work::Epochs(epochs) => {
                 let mut batch = Batch::new();
                 batch.put(Table::Meta, EPOCHS, epochs.encode());
-                self.store(batch, Change::default(), Writer::Office("the roles' epochs"))
+                self.store(batch, Change::default(), Writer::Office(Undone::Epochs(epochs)))
             }
-            Work::Usage(_, change) => self.commit(change, Writer::Office("records of usage")),
-            Work::Sweep(change) => self.commit(change, Writer::Office("a clean-up")),
+            Work::Usage(_, change) => self.commit(change, Writer::Office(Undone::Usage)),
+            Work::Sweep(change) => self.commit(change, Writer::Office(Undone::Sweep)),
         })
     }
 
@@ -286,14 +305,18 @@ impl Task {
                     tracing::error!(peer = %peer.id, "what a peer sent could not be stored: {error}");
                 }
                 // It is due again soon.
-                Writer::Office(what) => tracing::error!("{what} could not be stored: {error}"),
+                Writer::Office(work) => {
+                    tracing::error!("{work} could not be stored: {error}");
+                    let now = self.clock.now();
+                    self.office.failed(work, now);
+                }
             },
         }
     }
 
     /// Does what the replica wants, in its order.
     async fn perform(&mut self) {
-        let mut policies = Vec::new();
+        let (mut policies, mut synced) = (Vec::new(), false);
         for output in std::mem::take(&mut self.outputs) {
             match output {
                 Output::Send(to, frame) => self.links.send(&to, &frame),
@@ -313,11 +336,7 @@ impl Task {
                     }
                 }
                 Output::Acked(_) => self.waiters.look(|write| self.replica.holders(*write)),
-                Output::Synced => {
-                    if let Some(synced) = self.synced.take() {
-                        let _ = synced.send(());
-                    }
-                }
+                Output::Synced => synced = true,
                 Output::Heard(life, heartbeat) => {
                     let now = self.clock.now();
                     self.office.hear(&life, &heartbeat.claims, now);
@@ -330,6 +349,10 @@ impl Task {
             });
             // A driver that is gone takes the manager with it.
             let _ = told.await;
+        }
+        // Not before what peers told is in force here.
+        if synced && let Some(waiting) = self.synced.take() {
+            let _ = waiting.send(());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What was prepared: entries to store, and what to tell once they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use weir_proto::{id::ManagerLife, peer::EntryKey, time::Time};
@@ -24,8 +24,8 @@ pub struct Change {
     /// The new highest number of a register that was swept.
     pub(super) floor: Option<u64>,
     pub(super) received: Option<Received>,
-    /// Which entry this life writes.
-    pub(super) write: Option<(WriteId, EntryKey)>,
+    /// Which policies this life writes.
+    pub(super) write: Option<(WriteId, BTreeSet<EntryKey>)>,
     /// Losers and entries that had no room.
     pub(super) dropped: u64,
     pub(super) refused: u64,
@@ -64,7 +64,13 @@ impl Change {
         self.swept = self.swept.or(other.swept);
         self.floor = self.floor.max(other.floor);
         self.received = self.received.or(other.received);
-        self.write = other.write.or(self.write);
+        self.write = match (self.write, other.write) {
+            (Some((id, mut keys)), Some((_, more))) => {
+                keys.extend(more);
+                Some((id, keys))
+            }
+            (one, other) => one.or(other),
+        };
         self.dropped += other.dropped;
         self.refused += other.refused;
         self
@@ -75,7 +81,7 @@ impl Change {
         self.staged.is_empty() && self.removed.is_empty() && self.floor.is_none()
     }
 
-    /// Names the write, for [`Replica::holders`](super::Replica::holders); `None` for what came from
+    /// Names the write, all policies in it, for [`Replica::holders`](super::Replica::holders); `None` for what came from
     /// peers, and for records.
     pub fn write(&self) -> Option<WriteId> {
         self.write.as_ref().map(|(id, _)| *id)

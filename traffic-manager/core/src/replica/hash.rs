@@ -120,3 +120,28 @@ pub(super) fn of_usage(key: u64, usage: &Usage) -> u64 {
 fn first_eight(hash: &[u8; 32]) -> u64 {
     hash.iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }
+
+#[cfg(test)]
+mod tests {
+    use weir_proto::{
+        id::{ManagerId, ManagerLife},
+        peer::{Seen, Stamp},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_deletion_is_no_empty_document() {
+        let life = ManagerLife { id: ManagerId::new("tm-1").expect("a name"), incarnation: 1 };
+        let deletion = Version {
+            ref_number: 1,
+            stamp: Stamp(2),
+            origin: Origin { life, series: Stamp(2) },
+            seen: Seen::new(),
+            author: "anna".to_owned(),
+            body: None,
+        };
+        let empty = Version { body: Some(bytes::Bytes::new()), ..deletion.clone() };
+        assert_ne!(of_version(&deletion), of_version(&empty));
+    }
+}

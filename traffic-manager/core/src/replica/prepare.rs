@@ -1,6 +1,6 @@
 //! Preparing changes: what would be, while nothing is changed.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use weir_proto::{
@@ -209,7 +209,7 @@ impl Replica {
         let dropped = rivals.write(draft, also, floor);
         let key = EntryKey::Policy(name.clone());
         let mut change = Change { dropped, ..Change::default() };
-        change.write = Some((WriteId(self.last_write + 1), key.clone()));
+        change.write = Some((WriteId(self.last_write + 1), BTreeSet::from([key.clone()])));
         change.staged.insert(key, State::Policy(rivals));
         change
     }

@@ -9,7 +9,10 @@ mod peer;
 mod pending;
 mod writes;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use weir_proto::{
     id::{ManagerId, ManagerLife},
@@ -83,19 +86,20 @@ impl Sync {
         }
     }
 
-    /// This life wrote an entry.
-    pub(super) fn wrote(&mut self, id: WriteId, key: EntryKey, revision: u64) {
-        self.writes.add(id, key, revision);
+    /// This life wrote entries.
+    pub(super) fn wrote(&mut self, id: WriteId, keys: BTreeSet<EntryKey>, revision: u64) {
+        self.writes.add(id, keys, revision);
     }
 
     /// A peer's entries are durable here.
     pub(super) fn received(&mut self, from: Received, cx: Context<'_>, out: &mut Vec<Output>) {
-        if from.number > 0 {
-            out.push(Output::Send(from.from.id.clone(), PeerFrame::Ack(from.number)));
-        }
+        // A later life would take it for the acknowledgement of a delta of its own.
         let Some(peer) = self.peers.get_mut(&from.from.id).filter(|p| p.life == from.from) else {
             return;
         };
+        if from.number > 0 {
+            out.push(Output::Send(from.from.id.clone(), PeerFrame::Ack(from.number)));
+        }
         peer.arrived(from.arrived.iter().map(|key| hash::of_key(&key::encode(key))));
         peer.hurry(cx.now);
         for key in &from.known {

@@ -26,6 +26,8 @@ pub(super) struct Node {
     /// What the driver was told to serve: name and tag.
     pub(super) serving: BTreeMap<String, String>,
     pub(super) synced: bool,
+    /// The lives that its links lead to.
+    pub(super) links: BTreeMap<ManagerId, ManagerLife>,
     /// Difference of its clock in microseconds.
     pub(super) skew: i64,
     group: usize,
@@ -44,6 +46,7 @@ impl Node {
             replica: None,
             serving: BTreeMap::new(),
             synced: false,
+            links: BTreeMap::new(),
             skew: 0,
             group,
         }
@@ -74,7 +77,16 @@ impl Node {
         self.serving = held.map(|w| (w.policy.name.to_string(), w.tag.clone())).collect();
         self.replica = Some(replica);
         self.synced = false;
+        self.links.clear();
         Ok(())
+    }
+
+    /// A link to a life is open. What leads to an ended one leads nowhere.
+    pub(super) fn reaches(&mut self, peer: &ManagerLife, up: bool) {
+        let known = self.links.get(&peer.id).map_or(0, |life| life.incarnation);
+        if up && known < peer.incarnation {
+            self.links.insert(peer.id.clone(), peer.clone());
+        }
     }
 
     /// Makes the change durable.

@@ -27,6 +27,8 @@ pub(super) enum Event {
     Frame { from: ManagerLife, to: (usize, ManagerLife), frame: Box<PeerFrame> },
     /// The receiver notices that the link to a life is open, or that it has closed.
     Link { at: usize, peer: ManagerLife, up: bool },
+    /// The store's queue has come to what a peer sent.
+    Receive { at: (usize, ManagerLife), from: ManagerLife, delta: Box<Delta> },
     /// A manager's deadline.
     Tick(usize),
     /// Something random.
@@ -141,7 +143,15 @@ impl World {
             Event::Act => self.act(),
             Event::Start(i) => self.start(i),
             Event::Tick(i) => self.tick(i),
+            Event::Receive { at: (i, life), from, delta } => {
+                if self.nodes[i].life == life
+                    && let Some(out) = self.receive(i, &from, *delta)
+                {
+                    self.outputs(i, out);
+                }
+            }
             Event::Link { at, peer, up } => {
+                self.nodes[at].reaches(&peer, up);
                 let input = if up { Input::Up(peer) } else { Input::Down(peer) };
                 self.handle(at, input);
             }
@@ -212,6 +222,12 @@ impl World {
             self.nodes[i].serve(&output);
             match output {
                 Output::Send(to, frame) => self.send(i, to.as_str(), frame),
+                // It waits for what the store has to do before.
+                Output::Receive(from, delta) if self.chance.one_in(4) => {
+                    let at = (i, self.nodes[i].life.clone());
+                    let pause = Duration::from_micros(self.chance.below(100_000));
+                    self.after(pause, Event::Receive { at, from, delta: Box::new(delta) });
+                }
                 Output::Receive(from, delta) => {
                     if let Some(more) = self.receive(i, &from, delta) {
                         queue.extend(more);
@@ -263,14 +279,17 @@ impl World {
         if matches!(frame, PeerFrame::Delta(_) | PeerFrame::Digest(_) | PeerFrame::Want(_)) {
             self.chatter += 1;
         }
-        let Some(j) = self.nodes.iter().position(|node| node.life.id.as_str() == to) else {
+        let to = self.nodes.iter().position(|node| node.life.id.as_str() == to);
+        let Some((j, life)) =
+            to.and_then(|j| Some((j, self.nodes[i].links.get(&self.nodes[j].life.id)?.clone())))
+        else {
             return;
         };
         for delay in self.network.arrivals(i, j, &mut self.chance) {
             let frame =
                 if self.chance.one_in(8) { self.over_the_wire(&frame) } else { frame.clone() };
-            let (from, life) = (self.nodes[i].life.clone(), self.nodes[j].life.clone());
-            self.after(delay, Event::Frame { from, to: (j, life), frame: Box::new(frame) });
+            let (from, to) = (self.nodes[i].life.clone(), (j, life.clone()));
+            self.after(delay, Event::Frame { from, to, frame: Box::new(frame) });
         }
     }
 

@@ -11,9 +11,28 @@ const REMEMBERED: usize = 4_096;
 
 #[derive(Debug, Clone)]
 struct Write {
-    key: EntryKey,
+    keys: BTreeSet<EntryKey>,
     revision: u64,
+    /// Which of the keys a peer holds; of one that holds all of them, nothing but that.
+    parts: BTreeMap<ManagerId, BTreeSet<EntryKey>>,
     holders: BTreeSet<ManagerId>,
+}
+
+impl Write {
+    /// The peer holds one of the keys. Whether it holds them all now, and did not before.
+    fn held(&mut self, key: &EntryKey, peer: &ManagerId) -> bool {
+        if self.holders.contains(peer) {
+            return false;
+        }
+        let parts = self.parts.entry(peer.clone()).or_default();
+        parts.insert(key.clone());
+        parts.len() == self.keys.len() && self.held_whole(peer)
+    }
+
+    fn held_whole(&mut self, peer: &ManagerId) -> bool {
+        self.parts.remove(peer);
+        self.holders.insert(peer.clone())
+    }
 }
 
 /// The last writes.
@@ -24,12 +43,14 @@ pub(super) struct Writes {
 }
 
 impl Writes {
-    pub(super) fn add(&mut self, id: WriteId, key: EntryKey, revision: u64) {
-        self.by_key.insert((key.clone(), id));
-        self.by_id.insert(id, Write { key, revision, holders: BTreeSet::new() });
+    pub(super) fn add(&mut self, id: WriteId, keys: BTreeSet<EntryKey>, revision: u64) {
+        self.by_key.extend(keys.iter().map(|key| (key.clone(), id)));
+        let (parts, holders) = (BTreeMap::new(), BTreeSet::new());
+        self.by_id.insert(id, Write { keys, revision, parts, holders });
         while self.by_id.len() > REMEMBERED {
-            if let Some((id, write)) = self.by_id.pop_first() {
-                self.by_key.remove(&(write.key, id));
+            let Some((id, write)) = self.by_id.pop_first() else { return };
+            for key in write.keys {
+                self.by_key.remove(&(key, id));
             }
         }
     }
@@ -45,7 +66,7 @@ impl Writes {
         let range = (key.clone(), WriteId(0))..=(key.clone(), WriteId(u64::MAX));
         for (_, id) in self.by_key.range(range) {
             let Some(write) = self.by_id.get_mut(id) else { continue };
-            if write.revision <= revision && write.holders.insert(peer.clone()) {
+            if write.revision <= revision && write.held(key, peer) {
                 out.push(Output::Acked(*id));
             }
         }
@@ -54,7 +75,7 @@ impl Writes {
     /// The peer holds everything.
     pub(super) fn all_held(&mut self, peer: &ManagerId, out: &mut Vec<Output>) {
         for (id, write) in &mut self.by_id {
-            if !write.holders.contains(peer) && write.holders.insert(peer.clone()) {
+            if !write.holders.contains(peer) && write.held_whole(peer) {
                 out.push(Output::Acked(*id));
             }
         }

@@ -144,6 +144,7 @@ fn writes_reach_a_peer_that_only_a_third_can_reach() {
     net.play(Duration::from_secs(1));
     net.passes = |from, to, _, _| !(from != 1 && to != 1);
     let write = net.put(0, "p", 5);
+    assert!(net.equal(), "passed on at once, and not by digests later");
     net.play(Duration::from_secs(5));
     assert!(net.equal());
     assert_eq!(net.replicas[0].holders(write), 1, "the other one cannot say so");
@@ -196,4 +197,56 @@ fn a_register_that_is_larger_than_a_frame_goes_in_parts() {
     net.play(Duration::from_secs(60));
     assert!(net.equal());
     assert_eq!(net.replicas[1].conflicts().count(), 3);
+}
+
+#[test]
+fn a_write_of_several_policies_is_held_by_whoever_holds_them_all() {
+    let mut net = Net::new(2);
+    net.connect();
+    net.play(Duration::from_secs(1));
+    let put = |name| net.replicas[0].put(&policy(name, 1), "anna", net.now).expect("room");
+    let change = ["q", "p"].into_iter().fold(Change::default(), |all, name| all.and(put(name)));
+    let write = change.write().expect("a write");
+    let out = apply(&mut net.replicas[0], change, net.now);
+    let mut replies = Vec::new();
+    for output in out {
+        let Output::Send(_, PeerFrame::Delta(Delta { number, entries })) = output else { continue };
+        assert_eq!(entries.len(), 2);
+        // Another one of them alone.
+        let one = Delta { number: 0, entries: entries[..1].to_vec() };
+        let change = net.replicas[1].receive(&life(0), one, net.now);
+        apply(&mut net.replicas[1], change, net.now);
+        let Some(Entry::Policy(name, register)) = everything(&net.replicas[1]).entries.pop() else {
+            panic!("one policy")
+        };
+        let back = Delta { number: 0, entries: vec![Entry::Policy(name, register)] };
+        let change = net.replicas[0].receive(&life(1), back, net.now);
+        apply(&mut net.replicas[0], change, net.now);
+        assert_eq!(net.replicas[0].holders(write), 0, "the other policy is missing there");
+        replies.push(number);
+    }
+    for number in replies {
+        let mut out = Vec::new();
+        let ack = Input::Frame(life(1), PeerFrame::Ack(number));
+        net.replicas[0].handle(ack, net.now, &mut out);
+    }
+    net.play(Duration::from_secs(5));
+    assert_eq!((net.equal(), net.replicas[0].holders(write)), (true, 1));
+}
+
+/// A later life numbers its deltas from 1 on again.
+#[test]
+fn what_a_former_life_sent_is_not_acknowledged_to_a_later_one() {
+    let (mut one, mut two) = (replica(1, 2), replica(2, 2));
+    let mut out = Vec::new();
+    put(&mut one, "p", 1, at(0));
+    two.handle(Input::Up(life(1)), at(0), &mut out);
+    let delta = Delta { number: 1, ..everything(&one) };
+    let change = two.receive(&life(1), delta, at(0));
+    let later = ManagerLife { incarnation: 2, ..life(1) };
+    two.handle(Input::Up(later), at(1), &mut out);
+    let out = apply(&mut two, change, at(1));
+    let acks = |output: &Output| matches!(output, Output::Send(_, PeerFrame::Ack(_)));
+    assert!(!out.iter().any(acks), "{out:?}");
+    assert_eq!(requests(&two, "p"), Some(1), "but it is kept");
 }

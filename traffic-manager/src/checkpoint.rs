@@ -63,6 +63,10 @@ pub(crate) async fn keep(
         {
             tracing::error!("the counters of long windows could not be stored: {error}");
             checkpoint.failed();
+            tokio::select! {
+                () = shutdown.requested() => return,
+                () = tokio::time::sleep(INTERVAL) => {}
+            }
         }
     }
 }

@@ -174,6 +174,11 @@ impl Settings {
             for path in paths.into_iter().flatten() {
                 *path = folder.join(&*path);
             }
+            if let Some(data_dir) =
+                settings.data_dir.as_mut().filter(|dir| !dir.is_empty() && *dir != IN_MEMORY)
+            {
+                *data_dir = folder.join(&*data_dir).to_string_lossy().into_owned();
+            }
             settings.tls.beside(folder);
             settings.auth.beside(folder);
         }

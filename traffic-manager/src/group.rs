@@ -25,7 +25,7 @@ use crate::{
     peers::{EVENTS, Me, PeerService, dial},
     security::PeerAccess,
     stop::Stop,
-    store::{Batch, Identity, Place, Record, StoreHandle, Table},
+    store::{Batch, Identity, Place, Record, StoreError, StoreHandle, Table},
     telemetry::Telemetry,
 };
 
@@ -47,8 +47,18 @@ pub(crate) struct Group {
     dialling: Dialling,
     group: usize,
     synced: Option<oneshot::Receiver<()>>,
-    driver_done: oneshot::Receiver<()>,
-    keeper_done: oneshot::Receiver<()>,
+    /// `None` once they have ended.
+    driver_done: Option<oneshot::Receiver<()>>,
+    keeper_done: Option<oneshot::Receiver<()>>,
+}
+
+/// Resolves when the task has ended; at once if that was noticed before.
+async fn done(task: &mut Option<oneshot::Receiver<()>>) {
+    if let Some(end) = task {
+        // An error means that it died.
+        let _ = end.await;
+        *task = None;
+    }
 }
 
 impl Group {
@@ -85,7 +95,7 @@ impl Group {
         }
         let peers = config.peers.clone();
         let recovering = move |manager: &mut Manager, now, _: &mut _| {
-            manager.recover(peers, PATIENCE * 2, now);
+            manager.recover(peers, PATIENCE * 3, now);
         };
         driver.with(recovering).await?;
         let (events, links) = mpsc::channel(EVENTS);
@@ -103,7 +113,8 @@ impl Group {
         };
         let (keeper, synced, keeper_done) = keeper::start(parts, stop.clone());
         let dialling = Dialling::start(config, &me, stop);
-        let synced = Some(synced);
+        let (synced, driver_done) = (Some(synced), Some(driver_done));
+        let keeper_done = Some(keeper_done);
         Ok(Group { driver, keeper, store, me, dialling, group, synced, driver_done, keeper_done })
     }
 
@@ -146,18 +157,20 @@ impl Group {
     /// Resolves when a task has died.
     pub(crate) async fn ended(&mut self) {
         tokio::select! {
-            _ = &mut self.driver_done => {}
-            _ = &mut self.keeper_done => {}
+            () = done(&mut self.driver_done) => {}
+            () = done(&mut self.keeper_done) => {}
             () = self.store.closed() => {}
         }
     }
 
     /// Waits for the tasks, which were told to stop, and closes the store.
-    pub(crate) async fn close(self) {
+    pub(crate) async fn close(mut self) {
         // Both end at once; an error means that they have ended before.
-        let _ = timeout(PATIENCE, self.keeper_done).await;
-        let _ = timeout(PATIENCE, self.driver_done).await;
-        self.store.shutdown().await;
+        let _ = timeout(PATIENCE, done(&mut self.keeper_done)).await;
+        let _ = timeout(PATIENCE, done(&mut self.driver_done)).await;
+        if timeout(PATIENCE, self.store.shutdown()).await.is_err() {
+            tracing::error!("the store did not close in time; what was acknowledged is in it");
+        }
     }
 }
 
@@ -176,13 +189,14 @@ impl Opened {
         let now = clock.now();
         let identity = Identity { manager: config.id.clone(), created: now };
         let (store, records) = StoreHandle::open(config.store.clone(), identity).await?;
-        let life = begin_life(config, &store, &records, clock.started()).await?;
+        let life = next_life(config, &records, clock.started());
         let mut replica =
             Replica::new(ReplicaConfig::new(life.clone(), config.peers.len() + 1), now);
         for (_, key, value) in records.iter().filter(|(table, _, _)| *table == Table::Entries) {
             let loaded = replica.load(key, value);
             loaded.context("the store cannot be used; it was not changed")?;
         }
+        begin_life(&store, &life).await?;
         Ok(Opened { store, records, life, replica, clock })
     }
 }
@@ -229,20 +243,25 @@ async fn recall(keeper: &Keeper, driver: &Driver, absent: &dial::Absent) {
 }
 
 /// A later incarnation than any before, even if the wall clock was set back since.
-async fn begin_life(
-    config: &Config,
-    store: &StoreHandle,
-    records: &[Record],
-    wall: u64,
-) -> anyhow::Result<ManagerLife> {
+fn next_life(config: &Config, records: &[Record], wall: u64) -> ManagerLife {
     let former = records.iter().find(|(table, key, _)| *table == Table::Meta && key == INCARNATION);
     let former = former.and_then(|(_, _, value)| value.as_slice().try_into().ok());
     let former = former.map_or(0, u64::from_be_bytes);
-    let incarnation = wall.max(former.saturating_add(1));
+    ManagerLife { id: config.id.clone(), incarnation: wall.max(former.saturating_add(1)) }
+}
+
+/// Stores it, so that the next one is later.
+async fn begin_life(store: &StoreHandle, life: &ManagerLife) -> anyhow::Result<()> {
     let mut batch = Batch::new();
-    batch.put(Table::Meta, INCARNATION, incarnation.to_be_bytes());
-    store.commit(batch).await?;
-    Ok(ManagerLife { id: config.id.clone(), incarnation })
+    batch.put(Table::Meta, INCARNATION, life.incarnation.to_be_bytes());
+    match store.commit(batch).await {
+        // It still serves; the next life is later by the wall clock, which is not set back as a rule.
+        Err(error @ StoreError::Full { .. }) => {
+            tracing::error!("the manager starts, but cannot write: {error}");
+            Ok(())
+        }
+        result => Ok(result?),
+    }
 }
 
 /// The roles' epochs that a former life has seen.
@@ -267,10 +286,10 @@ async fn offer(keeper: &Keeper, file: Vec<Policy>) -> anyhow::Result<()> {
     });
     match written.await {
         Ok(written) => {
-            tracing::info!("{count} policies in the policies file");
+            tracing::info!("policies in the policies file: {count}");
             if !written.result.is_empty() {
                 tracing::warn!(
-                    "{} differ from those that are stored, which stay in force; to change them, use \
+                    "the policies file has another version of {}; the stored one stays in force; to change it, use \
                      the admin API or `traffic-manager policy apply`",
                     written.result.join(", ")
                 );

@@ -32,7 +32,9 @@ const QUESTIONS: usize = 1_024;
 
 /// The keeper is gone: the manager shuts down, or its task died.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the manager is shutting down")]
+#[error(
+    "the manager is shutting down; a write may still have happened, so read before you try again"
+)]
 pub(crate) struct Stopped;
 
 /// Why a write did not happen; nothing was changed.

@@ -27,7 +27,7 @@ mod serve;
 /// Frames that wait for one link. What finds it full is dropped, and told again later.
 const LINK_QUEUE: usize = 64;
 /// Events of all links that the keeper has not looked at; readers wait while it is full.
-pub(crate) const EVENTS: usize = 256;
+pub(crate) const EVENTS: usize = 32;
 /// Largest frame of a peer.
 pub(crate) const MAX_FRAME: usize = 4 << 20;
 /// A peer speaks at least five times a second: a link that is silent for this long is dead.

@@ -146,6 +146,13 @@ pub struct UsageKey {
     pub length_secs: u64,
 }
 
+impl UsageKey {
+    /// When the period ends, in seconds since the Unix epoch: the order in which records leave.
+    pub fn end_secs(&self) -> u64 {
+        self.start_secs.saturating_add(self.length_secs)
+    }
+}
+
 /// What was used in a period, cumulative: of two records of one key the larger amounts count.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Usage {

@@ -21,7 +21,7 @@ mod view;
 use std::collections::BTreeMap;
 
 use weir_proto::{
-    peer::{EntryKey, Register, Usage, UsageKey, Version, VersionHash},
+    peer::{EntryKey, Register, Version, VersionHash},
     policy::PolicyName,
     time::Time,
 };
@@ -29,7 +29,8 @@ use weir_proto::{
 pub use self::{
     change::Change,
     message::{
-        Announcement, Config, ConflictId, Input, LoadError, Output, Record, WriteError, WriteId,
+        Announcement, Config, ConflictId, Input, LoadError, Output, Record, TooOld, WriteError,
+        WriteId,
     },
     view::{
         AuditFilter, AuditRecord, Conflict, PeerStatus, Totals, UsageFilter, UsageRecord, Winner,
@@ -244,11 +245,6 @@ impl Replica {
     /// Usage records, the newest period first.
     pub fn usage(&self, filter: &UsageFilter) -> impl Iterator<Item = UsageRecord<'_>> {
         self.entries.usage().filter(|(key, _)| filter.meets(key))
-    }
-
-    /// One usage record.
-    pub fn usage_of(&self, key: &UsageKey) -> Option<&Usage> {
-        self.entries.usage_of(key)
     }
 
     /// Grows with every change here, in this life.

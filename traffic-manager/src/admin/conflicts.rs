@@ -8,10 +8,14 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::Value;
-use traffic_manager_core::replica::{Conflict as Loser, ConflictId};
+use traffic_manager_core::{
+    manager::keep_resets,
+    replica::{Conflict as Loser, ConflictId, Replica, WriteError},
+};
 use utoipa::ToSchema;
+use weir_proto::policy::Policy;
 
-use super::{Admin, policies::one, problem::Problem, views::instant, write::Writer};
+use super::{Admin, parents, policies::one, problem::Problem, views::instant, write::Writer};
 
 /// Versions that lost.
 #[derive(Serialize, ToSchema)]
@@ -37,8 +41,9 @@ pub(super) struct Conflict {
     author: String,
     /// On which manager.
     manager: String,
-    /// When.
-    at: String,
+    /// When; absent for a version of a start-up file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<String>,
     /// `ETag` of the version that holds, without its quotes; absent where the policy is deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     winner: Option<String>,
@@ -58,7 +63,7 @@ impl From<Loser> for Conflict {
             ref_number: loser.ref_number,
             author: loser.author,
             manager: loser.origin.id.to_string(),
-            at: instant(loser.stamp.time()),
+            at: (loser.stamp.0 > 0).then(|| instant(loser.stamp.time())),
             winner: loser.winner,
         }
     }
@@ -132,7 +137,8 @@ pub(super) async fn settle(
     let written = admin.write(&writer, move |replica, now| {
         let name = replica.conflict(id).map(|loser| loser.name).unwrap_or_default();
         let change = if restores {
-            replica.restore(id, &by.actor, now)?
+            let policy = as_it_must_be_now(replica, id, &name)?;
+            replica.restore_as(id, &policy, &by.actor, now)?
         } else {
             replica.dismiss(id, &by.actor, now)?
         };
@@ -146,4 +152,22 @@ pub(super) async fn settle(
         None => StatusCode::NO_CONTENT.into_response(),
     };
     Ok(written.tell(answer))
+}
+
+/// The loser's document, checked like one that is written now: its parent may be gone since, and counters
+/// that were reset since must not get their former names back.
+fn as_it_must_be_now(replica: &Replica, id: ConflictId, name: &str) -> Result<Policy, Problem> {
+    let loser = replica.conflict(id).ok_or(WriteError::NoConflict)?;
+    let body = loser.body.ok_or(WriteError::Deletion)?;
+    let document: Value = serde_json::from_slice(&body).map_err(|error| {
+        let detail = format!("the losing version cannot be read by this manager: {error}");
+        Problem::new(StatusCode::CONFLICT, detail)
+    })?;
+    let mut policy = Policy::from_json(&document).map_err(Problem::invalid)?;
+    if let Some(winner) = replica.winner(name) {
+        policy.resets.clear();
+        keep_resets(&winner.policy, &mut policy);
+    }
+    parents::check(replica, &policy, &[])?;
+    Ok(policy)
 }

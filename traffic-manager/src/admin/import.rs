@@ -101,6 +101,7 @@ pub(super) async fn import(
     })
     .await
     .map_err(|_| Problem::unavailable("the file could not be translated"))??;
+    admin.wanted(&writer)?;
     let documents: Vec<Value> = policies.iter().map(Policy::to_json).collect();
     let document = json!({ "apiVersion": API_VERSION, "policies": documents });
     let dry_run = wish.dry_run;
@@ -108,7 +109,7 @@ pub(super) async fn import(
     // In pieces: other writes must not wait for thousands of policies.
     for piece in policies.chunks(PIECE) {
         let (piece, by) = (piece.to_vec(), writer.clone());
-        let written = admin.write(&writer, move |replica, now| {
+        let written = admin.write(&writer.at_once(), move |replica, now| {
             let (mut whole, mut outcomes) = (Change::default(), Vec::new());
             let mut records = Vec::new();
             for policy in piece {
@@ -121,9 +122,9 @@ pub(super) async fn import(
         });
         outcomes.extend(written.await?.result);
     }
-    let policies = outcomes;
-    let answer = Imported { dry_run, policies, findings, document };
-    Ok(Format::accepted(&headers).answer(StatusCode::OK, &answer))
+    let settled = admin.settled(&writer).await?;
+    let answer = Imported { dry_run, policies: outcomes, findings, document };
+    Ok(settled.tell(Format::accepted(&headers).answer(StatusCode::OK, &answer)))
 }
 
 /// Runs where the replica is, so that nothing comes between the look and the write.

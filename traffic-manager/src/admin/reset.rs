@@ -2,7 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use traffic_manager_core::manager::{ResetError, with_reset};
@@ -58,7 +63,7 @@ pub(super) async fn reset(
     State(admin): State<Admin>,
     writer: Writer,
     Document(body): Document,
-) -> Result<Json<Outcome>, Problem> {
+) -> Result<Response, Problem> {
     let order: Order = serde_json::from_value(body)
         .map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
     let Order { policy, key } = order;
@@ -72,10 +77,11 @@ pub(super) async fn reset(
         let record = by.audit("reset", &wanted, detail, now);
         Ok((Some(change.and(replica.record(vec![record], now))), ()))
     });
-    written.await?;
+    let written = written.await?;
     let (stored, _) = admin.stored(&policy).await?;
     let (confirmed, pending) = told(&admin, stored.revision).await?;
-    Ok(Json(Outcome { policy, key, revision: stored.revision, confirmed, pending }))
+    let outcome = Outcome { policy, key, revision: stored.revision, confirmed, pending };
+    Ok(written.tell(Json(outcome).into_response()))
 }
 
 fn refused(policy: &str, key: Option<&Vec<String>>, error: ResetError) -> Problem {

@@ -14,12 +14,17 @@ use traffic_manager_core::replica::{Change, Record, Replica, WriteError};
 use weir_proto::{peer::Audit, time::Time};
 
 use super::{Admin, problem::Problem};
-use crate::{auth::Actor, keeper::WriteFault};
+use crate::{
+    auth::Actor,
+    keeper::{Keeper, WriteFault},
+};
 
 /// How long a write may wait for the writes before it and for the store.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long `?wait=` waits for peers.
 const PEERS: Duration = Duration::from_secs(5);
+/// How often it is looked whether peers have everything.
+const LOOK: Duration = Duration::from_millis(20);
 /// Tells how many peers had the write durably when it was answered.
 const REPLICAS: HeaderName = HeaderName::from_static("weir-replicas");
 
@@ -44,6 +49,11 @@ pub(super) struct Writer {
 }
 
 impl Writer {
+    /// The same, for a write whose answer waits for no peer.
+    pub(super) fn at_once(&self) -> Writer {
+        Writer { wait: Wait::Here, ..self.clone() }
+    }
+
     /// An audit record of what this writer does.
     pub(super) fn audit(&self, action: &str, policy: &str, detail: String, now: Time) -> Record {
         Record::Audit(Audit {
@@ -106,18 +116,9 @@ impl Admin {
         R: Send + 'static,
         F: FnOnce(&Replica, Time) -> Result<(Option<Change>, R), Problem> + Send + 'static,
     {
-        let (keeper, wait, all) = (self.keeper.clone(), writer.wait, self.peers.len());
+        let (keeper, peers, wait) = (self.keeper.clone(), self.wanted(writer), writer.wait);
         async move {
-            let peers = match wait {
-                Wait::Here => 0,
-                Wait::All => all,
-                Wait::Peers(count) if count <= all => count,
-                Wait::Peers(count) => {
-                    let detail = format!("wait={count}, but this manager has {all} peers");
-                    return Err(Problem::bad_request(detail));
-                }
-            };
-            let began = Instant::now();
+            let (peers, began) = (peers?, Instant::now());
             let written = tokio::time::timeout(PATIENCE, keeper.write(prepare)).await;
             let written = written.map_err(|_| {
                 Problem::unavailable(
@@ -126,18 +127,63 @@ impl Admin {
                 )
             })?;
             let written = written.map_err(refused)?;
-            let replicas = match written.id {
-                Some(id) if wait != Wait::Here => {
-                    let count = keeper.replicated(id, peers, PEERS).await;
-                    if count < peers {
-                        return Err(late(count, peers, began.elapsed()));
-                    }
-                    Some(count)
-                }
-                _ => None,
+            if wait == Wait::Here {
+                return Ok(Done { result: written.result, replicas: None });
+            }
+            let count = match written.id {
+                Some(id) => keeper.replicated(id, peers, PEERS).await,
+                // Equal already: the peers may lack the write that made it so.
+                None => caught_up(&keeper, peers).await,
             };
-            Ok(Done { result: written.result, replicas })
+            if count < peers {
+                return Err(late(count, peers, began.elapsed()));
+            }
+            Ok(Done { result: written.result, replicas: Some(count) })
         }
+    }
+
+    /// For how many peers the writer waits.
+    pub(super) fn wanted(&self, writer: &Writer) -> Result<usize, Problem> {
+        let all = self.peers.len();
+        match writer.wait {
+            Wait::Here => Ok(0),
+            Wait::All => Ok(all),
+            Wait::Peers(count) if count <= all => Ok(count),
+            Wait::Peers(count) => {
+                let detail = format!("wait={count}, but this manager has {all} peers");
+                Err(Problem::bad_request(detail))
+            }
+        }
+    }
+
+    /// After several writes that did not wait: waits as the writer wishes until peers have all that is
+    /// here.
+    pub(super) async fn settled(&self, writer: &Writer) -> Result<Done<()>, Problem> {
+        let (peers, began) = (self.wanted(writer)?, Instant::now());
+        if writer.wait == Wait::Here {
+            return Ok(Done { result: (), replicas: None });
+        }
+        let count = caught_up(&self.keeper, peers).await;
+        if count < peers {
+            return Err(late(count, peers, began.elapsed()));
+        }
+        Ok(Done { result: (), replicas: Some(count) })
+    }
+}
+
+/// Waits, though not for ever, until so many peers have all that is here now; tells how many have.
+async fn caught_up(keeper: &Keeper, peers: usize) -> usize {
+    let began = Instant::now();
+    let Ok(revision) = keeper.ask(|replica, _| replica.revision()).await else { return 0 };
+    loop {
+        let count = keeper.ask(move |replica, now| {
+            replica.peers(now).iter().filter(|peer| peer.acked >= revision).count()
+        });
+        let count = count.await.unwrap_or(0);
+        if count >= peers || began.elapsed() >= PEERS {
+            return count;
+        }
+        tokio::time::sleep(LOOK).await;
     }
 }
 

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use bytes::Bytes;
 use traffic_manager_core::{
     accounts::{Accounts, Amounts, Closed, Duty, Part, UsageRecord},
-    replica::{Announcement, AuditFilter, Change, Record, Replica},
+    replica::{Announcement, AuditFilter, Change, Record, Replica, TooOld},
     roles::{Claims, Epoch, Epochs, Fenced, Role, RoleChange, Roles},
 };
 use weir_proto::{
@@ -22,6 +22,8 @@ const AT_ONCE: usize = 1_000;
 const SWEEP: Duration = Duration::from_secs(60);
 /// How long to wait with the epochs after the store refused them.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How often a store that refuses is tried.
+const PROBE: Duration = Duration::from_secs(5);
 /// The action of an audit record that says what the janitor cleared away.
 const SWEPT: &str = "sweep";
 
@@ -63,6 +65,8 @@ pub(crate) struct Office {
     accounts: Accounts,
     /// To be stored, and not before when.
     epochs: Option<(Time, Epochs)>,
+    /// The store takes what is written.
+    able: bool,
     /// What was cleared away by then is gone here, too.
     swept: Time,
     sweep_at: Time,
@@ -72,7 +76,15 @@ pub(crate) struct Office {
 impl Office {
     pub(super) fn new(roles: Roles, now: Time) -> Self {
         let accounts = Accounts::new(CANDIDATES);
-        Office { roles, accounts, epochs: None, swept: Time::ZERO, sweep_at: now, announced: None }
+        Office {
+            roles,
+            accounts,
+            epochs: None,
+            able: true,
+            swept: Time::ZERO,
+            sweep_at: now,
+            announced: None,
+        }
     }
 
     /// A peer's heartbeat.
@@ -141,6 +153,18 @@ impl Office {
             return None; // a role writes nothing under an epoch that could be forgotten
         }
         self.usage(replica, now).or_else(|| self.sweep(replica, now))
+    }
+
+    /// Whether the store takes what this manager writes: one that cannot write hands its roles over, and
+    /// tries now and then.
+    pub(super) fn set_able(&mut self, able: bool, now: Time) {
+        if self.able != able {
+            self.able = able;
+            self.roles.set_able(able, now);
+        }
+        if !able && self.epochs.is_none() {
+            self.epochs = Some((now + PROBE, self.roles.epochs()));
+        }
     }
 
     /// The store refused it: it is to be done later.
@@ -255,7 +279,11 @@ fn stored(record: UsageRecord) -> Record {
 }
 
 fn known(replica: &Replica, record: &UsageRecord) -> Option<UsageRecord> {
-    let usage = replica.usage_of(&name(record))?;
+    let usage = match replica.usage_of(&name(record)) {
+        Ok(usage) => usage?,
+        // It would leave as soon as it came: as good as written.
+        Err(TooOld) => return Some(record.clone()),
+    };
     let part = |part: &UsagePart| Part {
         start: record.start + u64::from(part.offset_secs),
         amounts: Amounts { admitted: part.admitted, refused: part.refused },

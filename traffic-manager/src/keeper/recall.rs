@@ -76,6 +76,11 @@ impl Recall {
         open.map(|question| question.again_at).min()
     }
 
+    /// Whether something is asked of this peer: what comes unasked is not believed.
+    pub(super) fn is_open(&self, peer: &ManagerId) -> bool {
+        self.asking && self.questions.get(peer).is_some_and(|question| !question.done)
+    }
+
     /// A piece came. Returns the peer's address when it was the last one.
     pub(super) fn answered(
         &mut self,

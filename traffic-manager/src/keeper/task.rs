@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// Peers' deltas that wait for the store. What comes beyond is dropped: it is sent again, later.
-const BACKLOG: usize = 64;
+const BACKLOG: usize = 16;
 /// Longest sleep.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
@@ -92,8 +92,8 @@ impl Task {
                 commit = self.next(&mut writes, now);
             }
             let sleep = self.sleep(commit.is_some(), now);
+            // In no order: a peer that never falls silent must not keep the others waiting.
             tokio::select! {
-                biased;
                 () = shutdown.requested() => break,
                 Some(event) = links.recv() => self.hear(event).await,
                 (change, writer, stored) = finished(&mut commit) => {
@@ -141,7 +141,16 @@ impl Task {
                 if let Some(address) = &address {
                     self.recall.reached(&life.id, address.clone(), now);
                 }
-                if self.links.open(&life, link) == links::Change::Up {
+                let change = self.links.open(&life, link);
+                if change == links::Change::Outdated {
+                    tracing::warn!(
+                        peer = %life.id,
+                        address,
+                        "a manager of this id that started later is linked already: this one is cut off; \
+                         if both run, give each an id of its own"
+                    );
+                }
+                if change == links::Change::Up {
                     tracing::info!(peer = %life.id, address, version = peer.version, "linked to a peer");
                     self.recall.restarted(&life.id);
                     self.replica.handle(Input::Up(life), now, &mut self.outputs);
@@ -181,6 +190,9 @@ impl Task {
 
     /// A peer tells what it knows.
     async fn take_counters(&mut self, peer: &ManagerId, piece: Counters) {
+        if !self.recall.is_open(peer) {
+            return;
+        }
         let now = self.clock.now();
         let told = self.recall.answered(peer, &piece, now);
         let taken = self.driver.with(move |manager, now, _| {
@@ -288,6 +300,7 @@ impl Task {
         match stored {
             Ok(()) => {
                 let (id, now) = (change.write(), self.clock.now());
+                self.office.set_able(true, now);
                 self.replica.apply(change, now, &mut self.outputs);
                 // First everybody here is told, so that whoever reads after the answer reads this.
                 self.perform().await;
@@ -295,22 +308,32 @@ impl Task {
                     let _ = done.send(Ok(id));
                 }
             }
-            Err(error) => match writer {
-                Writer::Caller(done) => {
-                    tracing::error!("a write was refused: {error}");
-                    let _ = done.send(Err(Arc::new(error)));
+            Err(error) => {
+                let now = self.clock.now();
+                if error.may_pass() {
+                    self.office.set_able(false, now);
                 }
-                // It is not acknowledged, so the peer sends it again.
-                Writer::Peer(peer) => {
-                    tracing::error!(peer = %peer.id, "what a peer sent could not be stored: {error}");
-                }
-                // It is due again soon.
-                Writer::Office(work) => {
-                    tracing::error!("{work} could not be stored: {error}");
-                    let now = self.clock.now();
-                    self.office.failed(work, now);
-                }
-            },
+                self.refused(error, writer, now);
+            }
+        }
+    }
+
+    /// Tells whoever waits that the store refused.
+    fn refused(&mut self, error: StoreError, writer: Writer, now: Time) {
+        match writer {
+            Writer::Caller(done) => {
+                tracing::error!("a write was refused: {error}");
+                let _ = done.send(Err(Arc::new(error)));
+            }
+            // It is not acknowledged, so the peer sends it again.
+            Writer::Peer(peer) => {
+                tracing::error!(peer = %peer.id, "what a peer sent could not be stored: {error}");
+            }
+            // It is due again soon.
+            Writer::Office(work) => {
+                tracing::error!("{work} could not be stored: {error}");
+                self.office.failed(work, now);
+            }
         }
     }
 

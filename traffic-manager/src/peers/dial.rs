@@ -54,13 +54,17 @@ pub(crate) async fn keep(
     let mut said = String::new();
     let mut failing_since = Instant::now();
     loop {
+        let mut linked = false;
         let ended = tokio::select! {
             () = shutdown.requested() => return,
-            ended = attempt(&address, &me, &numbers, &absent) => ended,
+            ended = attempt(&address, &me, &numbers, &absent, &mut linked) => ended,
         };
-        match ended {
+        if linked {
             // It worked for a while: begin anew at once, and say so if that fails.
-            Ok(()) => (pause, said, failing_since) = (PAUSES.0, String::new(), Instant::now()),
+            (pause, said, failing_since) = (PAUSES.0, String::new(), Instant::now());
+        }
+        match ended {
+            Ok(()) => {}
             Err(status) => {
                 let why = describe(&status);
                 if why != said {
@@ -88,6 +92,7 @@ async fn attempt(
     me: &Me,
     numbers: &LinkNumbers,
     absent: &Absent,
+    linked: &mut bool,
 ) -> Result<(), Status> {
     let url = address.parse::<Uri>().map_err(|e| Status::invalid_argument(e.to_string()))?;
     let channel = me.access.connect(&url).await.map_err(Status::unavailable)?;
@@ -100,6 +105,7 @@ async fn attempt(
     let silent = |_| Status::deadline_exceeded("it did not answer in time");
     let answer = timeout(ANSWER, client.link(call)).await.map_err(silent)??;
     absent.send_if_modified(|absent| absent.remove(address));
+    *linked = true;
     follow(me, Some(address.to_owned()), link, answer.into_inner(), dropped).await
 }
 

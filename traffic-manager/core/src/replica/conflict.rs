@@ -222,12 +222,18 @@ impl Rivals {
     /// Drops losers older than `hold`. True if nothing is left but a deletion that is as old: then the
     /// whole of it may go.
     pub(super) fn sweep(&mut self, hold: Duration, now: Time) -> bool {
-        let old = |version: &Version| version.stamp.time() + hold < now;
+        let old = |version: &Version| too_old(version, hold, now);
         let Some((winner, _)) = self.winner() else { return true };
         self.versions.retain(|hash, version| *hash == winner || !old(version));
         let only = self.versions.len() == 1;
         only && self.winner().is_some_and(|(_, version)| version.body.is_none() && old(version))
     }
+}
+
+/// Whether a version is beyond its time. Those of start-up files have no time: they leave when they are
+/// settled.
+pub(super) fn too_old(version: &Version, hold: Duration, now: Time) -> bool {
+    version.stamp != Stamp::default() && version.stamp.time() + hold < now
 }
 
 /// A version to be written.

@@ -132,7 +132,7 @@ impl Entries {
                 self.audit.insert(key.clone(), audit);
             }
             (EntryKey::Usage(key), State::Usage(usage)) => {
-                self.usage_by_age.insert((key.start_secs, key.clone()));
+                self.usage_by_age.insert((key.end_secs(), key.clone()));
                 self.usage.insert(key.clone(), usage);
             }
             _ => {}
@@ -153,7 +153,7 @@ impl Entries {
             }
             EntryKey::Usage(key) => {
                 self.usage.remove(key);
-                self.usage_by_age.remove(&(key.start_secs, key.clone()));
+                self.usage_by_age.remove(&(key.end_secs(), key.clone()));
             }
         }
     }

@@ -98,6 +98,11 @@ pub enum Record {
     Usage(UsageKey, Usage),
 }
 
+/// A record that is older than all that are kept, while there are as many as are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the record is too old to be kept")]
+pub struct TooOld;
+
 /// Names a loser in the conflict log.
 pub type ConflictId = VersionHash;
 

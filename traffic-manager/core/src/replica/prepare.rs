@@ -7,16 +7,16 @@ use weir_proto::{
     id::{ManagerId, ManagerLife},
     peer::{
         Audit, AuditKey, Delta, EntryKey, MAX_AUTHOR, MAX_BODY, MAX_DETAIL, MAX_PARTS, MAX_TEXT,
-        UsageKey, VersionHash,
+        Usage, UsageKey, VersionHash,
     },
     policy::{Policy, PolicyName},
     time::Time,
 };
 
 use super::{
-    Change, ConflictId, Record, Replica, WriteError, WriteId,
+    Change, ConflictId, Record, Replica, TooOld, WriteError, WriteId,
     change::Received,
-    conflict::{Draft, Rivals},
+    conflict::{Draft, Rivals, too_old},
     entries::{ByAge, State},
 };
 
@@ -56,9 +56,35 @@ impl Replica {
         author: &str,
         now: Time,
     ) -> Result<Change, WriteError> {
-        let (name, rivals) = self.find(conflict).ok_or(WriteError::NoConflict)?;
+        let (_, rivals) = self.find(conflict).ok_or(WriteError::NoConflict)?;
         let loser = rivals.version(&conflict).ok_or(WriteError::NoConflict)?;
         let body = loser.body.clone().ok_or(WriteError::Deletion)?;
+        self.settle(conflict, body, author, now)
+    }
+
+    /// As [`Replica::restore`], with the loser's document as it must be now: what other policies and
+    /// resets say since is its caller's to heed.
+    ///
+    /// # Errors
+    /// [`WriteError::NoConflict`], [`WriteError::Full`], [`WriteError::TooLarge`].
+    pub fn restore_as(
+        &self,
+        conflict: ConflictId,
+        policy: &Policy,
+        author: &str,
+        now: Time,
+    ) -> Result<Change, WriteError> {
+        self.settle(conflict, document(policy)?, author, now)
+    }
+
+    fn settle(
+        &self,
+        conflict: ConflictId,
+        body: Bytes,
+        author: &str,
+        now: Time,
+    ) -> Result<Change, WriteError> {
+        let (name, _) = self.find(conflict).ok_or(WriteError::NoConflict)?;
         let max = self.config.max_policies;
         if self.winner(name.as_str()).is_none() && self.held.len() >= max {
             return Err(WriteError::Full { max });
@@ -135,6 +161,22 @@ impl Replica {
         change
     }
 
+    /// The record of usage under this name, as records are named; `Err` for one that would be too old to be
+    /// kept.
+    ///
+    /// # Errors
+    /// [`TooOld`].
+    pub fn usage_of(&self, key: &UsageKey) -> Result<Option<&Usage>, TooOld> {
+        let key = fitting_key(key.clone());
+        if let Some(usage) = self.entries.usage_of(&key) {
+            return Ok(Some(usage));
+        }
+        let records = self.entries.usage_by_age();
+        let full = records.len() >= self.config.max_usage;
+        let oldest = records.first().map_or(0, |(end, _)| *end);
+        if full && key.end_secs() <= oldest { Err(TooOld) } else { Ok(None) }
+    }
+
     /// Prepares a peer's entries, joined with ours; remembers what to acknowledge.
     pub fn receive(&self, from: &ManagerLife, delta: Delta, now: Time) -> Change {
         let mut change = Change { swept: Some(now), ..Change::default() };
@@ -178,7 +220,7 @@ impl Replica {
         let hold = self.config.tombstone_hold;
         let mut floor = self.floor;
         for (name, rivals) in self.entries.policies() {
-            if !rivals.versions().any(|version| version.stamp.time() + hold < now) {
+            if !rivals.versions().any(|version| too_old(version, hold, now)) {
                 continue;
             }
             let mut swept = rivals.clone();
@@ -267,7 +309,7 @@ impl Replica {
                     audit.insert((record.at.as_micros(), key.clone()));
                 }
                 (EntryKey::Usage(key), _) => {
-                    usage.insert((key.start_secs, key.clone()));
+                    usage.insert((key.end_secs(), key.clone()));
                 }
                 _ => {}
             }

@@ -4,6 +4,7 @@
 mod support;
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::Path,
     process::{Command, Output},
@@ -122,4 +123,37 @@ fn a_store_in_use_of_another_or_damaged_is_refused_and_not_touched() {
     group.managers[0].restart();
     group.managers[0].wait_ready();
     assert_eq!(group.managers[0].versions().expect("the policies").len(), 1, "nothing is lost");
+}
+
+/// TCP connections that lead to this port, by the port at their other end.
+fn connections(port: u16) -> BTreeSet<String> {
+    let table = fs::read_to_string("/proc/net/tcp").expect("the system's connections");
+    let to = format!("0100007F:{port:04X}");
+    let column = |line: &str, place: usize| line.split_whitespace().nth(place).map(str::to_owned);
+    let established = |line: &&str| {
+        column(line, 2).as_ref() == Some(&to) && column(line, 3).as_deref() == Some("01")
+    };
+    table.lines().filter(established).filter_map(|line| column(line, 1)).collect()
+}
+
+#[test]
+fn links_that_work_are_not_replaced() {
+    let group = Group::start(2, &[]);
+    let both = || -> Vec<BTreeSet<String>> {
+        group.managers.iter().map(|manager| connections(manager.grpc)).collect()
+    };
+    let mut first = both();
+    wait_until("each manager has dialled the other", SOON, &group.processes(), || {
+        first = both();
+        first.iter().all(|found| found.len() == 1)
+    });
+    let began = Instant::now();
+    wait_until("a silent link would have been given up", SOON, &[], || {
+        began.elapsed() > Duration::from_secs(8)
+    });
+    assert_eq!(both(), first);
+    for manager in &group.managers {
+        let log = manager.process().log();
+        assert!(!log.contains("the peer is silent"), "{log}");
+    }
 }

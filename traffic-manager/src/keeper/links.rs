@@ -68,10 +68,16 @@ impl Links {
         Change::Down
     }
 
-    /// Sends over the newest link that takes it; otherwise the frame is lost, as frames may be.
+    /// Sends over the newest link that takes it; otherwise the frame is lost, as frames may be. A
+    /// heartbeat goes over every link: one on which nothing comes is taken for dead.
     pub(super) fn send(&mut self, to: &ManagerId, frame: &PeerFrame) {
         let Some(peer) = self.peers.get(to) else { return };
-        if !peer.links.iter().rev().any(|link| link.send(frame.clone())) {
+        let mut links = peer.links.iter().rev().map(|link| link.send(frame.clone()));
+        let sent = match frame {
+            PeerFrame::Heartbeat(_) => links.fold(false, |any, sent| any | sent),
+            _ => links.any(|sent| sent),
+        };
+        if !sent {
             self.dropped += 1;
         }
     }

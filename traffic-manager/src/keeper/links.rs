@@ -26,6 +26,8 @@ pub(super) enum Change {
     Down,
     /// Nothing.
     Same,
+    /// A later life of it is linked: the network kept this one's, or two managers have one id.
+    Outdated,
 }
 
 /// Links to all peers.
@@ -45,8 +47,7 @@ impl Links {
                 peer.links.push(link);
                 Change::Same
             }
-            // What the network kept of a life that has ended.
-            Some(peer) if peer.life.incarnation > life.incarnation => Change::Same,
+            Some(peer) if peer.life.incarnation > life.incarnation => Change::Outdated,
             _ => {
                 let peer = Peer { life: life.clone(), links: vec![link] };
                 self.peers.insert(life.id.clone(), peer);

@@ -9,7 +9,7 @@ use super::{
     Admin,
     body::Params,
     problem::Problem,
-    views::{Agent, Counter, Decision},
+    views::{Agent, Counter, Decision, page},
 };
 
 const DEFAULT_LIMIT: usize = 100;
@@ -57,9 +57,8 @@ pub(super) async fn counters(
     let limit = filter.limit()?;
     // One more than wanted tells whether there are more.
     let filter = CounterFilter { policy: filter.policy, key: filter.key, limit: limit + 1 };
-    let mut found = admin.with(move |manager, now, _| manager.counters(&filter, now)).await?;
-    let truncated = found.len() > limit;
-    found.truncate(limit);
+    let found = admin.with(move |manager, now, _| manager.counters(&filter, now)).await?;
+    let (found, truncated) = page(found, limit);
     Ok(Json(Counters { counters: found.into_iter().map(Counter::from).collect(), truncated }))
 }
 
@@ -90,9 +89,7 @@ pub(super) async fn decisions(
             .take(limit + 1)
             .collect::<Vec<_>>()
     });
-    let mut found = found.await?;
-    let truncated = found.len() > limit;
-    found.truncate(limit);
+    let (found, truncated) = page(found.await?, limit);
     Ok(Json(Decisions { decisions: found.into_iter().map(Decision::from).collect(), truncated }))
 }
 

@@ -7,7 +7,12 @@ use traffic_manager_core::replica::{AuditFilter, AuditRecord, UsageFilter, Usage
 use utoipa::{IntoParams, ToSchema};
 use weir_proto::time::Time;
 
-use super::{Admin, body::Params, problem::Problem, views::instant};
+use super::{
+    Admin,
+    body::Params,
+    problem::Problem,
+    views::{instant, page},
+};
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 10_000;
@@ -112,9 +117,7 @@ pub(super) async fn audit(
     let records = admin.ask(move |replica, _| {
         replica.audit(&filter).take(limit + 1).map(AuditEntry::from).collect::<Vec<_>>()
     });
-    let mut records = records.await?;
-    let truncated = records.len() > limit;
-    records.truncate(limit);
+    let (records, truncated) = page(records.await?, limit);
     Ok(Json(AuditRecords { records, truncated }))
 }
 
@@ -204,8 +207,6 @@ pub(super) async fn usage(
     let records = admin.ask(move |replica, _| {
         replica.usage(&filter).take(limit + 1).map(UsageEntry::from).collect::<Vec<_>>()
     });
-    let mut records = records.await?;
-    let truncated = records.len() > limit;
-    records.truncate(limit);
+    let (records, truncated) = page(records.await?, limit);
     Ok(Json(UsageRecords { records, truncated }))
 }

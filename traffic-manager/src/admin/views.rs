@@ -13,6 +13,13 @@ pub(super) fn instant(time: Time) -> String {
     Timestamp::from_microsecond(micros).unwrap_or(Timestamp::MAX).to_string()
 }
 
+/// The first `limit` of what was found, and whether there is more.
+pub(super) fn page<T>(mut found: Vec<T>, limit: usize) -> (Vec<T>, bool) {
+    let truncated = found.len() > limit;
+    found.truncate(limit);
+    (found, truncated)
+}
+
 /// See [`super::schema::Bound`].
 pub(super) fn bound(view: &BoundView) -> Value {
     let limits: Vec<Value> = view

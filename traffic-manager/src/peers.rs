@@ -42,10 +42,15 @@ pub(crate) struct LinkId(pub(crate) u64);
 pub(crate) struct Link {
     pub(crate) id: LinkId,
     frames: mpsc::Sender<wire::PeerFrame>,
-    _open: watch::Sender<()>,
+    end: watch::Sender<Option<Status>>,
 }
 
 impl Link {
+    /// Ends the link, and tells the peer why.
+    pub(crate) fn refuse(self, why: Status) {
+        self.end.send_replace(Some(why));
+    }
+
     /// Queues a frame; false when the queue is full or the link has ended.
     pub(crate) fn send(&self, frame: PeerFrame) -> bool {
         self.frames.try_send(frame.into()).is_ok()
@@ -77,10 +82,10 @@ pub(crate) struct Me {
 }
 
 /// A link that begins: what the keeper will hold, and the other end of both.
-fn open(id: LinkId) -> (Link, mpsc::Receiver<wire::PeerFrame>, watch::Receiver<()>) {
+fn open(id: LinkId) -> (Link, mpsc::Receiver<wire::PeerFrame>, watch::Receiver<Option<Status>>) {
     let (frames, queue) = mpsc::channel(LINK_QUEUE);
-    let (open, dropped) = watch::channel(());
-    (Link { id, frames, _open: open }, queue, dropped)
+    let (end, ended) = watch::channel(None);
+    (Link { id, frames, end }, queue, ended)
 }
 
 /// Reads a link until it ends; says why it did.
@@ -89,17 +94,17 @@ async fn follow(
     address: Option<String>,
     link: Link,
     mut inbound: Streaming<wire::PeerFrame>,
-    mut dropped: watch::Receiver<()>,
+    mut ended: watch::Receiver<Option<Status>>,
 ) -> Result<(), Status> {
     let peer = greeting(me, &mut inbound).await?;
     let (life, id) = (peer.life.clone(), link.id);
     let gone = |_| Status::unavailable("the manager is shutting down");
     me.events.send(LinkEvent::Up { peer, address, link }).await.map_err(gone)?;
-    let ended = loop {
+    let end = loop {
         let frame = tokio::select! {
             biased;
             // The keeper let go of it.
-            Err(_) = dropped.changed() => break Ok(()),
+            _ = ended.changed() => break ended.borrow().clone().map_or(Ok(()), Err),
             frame = timeout_at(Instant::now() + SILENCE, inbound.message()) => frame,
         };
         let frame = match frame {
@@ -120,7 +125,7 @@ async fn follow(
         }
     };
     me.events.send(LinkEvent::Down(life, id)).await.map_err(gone)?;
-    ended
+    end
 }
 
 /// The peer's first frame, checked.

@@ -142,7 +142,7 @@ pub(super) async fn settle(
         } else {
             replica.dismiss(id, &by.actor, now)?
         };
-        let record = by.audit(&action, &name, format!("conflict {id}"), now);
+        let record = by.audit(&action, &name, &change, format!("conflict {id}"), now);
         Ok((Some(change.and(replica.record(vec![record], now))), name))
     });
     let written = written.await?;

@@ -149,5 +149,6 @@ fn write(
     let advice = "the policies before it are written; import again to write the others";
     let change = replica.put(&policy, &by.actor, now);
     let change = change.map_err(|error| Problem::from(error).advise(advice))?;
-    Ok((change, Some(by.audit(action, &name, "imported".to_owned(), now)), outcome))
+    let record = by.audit(action, &name, &change, "imported".to_owned(), now);
+    Ok((change, Some(record), outcome))
 }

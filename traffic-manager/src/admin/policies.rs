@@ -211,7 +211,7 @@ fn put(
     now: Time,
 ) -> Result<Change, Problem> {
     let change = replica.put(policy, &by.actor, now)?;
-    let record = by.audit(action, policy.name.as_str(), String::new(), now);
+    let record = by.audit(action, policy.name.as_str(), &change, String::new(), now);
     Ok(change.and(replica.record(vec![record], now)))
 }
 
@@ -254,7 +254,7 @@ pub(super) async fn delete(
         }
         let change =
             replica.delete(&name, &by.actor, now).ok_or_else(|| Problem::no_policy(&name))?;
-        let record = by.audit("delete", &name, String::new(), now);
+        let record = by.audit("delete", &name, &change, String::new(), now);
         Ok((Some(change.and(replica.record(vec![record], now))), ()))
     });
     let deleted = deleted.await?;

@@ -74,7 +74,7 @@ pub(super) async fn reset(
             .map_err(|error| refused(&wanted, parts.as_ref(), error))?;
         let detail = parts.map_or(String::new(), |key| Value::from(key).to_string());
         let change = replica.put(&reset, &by.actor, now)?;
-        let record = by.audit("reset", &wanted, detail, now);
+        let record = by.audit("reset", &wanted, &change, detail, now);
         Ok((Some(change.and(replica.record(vec![record], now))), ()))
     });
     let written = written.await?;

@@ -54,14 +54,21 @@ impl Writer {
         Writer { wait: Wait::Here, ..self.clone() }
     }
 
-    /// An audit record of what this writer does.
-    pub(super) fn audit(&self, action: &str, policy: &str, detail: String, now: Time) -> Record {
+    /// An audit record of a change that this writer makes.
+    pub(super) fn audit(
+        &self,
+        action: &str,
+        policy: &str,
+        change: &Change,
+        detail: String,
+        now: Time,
+    ) -> Record {
         Record::Audit(Audit {
             at: now,
             actor: self.actor.clone(),
             action: action.to_owned(),
             policy: policy.to_owned(),
-            tag: String::new(),
+            tag: change.tag(policy).unwrap_or_default(),
             detail,
         })
     }

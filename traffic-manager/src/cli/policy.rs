@@ -147,10 +147,20 @@ fn equal(served: &Value, own: &Value) -> bool {
 /// The policies of a file; every fault of it is reported.
 fn read(file: &Path) -> Result<Vec<Policy>, Failure> {
     let (name, text) = read_text(file)?;
-    parse_document(&text).map_err(|errors| {
+    parse_document(&without_bound(text)).map_err(|errors| {
         let lines: Vec<String> = errors.0.iter().map(|error| format!("  {error}")).collect();
         Failure::Refused(format!("{name} is not valid; nothing was changed\n{}", lines.join("\n")))
     })
+}
+
+/// What `policy get` printed can be applied again: the bound in it is computed.
+fn without_bound(text: String) -> String {
+    match serde_norway::from_str::<Value>(&text) {
+        Ok(Value::Object(mut policy)) if policy.contains_key("name") => {
+            policy.shift_remove("bound").map_or(text, |_| Value::Object(policy).to_string())
+        }
+        _ => text,
+    }
 }
 
 /// A file's name for people, and its text.

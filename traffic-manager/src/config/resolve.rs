@@ -157,7 +157,10 @@ fn peers(urls: Vec<String>, tls: Option<&Tls>, faults: &mut Faults) -> Vec<Strin
     if urls.len() > MAX_PEERS {
         faults.refuse::<()>("peers", format!("has {} entries; at most {MAX_PEERS}", urls.len()));
     }
-    for url in &urls {
+    for (place, url) in urls.iter().enumerate() {
+        if urls[..place].contains(url) {
+            faults.refuse::<()>("peers", format!("has {url:?} twice; name each manager once"));
+        }
         let parsed = url.parse::<Uri>();
         let fits = parsed.is_ok_and(|uri| {
             matches!(uri.scheme_str(), Some("http" | "https"))

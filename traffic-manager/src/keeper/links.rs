@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tonic::Status;
 use weir_proto::{
     id::{ManagerId, ManagerLife},
     peer::PeerFrame,
@@ -26,8 +27,8 @@ pub(super) enum Change {
     Down,
     /// Nothing.
     Same,
-    /// A later life of it is linked: the network kept this one's, or two managers have one id.
-    Outdated,
+    /// Another life of it is linked.
+    Refused,
 }
 
 /// Links to all peers.
@@ -39,7 +40,8 @@ pub(super) struct Links {
 }
 
 impl Links {
-    /// A link was opened. A peer's former life, and what led to it, is forgotten.
+    /// A link was opened. One to another life of a peer whose links are open is refused: a life that has
+    /// ended has no link for long, and a second manager with the id of a first must not take its place.
     pub(super) fn open(&mut self, life: &ManagerLife, link: Link) -> Change {
         let known = self.peers.get_mut(&life.id);
         match known {
@@ -47,8 +49,15 @@ impl Links {
                 peer.links.push(link);
                 Change::Same
             }
-            Some(peer) if peer.life.incarnation > life.incarnation => Change::Outdated,
-            _ => {
+            Some(_) => {
+                let id = &life.id;
+                link.refuse(Status::already_exists(format!(
+                    "another manager with the id {id} is linked here; give each one of its own (a former \
+                     life of the same one is gone within seconds)"
+                )));
+                Change::Refused
+            }
+            None => {
                 let peer = Peer { life: life.clone(), links: vec![link] };
                 self.peers.insert(life.id.clone(), peer);
                 Change::Up

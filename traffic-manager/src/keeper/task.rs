@@ -142,12 +142,12 @@ impl Task {
                     self.recall.reached(&life.id, address.clone(), now);
                 }
                 let change = self.links.open(&life, link);
-                if change == links::Change::Outdated {
+                if change == links::Change::Refused {
                     tracing::warn!(
                         peer = %life.id,
                         address,
-                        "a manager of this id that started later is linked already: this one is cut off; \
-                         if both run, give each an id of its own"
+                        "refused a link: another life of a manager with this id is linked; if both run, \
+                         give each an id of its own"
                     );
                 }
                 if change == links::Change::Up {

@@ -8,7 +8,7 @@ use weir_proto::{id::ManagerLife, peer::EntryKey, time::Time};
 use super::{
     WriteId,
     entries::{State, entry},
-    key,
+    held, key,
 };
 
 /// Prepared, and not yet true: commit [`Change::writes`] to the store, then
@@ -74,6 +74,16 @@ impl Change {
         self.dropped += other.dropped;
         self.refused += other.refused;
         self
+    }
+
+    /// The entity tag of the version that this writes of a policy; `None` for a deletion, and where it
+    /// writes none of that policy.
+    pub fn tag(&self, policy: &str) -> Option<String> {
+        let of = |key: &EntryKey| matches!(key, EntryKey::Policy(name) if name.as_str() == policy);
+        let (_, state) = self.staged.iter().find(|(key, _)| of(key))?;
+        let State::Policy(rivals) = state else { return None };
+        let (hash, version) = rivals.winner()?;
+        version.body.is_some().then(|| held::tag(version, hash))
     }
 
     /// Nothing to commit; it is to be applied all the same.

@@ -62,7 +62,7 @@ fn policy(name: &PolicyName, body: &[u8]) -> Option<Policy> {
 }
 
 /// Equal on all managers: the number, and enough of the hash to tell rivals apart.
-fn tag(version: &Version, hash: VersionHash) -> String {
+pub(super) fn tag(version: &Version, hash: VersionHash) -> String {
     let hash = hash.to_string();
     format!("{:x}-{}", version.ref_number, hash.get(..16).unwrap_or(&hash))
 }

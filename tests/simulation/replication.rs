@@ -8,7 +8,7 @@ use weir_simulator::replicas::{Plan, run};
 use crate::fuzz::seeds_of;
 
 /// Seeds by default, from 0 on.
-const RUNS: u64 = 2_000;
+const RUNS: u64 = 1_500;
 
 fn check(shard: u64) {
     let (mut writes, mut conflicts, mut lost) = (0, 0, 0);

@@ -23,7 +23,7 @@ use self::{
 };
 
 /// Seeds by default, of each kind.
-const RUNS: u64 = 2_000;
+const RUNS: u64 = 1_000;
 
 fn seeds(part: u64) -> Range<u64> {
     let (first, runs) =

@@ -214,6 +214,18 @@ fn what_has_no_room_is_refused() {
     }
     tell(&two, &mut one, at(5));
     assert_eq!((one.totals().refused_entries, one.winners().count()), (2, 3));
+    let limits = json!([{ "requests": 5, "window": "1m" }]);
+    let key = |n: u64| [format!("{n:0>250}")];
+    let overrides: Vec<_> =
+        (0..9_000).map(|n| json!({ "key": key(n), "limits": limits })).collect();
+    let large = json!({
+        "name": "big", "level": "api", "key": ["application"], "overrides": overrides,
+        "limits": [{ "requests": 1, "window": "1m" }],
+    });
+    let mut large = Policy::from_json(&large).unwrap_or_else(|e| panic!("{e}"));
+    large.overrides.extend(large.overrides.clone());
+    let refusal = replica(1, 1).put(&large, "anna", at(0)).expect_err("more than a frame holds");
+    assert!(matches!(refusal, WriteError::TooLarge { bytes, max } if bytes > max));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Who may do what: tokens and certificates, roles, and what happens to those who may not.
 //!
-//! Every call of both ports passes [`Guard`]; what it lets through carries an [`Actor`]. Without an
+//! Every call of both ports passes `Guard`; what it lets through carries an `Actor`. Without an
 //! `[auth]` table everybody is "anonymous" and may do all, which `config` allows on loopback only.
 
 use std::{fmt, net::SocketAddr, sync::Arc};

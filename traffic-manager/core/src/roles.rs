@@ -9,9 +9,9 @@
 //! | module | holds |
 //! |---|---|
 //! | [`claims`] | what a heartbeat says, and its encoding |
-//! | [`epoch`] | the number of a tenure, and what outlives a restart |
-//! | [`seat`] | one role as this manager sees it: epoch, holder, own tenure |
-//! | [`peers`] | who is there, and ready |
+//! | `epoch` | the number of a tenure, and what outlives a restart |
+//! | `seat` | one role as this manager sees it: epoch, holder, own tenure |
+//! | `peers` | who is there, and ready |
 
 use std::{fmt, time::Duration};
 

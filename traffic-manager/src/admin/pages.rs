@@ -39,7 +39,7 @@ async fn metrics(State(admin): State<Admin>) -> Result<impl IntoResponse, Proble
     let look = admin.ask(|replica, now| (replica.peers(now), replica.conflicts().count()));
     let (peers, conflicts) = look.await?;
     let look = admin.keeper.ask_office(|office, now| (office.held(now), office.unrecorded()));
-    let (roles, (unrecorded, _)) =
+    let (roles, unrecorded) =
         look.await.map_err(|stopped| Problem::unavailable(&stopped.to_string()))?;
     admin.telemetry.group(&GroupView { roles, peers, conflicts, unrecorded });
     let text = admin.telemetry.render(&stats, &fleet);

@@ -35,8 +35,6 @@ pub(super) enum Change {
 #[derive(Debug, Default)]
 pub(super) struct Links {
     peers: BTreeMap<ManagerId, Peer>,
-    /// Frames that found every queue full.
-    pub(super) dropped: u64,
 }
 
 impl Links {
@@ -80,15 +78,13 @@ impl Links {
 
     /// Sends over the newest link that takes it; otherwise the frame is lost, as frames may be. A
     /// heartbeat goes over every link: one on which nothing comes is taken for dead.
-    pub(super) fn send(&mut self, to: &ManagerId, frame: &PeerFrame) {
+    pub(super) fn send(&self, to: &ManagerId, frame: &PeerFrame) {
         let Some(peer) = self.peers.get(to) else { return };
-        let mut links = peer.links.iter().rev().map(|link| link.send(frame.clone()));
-        let sent = match frame {
-            PeerFrame::Heartbeat(_) => links.fold(false, |any, sent| any | sent),
-            _ => links.any(|sent| sent),
-        };
-        if !sent {
-            self.dropped += 1;
+        let everywhere = matches!(frame, PeerFrame::Heartbeat(_));
+        for link in peer.links.iter().rev() {
+            if link.send(frame.clone()) && !everywhere {
+                return;
+            }
         }
     }
 

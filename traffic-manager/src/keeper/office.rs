@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use bytes::Bytes;
 use traffic_manager_core::{
     accounts::{Accounts, Amounts, Closed, Duty, Part, UsageRecord},
-    replica::{Announcement, AuditFilter, Change, Record, Replica, TooOld},
+    replica::{AuditFilter, Change, Record, Replica, TooOld},
     roles::{Claims, Epoch, Epochs, Fenced, Role, RoleChange, Roles},
 };
 use weir_proto::{
@@ -240,20 +240,15 @@ impl Office {
         self.roles.holder(role)
     }
 
-    /// Usage that is in no record yet, and what was given up.
-    pub(crate) fn unrecorded(&self) -> (usize, u64) {
-        (self.accounts.len(), self.accounts.dropped())
+    /// Windows whose usage is in no record yet.
+    pub(crate) fn unrecorded(&self) -> usize {
+        self.accounts.len()
     }
 
     /// Hands over what this manager holds: it is about to end.
     pub(super) fn leave(&mut self, now: Time) {
         self.roles.set_able(false, now);
     }
-}
-
-/// What heartbeats say.
-pub(super) fn announcement(ready: bool, priority: u32, claims: Bytes) -> Announcement {
-    Announcement { ready, priority, claims }
 }
 
 fn name(record: &UsageRecord) -> UsageKey {

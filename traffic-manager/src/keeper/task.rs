@@ -7,7 +7,7 @@ use traffic_manager_core::{
     accounts::Closed,
     manager::{Export, PolicyChange},
     policies::StoredPolicy,
-    replica::{Change, Input, Output, Replica, WriteId},
+    replica::{Announcement, Change, Input, Output, Replica, WriteId},
 };
 use weir_proto::{
     counters::{Counters, CountersAsk},
@@ -19,7 +19,7 @@ use weir_proto::{
 use super::{
     Ask, WRITES, WriteJob,
     links::{self, Links},
-    office::{Office, Undone, Work, announcement},
+    office::{Office, Undone, Work},
     recall::Recall,
     start::EPOCHS,
     turns::{Turn, Turns},
@@ -80,10 +80,7 @@ impl Task {
             if self.replica.next_deadline().is_some_and(|deadline| deadline <= now) {
                 self.replica.on_deadline(now, &mut self.outputs);
             }
-            if let Some(claims) = self.office.on_deadline(now) {
-                let said = announcement(self.ready, self.priority, claims);
-                self.replica.announce(said, now, &mut self.outputs);
-            }
+            self.renew(now);
             for (peer, ask) in self.recall.due(now) {
                 self.links.send(&peer, &ask);
             }
@@ -118,11 +115,17 @@ impl Task {
     async fn hand_over(&mut self) {
         let now = self.clock.now();
         self.office.leave(now);
+        self.ready = false;
+        self.renew(now);
+        self.perform().await;
+    }
+
+    /// Renews the roles' leases, and tells peers of it.
+    fn renew(&mut self, now: Time) {
         if let Some(claims) = self.office.on_deadline(now) {
-            let said = announcement(false, self.priority, claims);
+            let said = Announcement { ready: self.ready, priority: self.priority, claims };
             self.replica.announce(said, now, &mut self.outputs);
         }
-        self.perform().await;
     }
 
     fn sleep(&self, busy: bool, now: Time) -> Duration {

@@ -44,3 +44,15 @@ mod script;
 mod sliding;
 #[path = "model/verdicts.rs"]
 mod verdicts;
+
+/// Random cases of a property. The seed is that of `.cargo/config.toml`, the same in every run; look
+/// for new ones with `PROPTEST_RNG_SEED=n PROPTEST_CASES=n cargo test --test model`.
+fn cases(usual: u32) -> proptest::prelude::ProptestConfig {
+    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    let mut config = proptest::prelude::ProptestConfig::default();
+    config.failure_persistence = None;
+    if !asked {
+        config.cases = usual;
+    }
+    config
+}

@@ -57,11 +57,7 @@ impl Count {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 200,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(crate::cases(200))]
 
     #[test]
     fn what_is_told_later_counts_like_one_number(

@@ -98,11 +98,7 @@ fn journeys() -> impl Strategy<Value = Vec<(prop::sample::Index, u64)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 500,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(crate::cases(500))]
 
     #[test]
     fn loss_repetition_and_order_of_frames_do_not_matter(

@@ -1,6 +1,6 @@
-//! One agent and one manager whose messages arrive at once.
+//! One agent and one manager whose messages arrive at once, in the order in which they were sent.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use gateway_agent_core as agent;
 use traffic_manager_core as manager;
@@ -37,8 +37,15 @@ pub(crate) struct Pair {
     manager: manager::Manager,
     session: Option<agent::ConnectionId>,
     now: Time,
+    /// Sent and not yet there.
+    mail: VecDeque<Message>,
     /// Nothing passes between the two.
     cut: bool,
+}
+
+enum Message {
+    ToAgent(agent::Input),
+    ToManager(manager::Input),
 }
 
 const USAGE: manager::StreamId = manager::StreamId(1);
@@ -67,7 +74,8 @@ impl Pair {
         for policy in policies {
             manager.create_policy(policy.clone(), now, &mut Vec::new()).expect("a new name");
         }
-        let mut pair = Pair { agent, checker, manager, session: None, now, cut: false };
+        let mut pair =
+            Pair { agent, checker, manager, session: None, now, mail: VecDeque::new(), cut: false };
         let opened = agent::Input::UsageOpened(0, agent::ConnectionId(u64::MAX));
         pair.tell_agent(opened);
         pair.pass(begin.since(now));
@@ -170,61 +178,86 @@ impl Pair {
     }
 
     fn tell_agent(&mut self, input: agent::Input) {
-        let mut out = Vec::new();
-        self.agent.handle(input, self.now - BEHIND, &mut out);
-        self.agent_does(out);
+        self.mail.push_back(Message::ToAgent(input));
+        self.deliver();
     }
 
-    fn tell_manager(&mut self, input: manager::Input) {
-        let mut out = Vec::new();
-        self.manager.handle(input, self.now, &mut out);
-        self.manager_does(out);
+    /// Until nothing is under way.
+    fn deliver(&mut self) {
+        while let Some(message) = self.mail.pop_front() {
+            match message {
+                Message::ToAgent(input) => {
+                    let mut out = Vec::new();
+                    self.agent.handle(input, self.now - BEHIND, &mut out);
+                    self.agent_sends(out);
+                }
+                Message::ToManager(input) => {
+                    let mut out = Vec::new();
+                    self.manager.handle(input, self.now, &mut out);
+                    self.manager_sends(out);
+                }
+            }
+        }
     }
 
     fn agent_does(&mut self, out: Vec<agent::Output>) {
+        self.agent_sends(out);
+        self.deliver();
+    }
+
+    fn manager_does(&mut self, out: Vec<manager::Output>) {
+        self.manager_sends(out);
+        self.deliver();
+    }
+
+    fn agent_sends(&mut self, out: Vec<agent::Output>) {
         for output in out {
             if self.cut {
                 return;
             }
-            match output {
+            let message = match output {
                 agent::Output::Connect(_, connection) => {
                     self.session = Some(connection);
-                    self.tell_agent(agent::Input::SessionOpened(connection));
+                    Message::ToAgent(agent::Input::SessionOpened(connection))
                 }
                 agent::Output::Disconnect(connection) => {
                     panic!("{connection:?} was given up without need");
                 }
                 agent::Output::Credit(connection, frame) => {
                     let session = manager::StreamId(connection.0 + 2);
-                    self.tell_manager(manager::Input::Credit(session, frame));
+                    Message::ToManager(manager::Input::Credit(session, frame))
                 }
                 agent::Output::Usage(_, _, frame) => {
                     let frame = frame.try_into().expect("a valid report");
-                    self.tell_manager(manager::Input::Usage(USAGE, frame));
+                    Message::ToManager(manager::Input::Usage(USAGE, frame))
                 }
                 agent::Output::Notice(agent::Notice::BadPolicy(why)) => panic!("{why}"),
-                agent::Output::Policies(_) | agent::Output::Wake | agent::Output::Notice(_) => {}
-            }
+                agent::Output::Policies(_) | agent::Output::Wake | agent::Output::Notice(_) => {
+                    continue;
+                }
+            };
+            self.mail.push_back(message);
         }
     }
 
-    fn manager_does(&mut self, out: Vec<manager::Output>) {
+    fn manager_sends(&mut self, out: Vec<manager::Output>) {
         for output in out {
-            match output {
+            let input = match output {
                 manager::Output::Ack(_, seq) => {
                     let connection = agent::ConnectionId(u64::MAX);
                     let life = manager_life();
-                    self.tell_agent(agent::Input::UsageAck { manager: 0, connection, seq, life });
+                    agent::Input::UsageAck { manager: 0, connection, seq, life }
                 }
                 manager::Output::Decide(_, frame) => {
                     let connection = self.session.expect("only a session gets decisions");
-                    self.tell_agent(agent::Input::Decision(connection, frame));
+                    agent::Input::Decision(connection, frame)
                 }
                 manager::Output::CloseUsage(_, why) | manager::Output::CloseSession(_, why) => {
                     panic!("closed: {why}");
                 }
-                manager::Output::WindowClosed { .. } | manager::Output::Closed(_) => {}
-            }
+                manager::Output::WindowClosed { .. } | manager::Output::Closed(_) => continue,
+            };
+            self.mail.push_back(Message::ToAgent(input));
         }
     }
 

@@ -147,11 +147,7 @@ fn decide(pair: &mut Pair, call: &Call) -> (bool, Time) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 300,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(crate::cases(300))]
 
     #[test]
     fn a_fleet_of_one_slides_between_two_logs(policies in policies(), calls in calls()) {
@@ -195,4 +191,26 @@ fn what_has_left_is_granted_to_whoever_asks_for_it() {
         pair.pass(Duration::from_millis(wait));
         assert!(decide(&mut pair, &call).0, "{cost} after {wait} ms");
     }
+}
+
+/// An agent that is told late that it may go on keeps its counter for two lengths from then; a manager that
+/// forgets it sooner takes all that it ever used for new.
+#[test]
+fn a_counter_that_was_given_something_late_is_remembered_as_long_as_its_agent_keeps_it() {
+    let policy = json!({
+        "name": "p", "level": "custom", "limits": [
+            { "requests": 8, "window": "7s", "algorithm": "sliding_window" },
+            { "requests": 5, "window": "1s", "algorithm": "sliding_window" },
+        ],
+    });
+    let mut pair = Pair::new(&[Policy::from_json(&policy).expect("a policy")]);
+    pair.pass(SETTLED);
+    let mut ask = |after, cost| {
+        pair.pass(Duration::from_millis(after));
+        decide(&mut pair, &Call { application: 0, cost, after }).0
+    };
+    // The last one is refused by the short window and asks for more of the long one, which has it when
+    // five have left.
+    assert_eq!([ask(5_357, 4), ask(118, 2), ask(0, 1), ask(1, 3)], [true, false, true, false]);
+    assert_eq!([ask(19_199, 1), ask(0, 1), ask(200, 2)], [true; 3], "four of eight, and of five");
 }

@@ -156,11 +156,7 @@ fn met(policies: &[Policy], call: &Call) -> Vec<Policy> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 300,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(crate::cases(300))]
 
     #[test]
     fn a_fleet_of_one_decides_like_a_table(policies in policies(), calls in calls()) {

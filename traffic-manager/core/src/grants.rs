@@ -127,8 +127,11 @@ impl Scene<'_> {
     fn decide(&mut self, slot: usize, ceiling: u64, exhausted: Option<u64>, turn: &mut Turn<'_>) {
         let start = self.window_start();
         let rolling = self.limit.rolling();
-        let slot = &mut self.counter.windows[self.at].slots[slot];
+        let window = &mut self.counter.windows[self.at];
+        let slot = &mut window.slots[slot];
         let Some(session) = turn.fleet.agent(slot.agent).session else { return };
+        // The agent keeps its counter for as long as if it had used something now: so do the books.
+        window.touched = window.touched.max(turn.now);
         let verdict = Verdict {
             window: if rolling { slot.birth } else { start },
             ceiling,

@@ -2,8 +2,8 @@
 //!
 //! Every write goes through it, one after the other: *prepare* (the replica says what would change),
 //! *commit* (the store has it, durably), *apply* (it is true, peers and the driver are told). A store that
-//! refuses leaves memory and disk as they were. While the store works, the task goes on to answer
-//! questions, to take frames and to send heartbeats.
+//! refuses leaves memory and disk as they were. While the store or the driver works, the task goes on to
+//! answer questions, to take frames and to send heartbeats.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -17,11 +17,14 @@ pub(crate) use self::{
 };
 use crate::store::StoreError;
 
+mod errands;
 mod links;
 mod office;
 mod recall;
 mod start;
 mod task;
+#[cfg(test)]
+mod tests;
 mod turns;
 mod waiters;
 
@@ -81,7 +84,7 @@ enum Ask {
 
 struct WriteJob {
     prepare: Prepare,
-    done: oneshot::Sender<Result<Option<WriteId>, Arc<StoreError>>>,
+    done: oneshot::Sender<errands::Written>,
 }
 
 /// A handle on the keeper; cheap to clone.

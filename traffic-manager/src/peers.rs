@@ -82,7 +82,9 @@ pub(crate) struct Me {
 }
 
 /// A link that begins: what the keeper will hold, and the other end of both.
-fn open(id: LinkId) -> (Link, mpsc::Receiver<wire::PeerFrame>, watch::Receiver<Option<Status>>) {
+pub(crate) fn open(
+    id: LinkId,
+) -> (Link, mpsc::Receiver<wire::PeerFrame>, watch::Receiver<Option<Status>>) {
     let (frames, queue) = mpsc::channel(LINK_QUEUE);
     let (end, ended) = watch::channel(None);
     (Link { id, frames, end }, queue, ended)

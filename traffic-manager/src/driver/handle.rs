@@ -24,6 +24,13 @@ impl Driver {
         Driver { commands, room, streams: Arc::new(AtomicU64::new(1)), life, started }
     }
 
+    /// One whose commands wait until the test takes them.
+    #[cfg(test)]
+    pub(crate) fn unattended(life: ManagerLife) -> (Self, mpsc::Receiver<Command>) {
+        let (commands, queue) = mpsc::channel(COMMANDS);
+        (Driver::new(commands, life, Time::ZERO), queue)
+    }
+
     /// A number for a new stream; never given twice.
     pub(crate) fn next_stream(&self) -> StreamId {
         StreamId(self.streams.fetch_add(1, Ordering::Relaxed))
@@ -94,9 +101,7 @@ mod tests {
     use super::*;
 
     fn driver() -> (Driver, mpsc::Receiver<Command>) {
-        let (commands, queue) = mpsc::channel(COMMANDS);
-        let life = ManagerLife { id: ManagerId::new("tm-1").unwrap(), incarnation: 1 };
-        (Driver::new(commands, life, Time::ZERO), queue)
+        Driver::unattended(ManagerLife { id: ManagerId::new("tm-1").unwrap(), incarnation: 1 })
     }
 
     fn frame(seq: u64) -> Input {

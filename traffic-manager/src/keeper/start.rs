@@ -8,8 +8,8 @@ use traffic_manager_core::{
 };
 
 use super::{
-    Keeper, links::Links, office::Office, recall::Recall, task::Task, turns::Turns,
-    waiters::Waiters,
+    Keeper, errands::Errands, links::Links, office::Office, recall::Recall, task::Task,
+    turns::Turns, waiters::Waiters,
 };
 use crate::{clock::Clock, driver::Driver, peers::LinkEvent, stop::Stop, store::StoreHandle};
 
@@ -70,7 +70,7 @@ pub(crate) fn start(
     let mut task = Task {
         replica: parts.replica,
         store: parts.store,
-        driver: parts.driver,
+        errands: Errands::new(parts.driver),
         clock,
         links: Links::default(),
         office: Office::new(parts.roles, now),

@@ -5,12 +5,12 @@ use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc, time::Dura
 use tokio::sync::{mpsc, oneshot};
 use traffic_manager_core::{
     accounts::Closed,
-    manager::{Export, PolicyChange},
+    manager::PolicyChange,
     policies::StoredPolicy,
     replica::{Announcement, Change, Input, Output, Replica, WriteId},
 };
 use weir_proto::{
-    counters::{Counters, CountersAsk},
+    counters::Counters,
     id::{ManagerId, ManagerLife},
     peer::{Delta, PeerFrame},
     time::Time,
@@ -18,6 +18,7 @@ use weir_proto::{
 
 use super::{
     Ask, WRITES, WriteJob,
+    errands::{Done, Errands, Then, Written},
     links::{self, Links},
     office::{Office, Undone, Work},
     recall::Recall,
@@ -27,7 +28,6 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    driver::Driver,
     peers::LinkEvent,
     stop::Stop,
     store::{Batch, StoreError, StoreHandle, Table},
@@ -40,7 +40,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
 /// Somebody who waits for a write.
 enum Writer {
-    Caller(oneshot::Sender<Result<Option<WriteId>, Arc<StoreError>>>),
+    Caller(oneshot::Sender<Written>),
     Peer(ManagerLife),
     /// The office: nobody waits.
     Office(Undone),
@@ -51,7 +51,7 @@ type Commit = Pin<Box<dyn Future<Output = (Change, Writer, Result<(), StoreError
 pub(super) struct Task {
     pub(super) replica: Replica,
     pub(super) store: StoreHandle,
-    pub(super) driver: Driver,
+    pub(super) errands: Errands,
     pub(super) clock: Clock,
     pub(super) links: Links,
     pub(super) office: Office,
@@ -84,40 +84,45 @@ impl Task {
             for (peer, ask) in self.recall.due(now) {
                 self.links.send(&peer, &ask);
             }
-            self.perform().await;
-            if commit.is_none() {
+            self.perform();
+            let able = !self.errands.full();
+            if commit.is_none() && able {
                 commit = self.next(&mut writes, now);
             }
-            let sleep = self.sleep(commit.is_some(), now);
+            let sleep = self.sleep(commit.is_some() || !able, now);
             // In no order: a peer that never falls silent must not keep the others waiting.
             tokio::select! {
                 () = shutdown.requested() => break,
-                Some(event) = links.recv() => self.hear(event).await,
+                Some(event) = links.recv() => self.hear(event),
                 (change, writer, stored) = finished(&mut commit) => {
                     commit = None;
-                    self.conclude(change, writer, stored).await;
+                    self.conclude(change, writer, stored);
                 }
+                done = self.errands.next() => self.done(done),
                 Some(closed) = self.closed.recv() => self.office.note(&closed, now),
                 Some(ask) = asks.recv() => self.answer(ask),
-                Some(job) = writes.recv(), if commit.is_none() => commit = self.prepare(job),
+                Some(job) = writes.recv(), if commit.is_none() && able => {
+                    commit = self.prepare(job);
+                }
                 () = tokio::time::sleep(sleep) => {}
             }
         }
-        self.hand_over().await;
+        self.hand_over();
         // What the store has begun is told to whoever waits for it.
         if let Some(commit) = commit {
             let (change, writer, stored) = commit.await;
-            self.conclude(change, writer, stored).await;
+            self.conclude(change, writer, stored);
         }
+        self.errands.finish().await;
     }
 
     /// Tells peers that the roles are free, so that nobody waits for a lease to end.
-    async fn hand_over(&mut self) {
+    fn hand_over(&mut self) {
         let now = self.clock.now();
         self.office.leave(now);
         self.ready = false;
         self.renew(now);
-        self.perform().await;
+        self.perform();
     }
 
     /// Renews the roles' leases, and tells peers of it.
@@ -136,7 +141,7 @@ impl Task {
         deadline.since(now).min(LONGEST_SLEEP)
     }
 
-    async fn hear(&mut self, event: LinkEvent) {
+    fn hear(&mut self, event: LinkEvent) {
         let now = self.clock.now();
         match event {
             LinkEvent::Up { peer, address, link } => {
@@ -161,10 +166,10 @@ impl Task {
             }
             LinkEvent::Frame(life, _) if !self.links.is_current(&life) => {}
             LinkEvent::Frame(life, PeerFrame::AskCounters(ask)) => {
-                self.tell_counters(&life.id, &ask).await;
+                self.errands.tell_counters(life.id, ask);
             }
             LinkEvent::Frame(life, PeerFrame::Counters(piece)) => {
-                self.take_counters(&life.id, piece).await;
+                self.take_counters(&life.id, piece);
             }
             LinkEvent::Frame(life, frame) => {
                 self.replica.handle(Input::Frame(life, frame), now, &mut self.outputs);
@@ -179,33 +184,20 @@ impl Task {
         }
     }
 
-    /// A peer that starts asks what is known here.
-    async fn tell_counters(&mut self, peer: &ManagerId, ask: &CountersAsk) {
-        let (longer_than, cursor) = (ask.min_window, ask.cursor);
-        let piece = self.driver.with(move |manager, now, _| {
-            manager.export_counters(&Export { longer_than, cursor, ..Export::all() }, now)
-        });
-        // A driver that is gone takes the manager with it.
-        if let Ok(piece) = piece.await {
-            self.links.send(peer, &PeerFrame::Counters(piece));
+    /// A peer tells what it knows.
+    fn take_counters(&mut self, peer: &ManagerId, piece: Counters) {
+        if self.recall.is_open(peer) && self.errands.takes_counters() {
+            let now = self.clock.now();
+            let told = self.recall.answered(peer, &piece, now);
+            self.errands.take_counters(piece, told);
         }
     }
 
-    /// A peer tells what it knows.
-    async fn take_counters(&mut self, peer: &ManagerId, piece: Counters) {
-        if !self.recall.is_open(peer) {
-            return;
+    /// The driver has answered.
+    fn done(&self, done: Done) {
+        if let Done::Told(peer, piece) = done {
+            self.links.send(&peer, &PeerFrame::Counters(piece));
         }
-        let now = self.clock.now();
-        let told = self.recall.answered(peer, &piece, now);
-        let taken = self.driver.with(move |manager, now, _| {
-            manager.import_counters(&piece, now);
-            if let Some(address) = told {
-                manager.peer_told(&address);
-            }
-        });
-        // As above.
-        let _ = taken.await;
     }
 
     fn answer(&mut self, ask: Ask) {
@@ -299,16 +291,16 @@ impl Task {
     }
 
     /// The store has answered.
-    async fn conclude(&mut self, change: Change, writer: Writer, stored: Result<(), StoreError>) {
+    fn conclude(&mut self, change: Change, writer: Writer, stored: Result<(), StoreError>) {
         match stored {
             Ok(()) => {
                 let (id, now) = (change.write(), self.clock.now());
                 self.office.set_able(true, now);
                 self.replica.apply(change, now, &mut self.outputs);
+                self.perform();
                 // First everybody here is told, so that whoever reads after the answer reads this.
-                self.perform().await;
                 if let Writer::Caller(done) = writer {
-                    let _ = done.send(Ok(id));
+                    self.errands.then(Then::Written(done, id));
                 }
             }
             Err(error) => {
@@ -341,7 +333,7 @@ impl Task {
     }
 
     /// Does what the replica wants, in its order.
-    async fn perform(&mut self) {
+    fn perform(&mut self) {
         let (mut policies, mut synced) = (Vec::new(), false);
         for output in std::mem::take(&mut self.outputs) {
             match output {
@@ -369,16 +361,10 @@ impl Task {
                 }
             }
         }
-        if !policies.is_empty() {
-            let told = self.driver.with(move |manager, now, outputs| {
-                manager.install_policies(policies, now, outputs);
-            });
-            // A driver that is gone takes the manager with it.
-            let _ = told.await;
-        }
+        self.errands.install(policies);
         // Not before what peers told is in force here.
         if synced && let Some(waiting) = self.synced.take() {
-            let _ = waiting.send(());
+            self.errands.then(Then::Synced(waiting));
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 use support::{
     fleet::{Node, SOON},
     group::Group,
@@ -26,9 +26,13 @@ type Used = BTreeMap<(String, String), u64>;
 
 #[track_caller]
 fn policy(group: &Group, requests: u64) {
+    limited(group, json!({ "requests": requests, "window": "1h", "algorithm": "fixed_window" }));
+}
+
+#[track_caller]
+fn limited(group: &Group, limit: Value) {
     let body = json!({
-        "name": "hourly", "level": "application", "key": ["application"],
-        "limits": [{ "requests": requests, "window": "1h", "algorithm": "fixed_window" }],
+        "name": "hourly", "level": "application", "key": ["application"], "limits": [limit],
         "accuracy": "strict",
     });
     let url = group.managers[0].url("/api/v1/policies?wait=all");
@@ -134,6 +138,27 @@ fn checkpoints_keep_a_limit_when_every_manager_and_agent_died() {
     group.add_agent("gw-4");
     book.merge(exhaust(&group, &group.agents));
     println!("admitted {} of {LIMIT} over both lives", admitted(&book));
+    assert_eq!(book.failures, Vec::<String>::new());
+    assert!(admitted(&book) <= LIMIT, "admitted {} of {LIMIT}", admitted(&book));
+}
+
+#[test]
+fn a_manager_that_is_told_to_stop_keeps_short_windows_of_agents_that_are_gone() {
+    let window = Duration::from_secs(300);
+    wait_for_room(window, SOON * 5);
+    let mut group = Group::start(1, &[]).with_agents(1);
+    limited(&group, json!({ "requests": LIMIT, "window": "5m", "algorithm": "fixed_window" }));
+    let mut book = admit(&group, &group.agents[0], 120);
+    let used = wait_counted(&group, &book);
+    assert!(group.agents[0].process().terminate(SOON).success());
+    group.agents.clear();
+    assert!(group.managers[0].process().terminate(SOON).success());
+    group.managers[0].restart();
+    group.managers[0].wait_ready();
+    let found = group.managers[0].used("hourly");
+    assert_eq!(found.as_ref(), Some(&used), "{}", group.managers[0].process().log_tail());
+    group.add_agent("gw-2");
+    book.merge(exhaust(&group, &group.agents));
     assert_eq!(book.failures, Vec::<String>::new());
     assert!(admitted(&book) <= LIMIT, "admitted {} of {LIMIT}", admitted(&book));
 }

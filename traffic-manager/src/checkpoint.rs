@@ -1,14 +1,16 @@
-//! Writes the counters of long windows into the store, each ten seconds, and reads them at a start.
+//! Writes the counters of long windows into the store, each ten seconds, those of shorter ones at the
+//! end, and reads them at a start.
 
 use std::time::Duration;
 
 use traffic_manager_core::checkpoint::{Checkpoint, INTERVAL};
+use weir_proto::time::Time;
 
 use crate::{
     clock::Clock,
-    driver::Driver,
+    driver::{Driver, Stopped},
     stop::Stop,
-    store::{Batch, Record, StoreHandle, Table},
+    store::{Batch, Record, StoreError, StoreHandle, Table},
 };
 
 /// Between two steps of one round, so that the driver serves others in between.
@@ -34,7 +36,7 @@ pub(crate) async fn read(records: &[Record], driver: &Driver, clock: &mut Clock)
     checkpoint
 }
 
-/// Writes until the shutdown.
+/// Writes until the shutdown, and a last round then.
 pub(crate) async fn keep(
     mut checkpoint: Checkpoint,
     store: StoreHandle,
@@ -45,28 +47,49 @@ pub(crate) async fn keep(
     loop {
         let pause = checkpoint.next_step().since(clock.now()).clamp(BREATH, INTERVAL);
         tokio::select! {
-            () = shutdown.requested() => return,
+            () = shutdown.requested() => break,
             () = tokio::time::sleep(pause) => {}
         }
-        let step = driver.with(move |manager, now, _| {
-            let writes = checkpoint.step(manager, now);
-            (checkpoint, writes)
-        });
-        let Ok((next, writes)) = step.await else { return };
+        let Ok((next, written)) = step(checkpoint, &store, &driver).await else { return };
         checkpoint = next;
-        let mut batch = Batch::new();
-        for (key, value) in writes {
-            batch.write(Table::Counters, key, value);
-        }
-        if !batch.is_empty()
-            && let Err(error) = store.commit(batch).await
-        {
+        if let Err(error) = written {
             tracing::error!("the counters of long windows could not be stored: {error}");
             checkpoint.failed();
             tokio::select! {
-                () = shutdown.requested() => return,
+                () = shutdown.requested() => break,
                 () = tokio::time::sleep(INTERVAL) => {}
             }
         }
     }
+    checkpoint.finish();
+    loop {
+        let Ok((next, written)) = step(checkpoint, &store, &driver).await else { return };
+        checkpoint = next;
+        if let Err(error) = written {
+            tracing::error!("the counters could not be stored before the end: {error}");
+            return;
+        }
+        if checkpoint.next_step() > Time::ZERO {
+            return;
+        }
+    }
+}
+
+/// One batch, and whether the store has it.
+async fn step(
+    mut checkpoint: Checkpoint,
+    store: &StoreHandle,
+    driver: &Driver,
+) -> Result<(Checkpoint, Result<(), StoreError>), Stopped> {
+    let step = driver.with(move |manager, now, _| {
+        let writes = checkpoint.step(manager, now);
+        (checkpoint, writes)
+    });
+    let (checkpoint, writes) = step.await?;
+    let mut batch = Batch::new();
+    for (key, value) in writes {
+        batch.write(Table::Counters, key, value);
+    }
+    let written = if batch.is_empty() { Ok(()) } else { store.commit(batch).await };
+    Ok((checkpoint, written))
 }

@@ -75,15 +75,15 @@ struct Task {
     accounts: mpsc::Sender<Vec<Closed>>,
 }
 
-/// Starts the driver. It runs until `shutdown` says so; the returned receiver then resolves, and
-/// fails if the task died of a panic.
+/// Starts the driver. When `shutdown` says so it ends all streams, and answers questions until `end` does;
+/// the returned receiver then resolves. It fails if the task died of a panic.
 pub(crate) fn start(
     config: &Config,
     life: &ManagerLife,
     clock: Clock,
     accounts: mpsc::Sender<Vec<Closed>>,
     telemetry: Arc<Telemetry>,
-    shutdown: Stop,
+    (shutdown, end): (Stop, Stop),
 ) -> (Driver, oneshot::Receiver<()>) {
     let wall = clock.started();
     let core = CoreConfig {
@@ -106,7 +106,7 @@ pub(crate) fn start(
     let (commands, queue) = mpsc::channel(COMMANDS);
     let (done, finished) = oneshot::channel();
     tokio::spawn(async move {
-        task.run(queue, shutdown).await;
+        task.run(queue, shutdown, end).await;
         // Nobody waits for us any more if this fails.
         let _ = done.send(());
     });
@@ -114,7 +114,8 @@ pub(crate) fn start(
 }
 
 impl Task {
-    async fn run(mut self, mut queue: mpsc::Receiver<Command>, mut shutdown: Stop) {
+    async fn run(mut self, mut queue: mpsc::Receiver<Command>, mut shutdown: Stop, mut end: Stop) {
+        let mut leaving = false;
         let mut batch = Vec::with_capacity(BATCH);
         let mut outputs = Vec::new();
         loop {
@@ -127,7 +128,8 @@ impl Task {
             let sleep = self.sleep(now);
             tokio::select! {
                 biased;
-                () = shutdown.requested() => break,
+                () = end.requested() => break,
+                () = shutdown.requested(), if !leaving => leaving = true,
                 count = queue.recv_many(&mut batch, BATCH) => {
                     if count == 0 {
                         break;
@@ -140,8 +142,11 @@ impl Task {
                 }
                 () = tokio::time::sleep(sleep) => {}
             }
+            if leaving {
+                // Also those that began since.
+                self.links.end_all(&Status::unavailable("the manager is shutting down"));
+            }
         }
-        self.links.end_all(&Status::unavailable("the manager is shutting down"));
     }
 
     /// How long nothing is due.

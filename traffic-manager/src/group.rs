@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use anyhow::Context;
 use tokio::{
     sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
     time::timeout,
 };
 use traffic_manager_core::{
@@ -24,7 +25,7 @@ use crate::{
     keeper::{self, EPOCHS, Keeper, WriteFault},
     peers::{EVENTS, Me, PeerService, dial},
     security::PeerAccess,
-    stop::Stop,
+    stop::{self, Stop, Stopper},
     store::{Batch, Identity, Place, Record, StoreError, StoreHandle, Table},
     telemetry::Telemetry,
 };
@@ -33,6 +34,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How often it is looked whether all is recovered.
 const LOOK: Duration = Duration::from_millis(20);
+/// How long the last counters may take into the store. What is not there by then, agents and peers have.
+const LAST_ROUND: Duration = Duration::from_secs(5);
 /// Lists of windows that closed, on their way to the keeper; the driver keeps what comes beyond.
 const ACCOUNTS: usize = 16;
 /// The record of the store that holds the newest incarnation.
@@ -50,6 +53,10 @@ pub(crate) struct Group {
     /// `None` once they have ended.
     driver_done: Option<oneshot::Receiver<()>>,
     keeper_done: Option<oneshot::Receiver<()>>,
+    /// Writes counters into the store.
+    checkpoints: Option<JoinHandle<()>>,
+    /// Ends the driver, once nobody needs it any more.
+    driver_end: Stopper,
 }
 
 /// Resolves when the task has ended; at once if that was noticed before.
@@ -79,20 +86,21 @@ impl Group {
         };
         let roles = Roles::new(roles, epochs(&records), clock.now());
         let (accounts, closed) = mpsc::channel(ACCOUNTS);
+        let (driver_end, end) = stop::stop();
         let (driver, driver_done) = driver::start(
             config,
             &life,
             clock.clone(),
             accounts,
             Arc::clone(telemetry),
-            stop.clone(),
+            (stop.clone(), end),
         );
         keeper::install(&replica, &driver).await;
         let checkpoint = checkpoint::read(&records, &driver, &mut clock).await;
-        if config.store != Place::Memory {
+        let checkpoints = (config.store != Place::Memory).then(|| {
             let (store, driver) = (store.clone(), driver.clone());
-            tokio::spawn(checkpoint::keep(checkpoint, store, driver, clock.clone(), stop.clone()));
-        }
+            tokio::spawn(checkpoint::keep(checkpoint, store, driver, clock.clone(), stop.clone()))
+        });
         let peers = config.peers.clone();
         let recovering = move |manager: &mut Manager, now, _: &mut _| {
             manager.recover(peers, PATIENCE * 3, now);
@@ -114,8 +122,19 @@ impl Group {
         let (keeper, synced, keeper_done) = keeper::start(parts, stop.clone());
         let dialling = Dialling::start(config, &me, stop);
         let (synced, driver_done) = (Some(synced), Some(driver_done));
-        let keeper_done = Some(keeper_done);
-        Ok(Group { driver, keeper, store, me, dialling, group, synced, driver_done, keeper_done })
+        Ok(Group {
+            driver,
+            keeper,
+            store,
+            me,
+            dialling,
+            group,
+            synced,
+            driver_done,
+            keeper_done: Some(keeper_done),
+            checkpoints,
+            driver_end,
+        })
     }
 
     /// What serves the peers that dial.
@@ -165,8 +184,14 @@ impl Group {
 
     /// Waits for the tasks, which were told to stop, and closes the store.
     pub(crate) async fn close(mut self) {
-        // Both end at once; an error means that they have ended before.
+        // It ends at once; an error means that it has ended before.
         let _ = timeout(PATIENCE, done(&mut self.keeper_done)).await;
+        if let Some(checkpoints) = self.checkpoints.take()
+            && timeout(LAST_ROUND, checkpoints).await.is_err()
+        {
+            tracing::warn!("some counters were not stored in time; agents and peers have them");
+        }
+        self.driver_end.stop();
         let _ = timeout(PATIENCE, done(&mut self.driver_done)).await;
         if timeout(PATIENCE, self.store.shutdown()).await.is_err() {
             tracing::error!("the store did not close in time; what was acknowledged is in it");

@@ -5,6 +5,9 @@
 //! once such rows outweigh the last full round, the next one is full, and all rows before it go. So
 //! ended windows leave without an index of what is stored, and no counter takes memory for it. A round
 //! that breaks off harms nothing: pieces are merged by stamps, in any order.
+//!
+//! A manager that is told to stop writes a last round of shorter windows, too: then a restart of the
+//! whole group, agents and all, forgets nothing.
 
 use std::time::Duration;
 
@@ -15,12 +18,15 @@ use weir_proto::{
 };
 
 use crate::{
-    fleet::SKEW,
+    fleet::{CRASH_HOLD, SKEW},
     manager::{Export, Manager},
 };
 
 /// Windows that are longer than this are kept.
 pub const LONG: Duration = Duration::from_secs(600);
+/// A last round keeps windows that are longer than this. Shorter ones are over when a manager that starts
+/// may grant anything in them.
+pub const BRIEF: Duration = CRASH_HOLD;
 /// So often a round begins: what agents used since, and no manager or agent lives to tell, is lost.
 pub const INTERVAL: Duration = Duration::from_secs(10);
 /// Bytes of one row, about.
@@ -134,6 +140,13 @@ impl Checkpoint {
             self.dropping = Some(until);
         }
         writes
+    }
+
+    /// Begins the last round: a full one of all windows longer than [`BRIEF`]. It is to be stored until
+    /// [`Checkpoint::next_step`] is a later time.
+    pub fn finish(&mut self) {
+        self.longer_than = self.longer_than.min(BRIEF);
+        (self.since, self.round) = (None, None);
     }
 
     /// The last batch was not stored: everything is written anew in the next round.

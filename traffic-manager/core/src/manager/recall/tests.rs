@@ -210,17 +210,7 @@ fn checkpoints_hold_what_changed_and_forget_what_ended() {
         let now = NOW + Duration::from_secs(10 * round);
         report(&mut old, 0, 1 + round, if round == 0 { 50 } else { 1 }, 1 + round, now);
         old.on_deadline(now, &mut Vec::new());
-        let mut bytes = 0;
-        while checkpoint.next_step() <= now {
-            for (key, value) in checkpoint.step(&old, now) {
-                bytes += value.as_ref().map_or(0, Vec::len);
-                match value {
-                    Some(value) => stored.insert(key, value),
-                    None => stored.remove(&key),
-                };
-            }
-        }
-        written.push(bytes);
+        written.push(store(&mut checkpoint, &old, &mut stored, now));
         if round == 20 {
             let mut new = manager(2, &hourly());
             let mut again = Checkpoint::default();
@@ -234,4 +224,46 @@ fn checkpoints_hold_what_changed_and_forget_what_ended() {
     assert!(written[0] > 50 * 20 && written[2] < 100, "{:?}", &written[..4]);
     assert_eq!(written.last(), Some(&0), "the hour is over");
     assert!(Checkpoint::default().load(b"x", b"", NOW).is_err());
+}
+
+/// Stores what is due. How many bytes were written.
+fn store(
+    checkpoint: &mut Checkpoint,
+    manager: &Manager,
+    stored: &mut BTreeMap<Vec<u8>, Vec<u8>>,
+    now: Time,
+) -> usize {
+    let mut bytes = 0;
+    while checkpoint.next_step() <= now {
+        for (key, value) in checkpoint.step(manager, now) {
+            bytes += value.as_ref().map_or(0, Vec::len);
+            match value {
+                Some(value) => stored.insert(key, value),
+                None => stored.remove(&key),
+            };
+        }
+    }
+    bytes
+}
+
+#[test]
+fn the_last_round_keeps_short_windows_and_the_next_life_forgets_them_in_time() {
+    let short =
+        serde_json::json!({"requests": 100, "window": "10m", "algorithm": "sliding_window"});
+    let mut old = manager(1, &short);
+    let (mut checkpoint, mut stored) = (Checkpoint::default(), BTreeMap::new());
+    report(&mut old, 0, 1, 50, 1, NOW);
+    store(&mut checkpoint, &old, &mut stored, NOW);
+    assert!(stored.is_empty(), "it is not worth a row");
+    checkpoint.finish();
+    store(&mut checkpoint, &old, &mut stored, NOW);
+    assert_eq!(stored.len(), 1);
+    let mut new = manager(2, &short);
+    let mut again = Checkpoint::default();
+    for (key, value) in &stored {
+        new.import_counters(&again.load(key, value, NOW).expect("a row"), NOW);
+    }
+    assert_eq!(amounts(&new, NOW), amounts(&old, NOW));
+    store(&mut again, &new, &mut stored, NOW);
+    assert!(stored.is_empty(), "it is not stored a second time");
 }

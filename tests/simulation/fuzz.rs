@@ -35,18 +35,23 @@ struct Kind {
     sliding: bool,
     bucket: bool,
     balanced: bool,
+    /// Windows of 8 to 20 s, of which managers that start ask the others.
+    long: bool,
 }
 
-const FIXED: Kind = Kind { sliding: false, bucket: false, balanced: false };
+const FIXED: Kind = Kind { sliding: false, bucket: false, balanced: false, long: false };
+/// Of long windows, one seed in so many: they take that much longer.
+const SLOWER: u64 = 6;
 
 fn plan(seed: u64, kind: Kind) -> Plan {
-    let Kind { sliding, bucket, balanced } = kind;
-    Plan { sliding, bucket, balanced, ..fuzz::plan(seed, fuzz::Menu::ALL) }
+    let Kind { sliding, bucket, balanced, long } = kind;
+    let menu = fuzz::Menu { long, ..fuzz::Menu::ALL };
+    Plan { sliding, bucket, balanced, recall: long, ..fuzz::plan(seed, menu) }
 }
 
 fn check(kind: Kind, shard: u64) {
     let mut admitted = 0;
-    for seed in seeds(shard) {
+    for seed in seeds(shard).step_by(if kind.long { SLOWER as usize } else { 1 }) {
         let plan = plan(seed, kind);
         let outcome = World::new(plan.clone()).run();
         admitted += outcome.admitted;
@@ -62,7 +67,7 @@ fn report(plan: &Plan, excess: &Excess) -> String {
     let flag = |name, on| if on { name } else { "" };
     format!(
         "seed {}: {} of {}\n\
-         replay: cargo run --release -p weir-simulator --example fuzz -- --replay {}{}{}{}\n\
+         replay: cargo run --release -p weir-simulator --example fuzz -- --replay {}{}{}{}{}\n\
          plan: {plan:?}\n\
          smallest plan that fails: {small:?}",
         plan.seed,
@@ -72,6 +77,7 @@ fn report(plan: &Plan, excess: &Excess) -> String {
         flag(" --sliding", plan.sliding && !plan.bucket),
         flag(" --bucket", plan.bucket),
         flag(" --balanced", plan.balanced),
+        flag(" --long", plan.recall),
     )
 }
 
@@ -113,6 +119,21 @@ fn the_bound_holds_with_a_floor_two() {
 #[test]
 fn the_bound_holds_with_a_floor_and_sliding_windows() {
     check(Kind { balanced: true, sliding: true, ..FIXED }, 0);
+}
+
+#[test]
+fn the_bound_holds_with_long_windows() {
+    check(Kind { long: true, ..FIXED }, 0);
+}
+
+#[test]
+fn the_bound_holds_with_long_sliding_windows() {
+    check(Kind { long: true, sliding: true, ..FIXED }, 1);
+}
+
+#[test]
+fn the_bound_holds_with_large_token_buckets() {
+    check(Kind { long: true, sliding: true, bucket: true, ..FIXED }, 0);
 }
 
 /// Seeds that once broke the bound, each for a reason of its own.

@@ -6,8 +6,8 @@
 //! fuzz --shrink SEED              the smallest failing plan made of it, and its log
 //! ```
 //!
-//! With `--long` windows last for 8 to 20 s; with `--recall` managers that start ask the others for what
-//! they know, with `--checkpoints` they have stored it.
+//! With `--long` windows last for 8 to 20 s, and with `--recall` managers that start ask the others for what
+//! they know, which they always do in long windows; with `--checkpoints` they have stored it.
 //! With `--sliding` windows slide; with `--bucket` the limit is a token bucket; with `--balanced` agents may exceed their ceilings by the floor,
 //! which the bound then holds; with `--ceilings` a run fails when more than the limit might be used, at
 //! any time.
@@ -95,7 +95,7 @@ fn main() -> ExitCode {
         bucket,
         balanced,
         ceilings,
-        recall,
+        recall: recall || long,
         checkpoints,
         ..fuzz::plan(seed, menu)
     };

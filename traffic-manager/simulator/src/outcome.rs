@@ -21,8 +21,9 @@ pub struct Outcome {
     /// `balanced`: by how much each life of an agent that admitted anything may exceed its ceiling,
     /// by key and window label (all windows together where they slide).
     pub floors: BTreeMap<(u64, WindowStart), BTreeMap<(usize, u64), u64>>,
-    /// What agents that crashed had admitted and not reported, by key and window label. In windows that
-    /// go on for longer than managers reserve a dead agent's ceilings, it may come on top.
+    /// What agents that crashed had admitted and not reported, and what managers that died alone knew of
+    /// agents that had ended, by key and window label. In windows that go on for longer than managers
+    /// reserve a dead agent's ceilings, it may come on top.
     pub lost: BTreeMap<(u64, WindowStart), u64>,
     /// Requests.
     pub requests: u64,

@@ -1,6 +1,7 @@
 //! The event loop and the nodes.
 
 mod ceilings;
+mod forgotten;
 mod nodes;
 mod recall;
 mod requests;

@@ -17,7 +17,7 @@ use weir_proto::{
     usage::AgentIdentity,
 };
 
-use super::{AgentNode, EPOCH_SECS, Event, ManagerNode, World};
+use super::{AgentNode, EPOCH_SECS, Event, ManagerNode, World, forgotten::number};
 use crate::{plan::Fault, scenario::Incident};
 
 impl ManagerNode {
@@ -92,6 +92,7 @@ impl World {
     }
 
     fn kill_manager(&mut self, i: usize) {
+        self.note_forgotten(i);
         self.managers[i].core = None;
         self.managers[i].held.clear();
         self.managers[i].frozen = false;
@@ -147,8 +148,7 @@ impl World {
     fn note_lost(&mut self, i: usize) {
         let lost = self.agents[i].core.as_ref().map(agent_core::Agent::unreported);
         for (counter, window, amount) in lost.unwrap_or_default() {
-            let part = counter.parts().next().and_then(|part| part.strip_prefix("app-"));
-            if let Some(key) = part.and_then(|key| key.parse().ok()) {
+            if let Some(key) = number(&counter) {
                 *self.outcome.lost.entry((key, window)).or_default() += amount;
             }
         }

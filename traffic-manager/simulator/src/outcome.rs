@@ -99,7 +99,8 @@ impl Outcome {
     /// What may be admitted beyond the limit.
     fn slack(&self, plan: &Plan, key: u64, window: WindowStart) -> u64 {
         let floors = self.floors.get(&(key, window)).map_or(0, |floors| floors.values().sum());
-        if plan.window <= HOLD {
+        // A bucket remembers until it has been empty.
+        if plan.window <= HOLD && !plan.bucket {
             return floors;
         }
         let same = |of: &&(u64, WindowStart)| of.0 == key && (plan.sliding || of.1 == window);

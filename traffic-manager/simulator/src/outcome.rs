@@ -21,10 +21,9 @@ pub struct Outcome {
     /// `balanced`: by how much each life of an agent that admitted anything may exceed its ceiling,
     /// by key and window label (all windows together where they slide).
     pub floors: BTreeMap<(u64, WindowStart), BTreeMap<(usize, u64), u64>>,
-    /// What agents that crashed had admitted and not reported, and what managers that died alone knew of
-    /// agents that had ended, by key and window label. In windows that go on for longer than managers
-    /// reserve a dead agent's ceilings, it may come on top.
-    pub lost: BTreeMap<(u64, WindowStart), u64>,
+    /// What some manager never heard of agents that ended, by key, window label and life. In windows that
+    /// go on for longer than managers reserve a dead agent's ceilings, it may come on top.
+    pub lost: BTreeMap<(u64, WindowStart), BTreeMap<u64, u64>>,
     /// Requests.
     pub requests: u64,
     /// Admitted.
@@ -105,7 +104,7 @@ impl Outcome {
         }
         let same = |of: &&(u64, WindowStart)| of.0 == key && (plan.sliding || of.1 == window);
         let lost = self.lost.keys().filter(same).filter_map(|of| self.lost.get(of));
-        floors + lost.sum::<u64>()
+        floors + lost.flat_map(BTreeMap::values).sum::<u64>()
     }
 
     /// The window that broke the bound most, if any did.

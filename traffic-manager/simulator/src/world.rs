@@ -38,16 +38,33 @@ const LOCAL: Duration = Duration::from_secs(1_000);
 
 #[derive(Debug)]
 enum Event {
-    Deliver { connection: usize, up: bool, message: Box<Message> },
+    Deliver {
+        connection: usize,
+        up: bool,
+        message: Box<Message>,
+    },
     AgentDue(usize, u64),
     ManagerDue(usize, u64),
     Poke(usize, u64),
     Arrive(usize),
-    GiveUp { agent: usize, life: u64, id: u64 },
-    UsageConnect { agent: usize, life: u64, manager: usize, pause: Duration },
-    KeepAlive { connection: usize },
+    GiveUp {
+        agent: usize,
+        life: u64,
+        id: u64,
+    },
+    UsageConnect {
+        agent: usize,
+        life: u64,
+        manager: usize,
+        pause: Duration,
+    },
+    KeepAlive {
+        connection: usize,
+    },
     Recall(Recall),
     Checkpoint(usize, u64),
+    /// What an agent had used that ended.
+    Ended(forgotten::Uses),
     Fault(Fault),
 }
 
@@ -253,6 +270,7 @@ impl World {
             Event::KeepAlive { connection } => self.keep_alive(connection),
             Event::Recall(recall) => self.recall(recall),
             Event::Checkpoint(i, life) => self.checkpoint(i, life),
+            Event::Ended(used) => self.look_at_end(used),
             Event::Fault(fault) => {
                 self.log(|| format!("{fault:?}"));
                 self.fault(fault);

@@ -7,10 +7,7 @@
 
 use std::time::Duration;
 
-use weir_proto::{
-    key::CounterKey,
-    time::{Time, WindowStart},
-};
+use weir_proto::time::Time;
 
 use super::Agent;
 use crate::message::Output;
@@ -57,17 +54,6 @@ impl Near {
 }
 
 impl Agent {
-    /// What a crash would lose now: counters, their present windows, and the use that is not reported.
-    pub fn unreported(&self) -> Vec<(CounterKey, WindowStart, u64)> {
-        let slots = 0..self.table.slots();
-        let untold = slots.filter_map(|slot| {
-            let counter = self.table.at(slot)?;
-            let untold = self.waiting.untold(slot, &counter);
-            (untold > 0).then_some((counter.key()?, counter.window, untold))
-        });
-        untold.collect()
-    }
-
     /// These counters ask for more: what they used is reported soon.
     pub(super) fn watch_hot(&mut self, slots: &[u32], now: Time) {
         let snapshot = self.table.snapshot();

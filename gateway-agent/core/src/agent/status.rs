@@ -2,7 +2,12 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use weir_proto::{time::Time, usage::AgentIdentity};
+use weir_proto::{
+    id::AgentLife,
+    key::CounterKey,
+    time::{Time, WindowStart},
+    usage::AgentIdentity,
+};
 
 use super::{Agent, Risk};
 use crate::message::ManagerIndex;
@@ -68,6 +73,21 @@ pub struct Status {
 }
 
 impl Agent {
+    /// Which life this is.
+    pub fn life(&self) -> AgentLife {
+        self.config.identity.life.clone()
+    }
+
+    /// Counters, their present windows (or when they were opened), and what was admitted in them.
+    pub fn uses(&self) -> Vec<(CounterKey, WindowStart, u64)> {
+        let slots = 0..self.table.slots();
+        let used = slots.filter_map(|slot| {
+            let counter = self.table.at(slot)?;
+            (counter.used > 0).then_some((counter.key()?, counter.window, counter.used))
+        });
+        used.collect()
+    }
+
     /// The state at local time `now`.
     pub fn status(&self, now: Time) -> Status {
         let active = self.session.as_ref().map(|s| s.manager);

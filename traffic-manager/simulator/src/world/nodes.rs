@@ -17,7 +17,7 @@ use weir_proto::{
     usage::AgentIdentity,
 };
 
-use super::{AgentNode, EPOCH_SECS, Event, ManagerNode, World, forgotten::number};
+use super::{AgentNode, EPOCH_SECS, Event, ManagerNode, World};
 use crate::{plan::Fault, scenario::Incident};
 
 impl ManagerNode {
@@ -144,17 +144,8 @@ impl World {
         self.plan_agent(i);
     }
 
-    /// What the agent has not reported is lost with it.
-    fn note_lost(&mut self, i: usize) {
-        let lost = self.agents[i].core.as_ref().map(agent_core::Agent::unreported);
-        for (counter, window, amount) in lost.unwrap_or_default() {
-            if let Some(key) = number(&counter) {
-                *self.outcome.lost.entry((key, window)).or_default() += amount;
-            }
-        }
-    }
-
     fn kill_agent(&mut self, i: usize) {
+        self.note_end(i);
         self.agents[i].core = None;
         self.agents[i].checker = None;
         for connection in 0..self.network.connections.len() {
@@ -251,10 +242,7 @@ impl World {
             Fault::StartManager(i) => self.start_manager(i),
             Fault::FreezeManager(i) => self.managers[i].frozen = true,
             Fault::ThawManager(i) => self.thaw(i),
-            Fault::KillAgent(i) => {
-                self.note_lost(i);
-                self.kill_agent(i);
-            }
+            Fault::KillAgent(i) => self.kill_agent(i),
             Fault::StartAgent(i) => self.start_agent(i),
             Fault::StopAgent(i) => {
                 self.tell_agent(i, agent_core::Input::Leave);

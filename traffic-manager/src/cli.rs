@@ -17,6 +17,7 @@ use self::{
 use crate::{auth::token::Secret, config::Settings};
 
 mod access;
+mod backup;
 mod client;
 mod explain;
 mod import;
@@ -114,7 +115,7 @@ enum Command {
         #[command(flatten)]
         remote: Remote,
     },
-    /// Examine, back up and restore what a manager keeps; needs no server
+    /// Examine, back up and restore what a manager keeps
     #[command(subcommand)]
     Store(StoreCommand),
     /// Make tokens for agents, managers and people
@@ -132,6 +133,16 @@ struct Remote {
     /// Admin API of any manager
     #[arg(long, env = "WEIR_SERVER", value_name = "URL", default_value = "http://127.0.0.1:9610")]
     server: String,
+    #[command(flatten)]
+    credentials: Credentials,
+    /// How to print
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    output: OutputFormat,
+}
+
+/// What a manager is shown, and by what it is known.
+#[derive(Debug, clap::Args)]
+struct Credentials {
     /// A file with the token to show
     #[arg(long, env = "WEIR_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -147,9 +158,6 @@ struct Remote {
     /// The private key of --client-cert, PEM
     #[arg(long, env = "WEIR_CLIENT_KEY", value_name = "FILE", requires = "client_cert")]
     client_key: Option<PathBuf>,
-    /// How to print
-    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
-    output: OutputFormat,
 }
 
 /// Which counters or decisions to show.

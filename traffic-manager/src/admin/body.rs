@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::{
-    body::{Body, to_bytes},
+    body::{Body, Bytes, to_bytes},
     extract::{FromRequest, FromRequestParts, Query, Request},
     http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
@@ -99,6 +99,18 @@ impl<S: Sync> FromRequest<S> for Text {
     }
 }
 
+/// No body. What is sent nevertheless, an empty body in pieces for instance, is read and thrown away: a
+/// connection that is closed with something unread in it is reset, and takes the answer with it.
+pub(super) struct Nothing;
+
+impl<S: Sync> FromRequest<S> for Nothing {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Nothing, Problem> {
+        whole(request).await.map(|_| Nothing)
+    }
+}
+
 async fn read(request: Request) -> Result<(Format, String), Problem> {
     let kind = request.headers().get(header::CONTENT_TYPE);
     let kind = kind.and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -111,18 +123,21 @@ async fn read(request: Request) -> Result<(Format, String), Problem> {
             ),
         ));
     };
-    let body = to_bytes(request.into_body(), MAX_BODY);
-    let bytes = match tokio::time::timeout(BODY_TIMEOUT, body).await {
-        Ok(Ok(bytes)) => bytes,
-        Ok(Err(error)) => return Err(unreadable(&error)),
-        Err(_) => {
-            let detail = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
-            return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
-        }
-    };
-    let text = String::from_utf8(bytes.into())
+    let text = String::from_utf8(whole(request).await?.into())
         .map_err(|error| Problem::bad_request(format!("the body is not UTF-8: {error}")))?;
     Ok((format, text))
+}
+
+async fn whole(request: Request) -> Result<Bytes, Problem> {
+    let body = to_bytes(request.into_body(), MAX_BODY);
+    match tokio::time::timeout(BODY_TIMEOUT, body).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) => Err(unreadable(&error)),
+        Err(_) => {
+            let detail = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
+        }
+    }
 }
 
 fn parse(format: Format, text: &str) -> Result<Value, String> {

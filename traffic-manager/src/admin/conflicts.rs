@@ -15,7 +15,9 @@ use traffic_manager_core::{
 use utoipa::ToSchema;
 use weir_proto::policy::Policy;
 
-use super::{Admin, parents, policies::one, problem::Problem, views::instant, write::Writer};
+use super::{
+    Admin, body::Nothing, parents, policies::one, problem::Problem, views::instant, write::Writer,
+};
 
 /// Versions that lost.
 #[derive(Serialize, ToSchema)]
@@ -119,6 +121,7 @@ pub(super) async fn settle(
     writer: Writer,
     Path(target): Path<String>,
     headers: HeaderMap,
+    _: Nothing,
 ) -> Result<Response, Problem> {
     let (id, action) = target.split_once(':').unwrap_or((&target, ""));
     let restores = match action {

@@ -1,16 +1,18 @@
 //! The admin API, as the commands use it.
 
-use std::time::Duration;
+use std::{io::Write, time::Duration};
 
 use serde_json::Value;
 use ureq::{
     Agent, Body,
-    http::{HeaderValue, Method, Request, Response, StatusCode},
+    http::{HeaderValue, Method, Request, Response, StatusCode, request::Builder},
 };
 
-use super::{Remote, access};
+use super::{Credentials, Remote, access};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// A file that is being made or sent, and of which nothing comes for so long, does not come.
+const STALLED: Duration = Duration::from_secs(120);
 /// Largest answer: a thousand counters with a hundred agents each fit.
 const MAX_ANSWER: u64 = 64 << 20;
 
@@ -42,11 +44,16 @@ pub(super) struct Client {
 impl Client {
     /// Asks the manager that `remote` names, with its credentials.
     pub(super) fn new(remote: &Remote) -> Result<Client, ClientError> {
-        let server = remote.server.trim_end_matches('/');
+        Client::of(&remote.server, &remote.credentials)
+    }
+
+    /// Asks the manager at `server`.
+    pub(super) fn of(server: &str, credentials: &Credentials) -> Result<Client, ClientError> {
+        let server = server.trim_end_matches('/');
         let server =
             if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
         let unusable = |error: String| ClientError::Unreachable(error);
-        let authorization = access::authorization(remote).map_err(unusable)?;
+        let authorization = access::authorization(credentials).map_err(unusable)?;
         if authorization.is_some() {
             access::warn_of_plain_text(&server);
         }
@@ -55,7 +62,7 @@ impl Client {
             .timeout_global(Some(TIMEOUT))
             // A proxy that the environment names is not meant for a manager next door.
             .proxy(None)
-            .tls_config(access::tls(remote, &server).map_err(unusable)?)
+            .tls_config(access::tls(credentials, &server).map_err(unusable)?)
             .build();
         Ok(Client { agent: Agent::new_with_config(config), server, authorization })
     }
@@ -86,6 +93,38 @@ impl Client {
         answer(self.send(method, path, condition, body)?)
     }
 
+    /// Asks for a file, however large; nothing is sent with the request.
+    pub(super) fn download(&self, path: &str, to: &mut dyn Write) -> Result<(), ClientError> {
+        let request = self.request(Method::POST, path).body("").map_err(|e| self.unusable(&e))?;
+        let request = self.agent.configure_request(request);
+        let request = request.timeout_global(None).timeout_per_read(Some(STALLED)).build();
+        let mut response = self.agent.run(request).map_err(|error| self.unreachable(error))?;
+        if !response.status().is_success() {
+            return answer(response).map(drop);
+        }
+        let length = response.body().content_length();
+        let mut body = response.body_mut().as_reader();
+        let copied = std::io::copy(&mut body, to).map_err(|error| {
+            ClientError::Unreachable(format!("the file broke off, and is not kept: {error}"))
+        })?;
+        if length.is_some_and(|length| length != copied) {
+            let text = format!("the file broke off after {copied} bytes, and is not kept");
+            return Err(ClientError::Unreachable(text));
+        }
+        Ok(())
+    }
+
+    fn request(&self, method: Method, path: &str) -> Builder {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}/api/v1{path}", self.server))
+            .header("accept", "application/json");
+        match &self.authorization {
+            Some(value) => request.header("authorization", value),
+            None => request,
+        }
+    }
+
     fn send(
         &self,
         method: Method,
@@ -93,23 +132,22 @@ impl Client {
         condition: Option<(&str, &str)>,
         body: Option<&Value>,
     ) -> Result<Response<Body>, ClientError> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("{}/api/v1{path}", self.server))
-            .header("accept", "application/json");
-        if let Some(value) = &self.authorization {
-            request = request.header("authorization", value);
-        }
+        // An empty body with its length: without one, a POST's would be sent in pieces.
+        let empty = (method == Method::POST && body.is_none()).then_some("");
+        let mut request = self.request(method, path);
         if let Some((name, value)) = condition {
             request = request.header(name, value);
         }
-        let result = match body {
-            Some(body) => {
+        let result = match (body, empty) {
+            (Some(body), _) => {
                 let request = request.header("content-type", "application/json");
                 let request = request.body(body.to_string()).map_err(|e| self.unusable(&e))?;
                 self.agent.run(request)
             }
-            None => self.agent.run(request.body(()).map_err(|e| self.unusable(&e))?),
+            (None, Some(empty)) => {
+                self.agent.run(request.body(empty).map_err(|e| self.unusable(&e))?)
+            }
+            (None, None) => self.agent.run(request.body(()).map_err(|e| self.unusable(&e))?),
         };
         result.map_err(|error| self.unreachable(error))
     }

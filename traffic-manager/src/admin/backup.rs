@@ -11,7 +11,7 @@ use axum::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::{Admin, body::Nothing, problem::Problem};
+use super::{Admin, body::Nothing, problem::Problem, query::Params};
 use crate::{
     auth::Actor,
     store::{Copied, Place, StoreError, StoreHandle},
@@ -60,6 +60,7 @@ impl Backups {
 pub(super) async fn backup(
     State(admin): State<Admin>,
     actor: Option<Extension<Actor>>,
+    _: Params<()>,
     _: Nothing,
 ) -> Result<Response, Problem> {
     let Backups { store, folder, turn } = admin.backups;

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use axum::{
     body::{Body, Bytes, to_bytes},
-    extract::{FromRequest, FromRequestParts, Query, Request},
-    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    extract::{FromRequest, Request},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use http_body_util::LengthLimitError;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::problem::Problem;
@@ -179,19 +179,5 @@ fn unreadable(error: &axum::Error) -> Problem {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
     } else {
         Problem::bad_request(format!("the body could not be read: {error}"))
-    }
-}
-
-/// Query parameters; an unknown one is an error, because a misspelt filter would show too much.
-pub(super) struct Params<T>(pub(super) T);
-
-impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Params<T>, Problem> {
-        match Query::<T>::try_from_uri(&parts.uri) {
-            Ok(Query(params)) => Ok(Params(params)),
-            Err(error) => Err(Problem::bad_request(error.body_text())),
-        }
     }
 }

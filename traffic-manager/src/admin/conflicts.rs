@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
@@ -16,7 +16,14 @@ use utoipa::ToSchema;
 use weir_proto::policy::Policy;
 
 use super::{
-    Admin, body::Nothing, parents, policies::one, problem::Problem, views::instant, write::Writer,
+    Admin,
+    body::Nothing,
+    parents,
+    policies::one,
+    problem::Problem,
+    query::{Name, Params},
+    views::instant,
+    write::Writer,
 };
 
 /// Versions that lost.
@@ -80,7 +87,10 @@ impl From<Loser> for Conflict {
     get, path = "/api/v1/conflicts", tag = "policies", operation_id = "listConflicts",
     responses((status = 200, body = Conflicts)),
 )]
-pub(super) async fn list(State(admin): State<Admin>) -> Result<Json<Conflicts>, Problem> {
+pub(super) async fn list(
+    State(admin): State<Admin>,
+    _: Params<()>,
+) -> Result<Json<Conflicts>, Problem> {
     let conflicts = admin.ask(|replica, _| replica.conflicts().map(Conflict::from).collect());
     Ok(Json(Conflicts { conflicts: conflicts.await? }))
 }
@@ -119,7 +129,7 @@ pub(super) const fn dismiss() {}
 pub(super) async fn settle(
     State(admin): State<Admin>,
     writer: Writer,
-    Path(target): Path<String>,
+    Name(target): Name,
     headers: HeaderMap,
     _: Nothing,
 ) -> Result<Response, Problem> {

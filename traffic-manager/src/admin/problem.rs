@@ -89,10 +89,12 @@ impl Problem {
 
     /// A policy that breaks the rules.
     pub(super) fn invalid(errors: PolicyErrors) -> Problem {
-        let mut problem = Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "the policy is not valid; nothing was changed",
-        );
+        Self::faulty(StatusCode::UNPROCESSABLE_ENTITY, "the policy is not valid", errors)
+    }
+
+    /// A document or a query with faults.
+    pub(super) fn faulty(status: StatusCode, what: &str, errors: PolicyErrors) -> Problem {
+        let mut problem = Self::new(status, format!("{what}; nothing was changed"));
         let fields = errors.0.into_iter();
         problem.errors = fields
             .map(|error| FieldProblem {
@@ -107,14 +109,16 @@ impl Problem {
 
     /// One field that breaks the rules.
     pub(super) fn invalid_field(field: &str, value: &str, message: String) -> Problem {
-        let mut problem = Self::invalid(PolicyErrors::default());
-        problem.errors.push(FieldProblem {
-            field: field.to_owned(),
-            value: serde_json::Value::from(value).to_string(),
-            line: None,
-            message,
-        });
-        problem
+        let mut errors = PolicyErrors::default();
+        errors.refuse(field, &value.into(), message);
+        Self::faulty(StatusCode::UNPROCESSABLE_ENTITY, "the request is not valid", errors)
+    }
+
+    /// A filter that names something of which nothing is known.
+    pub(super) fn unknown(field: &str, value: &str, message: &str) -> Problem {
+        let mut errors = PolicyErrors::default();
+        errors.refuse(field, &value.into(), message);
+        Self::faulty(StatusCode::NOT_FOUND, "the query asks for something unknown", errors)
     }
 
     /// Another limiter's file that cannot be taken over as it is.

@@ -11,9 +11,13 @@ use axum::{
     response::Response,
 };
 use traffic_manager_core::replica::{Change, Record, Replica, WriteError};
-use weir_proto::{peer::Audit, time::Time};
+use weir_proto::{peer::Audit, policy::PolicyErrors, time::Time};
 
-use super::{Admin, problem::Problem};
+use super::{
+    Admin,
+    problem::Problem,
+    query::{Parameters, Params, Query},
+};
 use crate::{
     auth::Actor,
     keeper::{Keeper, WriteFault},
@@ -49,6 +53,12 @@ pub(super) struct Writer {
 }
 
 impl Writer {
+    /// A write of this caller.
+    pub(super) fn new(actor: Option<&Actor>, wait: Wait) -> Writer {
+        let actor = actor.map_or_else(|| "anonymous".to_owned(), |actor| actor.name.to_string());
+        Writer { actor, wait }
+    }
+
     /// The same, for a write whose answer waits for no peer.
     pub(super) fn at_once(&self) -> Writer {
         Writer { wait: Wait::Here, ..self.clone() }
@@ -74,24 +84,24 @@ impl Writer {
     }
 }
 
+impl Parameters for Wait {
+    const NAMES: &'static [&'static str] = &["wait"];
+
+    fn read(query: &mut Query) -> Self {
+        let parse = |text: &str| match text {
+            "all" => Some(Wait::All),
+            _ => text.parse().ok().map(Wait::Peers),
+        };
+        query.parsed("wait", parse, "is neither all nor a number of managers").unwrap_or_default()
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for Writer {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Writer, Problem> {
-        let mut wait = Wait::Here;
-        for pair in parts.uri.query().unwrap_or_default().split('&') {
-            if let Some(text) = pair.strip_prefix("wait=") {
-                wait = match text {
-                    "all" => Wait::All,
-                    _ => Wait::Peers(text.parse().map_err(|_| {
-                        let why = "is neither all nor a number of managers";
-                        Problem::bad_request(format!("wait={text} {why}"))
-                    })?),
-                };
-            }
-        }
-        let actor = parts.extensions.get::<Actor>().map(|actor| actor.name.to_string());
-        Ok(Writer { actor: actor.unwrap_or_else(|| "anonymous".to_owned()), wait })
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Writer, Problem> {
+        let Params(wait) = Params::<Wait>::from_request_parts(parts, state).await?;
+        Ok(Writer::new(parts.extensions.get::<Actor>(), wait))
     }
 }
 
@@ -157,8 +167,10 @@ impl Admin {
             Wait::All => Ok(all),
             Wait::Peers(count) if count <= all => Ok(count),
             Wait::Peers(count) => {
-                let detail = format!("wait={count}, but this manager has {all} peers");
-                Err(Problem::bad_request(detail))
+                let message = format!("is more than the {all} peers that this manager has");
+                let mut errors = PolicyErrors::default();
+                errors.refuse("wait", &count.to_string().into(), message);
+                Err(Problem::faulty(StatusCode::BAD_REQUEST, "the query is not valid", errors))
             }
         }
     }

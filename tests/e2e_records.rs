@@ -51,6 +51,14 @@ fn every_manager_tells_who_did_what_where() {
     assert_eq!((&fault["field"], &fault["value"]), (&json!("from"), &json!("\"yesterday\"")));
 }
 
+/// Runs the client; whether it ended well, and what it said.
+fn client(args: &[&str]) -> (bool, String) {
+    let program = support::process::weir_binary("traffic-manager").expect("the program");
+    let output = std::process::Command::new(program).args(args).output().expect("it runs");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).expect("text"))
+}
+
 #[test]
 fn a_write_that_waits_for_a_peer_that_is_away_is_answered_and_is_there() {
     let mut group = Group::start(3, &[]);
@@ -73,6 +81,28 @@ fn a_write_that_waits_for_a_peer_that_is_away_is_answered_and_is_there() {
     let (late, took) = (late.expect("an answer"), began.elapsed());
     assert_eq!(late.status, 504, "{}", late.body);
     assert!(late.body.contains("1 of the 2 peers"), "{}", late.body);
+    assert_eq!(late.header("weir-replicas"), Some("1"), "as an answer that is in time");
+    assert_eq!(late.json()["replicated_to"], json!(["tm-2"]), "{}", late.body);
+    let there = http::get(&group.managers[0].url("/api/v1/policies/late")).expect("an answer");
+    assert_eq!(late.header("etag"), there.header("etag"), "the version that was made");
+    assert_eq!(late.header("location"), Some("/api/v1/policies/late"));
+    let server = group.managers[0].url("");
+    let (ok, text) = client(&["policy", "delete", "late", "--wait", "all", "--server", &server]);
+    assert!(!ok && text.contains("policy late deleted"), "{text}");
+    assert!(text.contains("1 of the 2 peers") && text.contains("(tm-2)"), "{text}");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let two = json!({ "apiVersion": "weir/v1", "policies": [policy("one", 5), policy("late", 6)] });
+    std::fs::write(file.path(), two.to_string()).expect("a file");
+    let file = file.path().display().to_string();
+    let apply = |wait: &str| {
+        client(&["policy", "apply", "--file", &file, "--wait", wait, "--server", &server])
+    };
+    let said = "policy one replaced\npolicy late created\n1 peer has it\n";
+    assert_eq!(apply("1"), (true, said.to_owned()));
+    let (ok, text) = apply("all");
+    assert!(!ok && text.starts_with("policy one unchanged\npolicy late unchanged\n"), "{text}");
+    assert!(text.contains("1 of the 2 peers"), "{text}");
+    assert!(!apply("some").0);
     assert!((Duration::from_secs(4)..Duration::from_secs(10)).contains(&took), "{took:?}");
     for place in [0, 1] {
         let names: Vec<String> =
@@ -84,6 +114,7 @@ fn a_write_that_waits_for_a_peer_that_is_away_is_answered_and_is_there() {
     wait_until("the third has it, too", SOON, &group.processes(), || {
         group.managers[2].versions().is_some_and(|versions| versions.len() == 2)
     });
+    assert!(apply("all").1.ends_with("\n2 peers have it\n"));
 }
 
 #[test]

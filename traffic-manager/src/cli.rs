@@ -13,6 +13,7 @@ use self::{
     simulate::Simulate,
     store::StoreCommand,
     token::TokenCommand,
+    wait::Waiting,
 };
 use crate::{auth::token::Secret, config::Settings};
 
@@ -30,6 +31,7 @@ mod simulate;
 mod store;
 mod table;
 mod token;
+mod wait;
 
 /// Refused by the server, or not valid.
 const REFUSED: u8 = 1;
@@ -81,6 +83,8 @@ enum Command {
         /// The value of each part of the policy's key, in its order; without it all counters
         #[arg(long, value_name = "VALUE", num_args = 1..)]
         key: Option<Vec<String>>,
+        #[command(flatten)]
+        waiting: Waiting,
         #[command(flatten)]
         remote: Remote,
     },
@@ -186,7 +190,7 @@ enum Failure {
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
-            ClientError::Refused(problem) => Failure::Refused(problem),
+            ClientError::Refused(text) | ClientError::Late(text) => Failure::Refused(text),
             ClientError::Unreachable(text) => Failure::Unreachable(text),
         }
     }
@@ -235,9 +239,10 @@ fn obey(command: Command, out: &mut dyn io::Write) -> Result<(), Failure> {
             let (client, mut output) = connect(remote)?;
             live::counters(&client, &filter, &mut output, out)
         }
-        Command::Reset { policy, key, remote } => {
+        Command::Reset { policy, key, waiting, remote } => {
             let (client, mut output) = connect(remote)?;
-            live::reset(&client, &policy, key.as_deref(), &mut output, out)
+            let order = live::order(&policy, key.as_deref());
+            live::reset(&client, &order, &waiting, &mut output, out)
         }
         Command::Decisions { filter, remote } => {
             let (client, mut output) = connect(remote)?;

@@ -21,6 +21,7 @@ mod view;
 use std::collections::BTreeMap;
 
 use weir_proto::{
+    id::ManagerId,
     peer::{EntryKey, Register, Version, VersionHash},
     policy::PolicyName,
     time::Time,
@@ -269,6 +270,11 @@ impl Replica {
 
     /// How many peers hold a write durably. Asked of the last 4,096 writes; older ones have none.
     pub fn holders(&self, write: WriteId) -> usize {
+        self.holding(write).count()
+    }
+
+    /// Which ones, by name.
+    pub fn holding(&self, write: WriteId) -> impl Iterator<Item = &ManagerId> {
         self.sync.holders(write)
     }
 

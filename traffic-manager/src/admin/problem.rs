@@ -13,7 +13,7 @@ use weir_proto::policy::PolicyErrors;
 use super::conditions::etag;
 use crate::import::Finding;
 
-/// What went wrong. Nothing was changed.
+/// What went wrong. Nothing was changed, except where the status is 504.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
     /// Always `about:blank`: the status says what kind of problem it is.
@@ -34,6 +34,10 @@ pub(crate) struct Problem {
     /// The `ETag` of what is there now, where the request assumed another.
     #[serde(skip_serializing_if = "Option::is_none")]
     current_etag: Option<String>,
+    /// The peers that have the write, where it was made and more of them were waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = json!(["tm-2"]))]
+    replicated_to: Option<Vec<String>>,
 }
 
 /// One field at fault.
@@ -63,6 +67,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             current_etag: None,
+            replicated_to: None,
         }
     }
 
@@ -150,6 +155,12 @@ impl Problem {
         let mut problem = Self::new(StatusCode::PRECONDITION_FAILED, detail);
         problem.current_etag = current;
         problem
+    }
+
+    /// A write that was made, and that fewer peers have than it was to wait for.
+    pub(super) fn late(detail: String, replicated_to: Vec<String>) -> Problem {
+        let problem = Self::new(StatusCode::GATEWAY_TIMEOUT, detail);
+        Problem { replicated_to: Some(replicated_to), ..problem }
     }
 
     /// It is to be created, and exists.

@@ -7,10 +7,10 @@ use std::{
 
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderName, HeaderValue, StatusCode, request::Parts},
-    response::Response,
+    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
 };
-use traffic_manager_core::replica::{Change, Record, Replica, WriteError};
+use traffic_manager_core::replica::{Change, Record, Replica, WriteError, WriteId};
 use weir_proto::{peer::Audit, policy::PolicyErrors, time::Time};
 
 use super::{
@@ -108,16 +108,56 @@ impl<S: Sync> FromRequestParts<S> for Writer {
 /// A write that is durable here.
 pub(super) struct Done<R> {
     pub(super) result: R,
-    /// Peers that have it, too, if the request asked.
-    replicas: Option<usize>,
+    peers: Option<Peers>,
+}
+
+/// Who has a write, where the request asked to wait for so many.
+struct Peers {
+    wanted: usize,
+    have: Have,
+    waited: Duration,
+}
+
+/// Peers that have a write.
+enum Have {
+    /// As many as were waited for, or more.
+    Enough(usize),
+    /// Only these.
+    These(Vec<String>),
+}
+
+impl Peers {
+    fn now(wanted: usize, have: Have, began: Instant) -> Peers {
+        Peers { wanted, have, waited: began.elapsed() }
+    }
+}
+
+impl Have {
+    fn of(names: Vec<String>, wanted: usize) -> Have {
+        if names.len() >= wanted { Have::Enough(names.len()) } else { Have::These(names) }
+    }
 }
 
 impl<R> Done<R> {
-    /// Adds what the request asked about peers.
-    pub(super) fn tell(&self, mut response: Response) -> Response {
-        if let Some(count) = self.replicas {
-            response.headers_mut().insert(REPLICAS, HeaderValue::from(count));
-        }
+    /// Adds what the request asked about peers. If too few have the write, the answer is a problem, which
+    /// tells no less: the version's tag and place, too.
+    pub(super) fn tell(self, mut response: Response) -> Response {
+        let Some(Peers { wanted, have, waited }) = self.peers else { return response };
+        let count = match have {
+            Have::Enough(count) => count,
+            Have::These(names) => {
+                let count = names.len();
+                let mut problem = late(names, wanted, waited).into_response();
+                for name in [header::ETAG, header::LOCATION] {
+                    if let Some(value) = response.headers_mut().remove(&name) {
+                        problem.headers_mut().insert(name, value);
+                    }
+                }
+                response = problem;
+                count
+            }
+        };
+        response.headers_mut().insert(REPLICAS, HeaderValue::from(count));
         response
     }
 }
@@ -135,7 +175,7 @@ impl Admin {
     {
         let (keeper, peers, wait) = (self.keeper.clone(), self.wanted(writer), writer.wait);
         async move {
-            let (peers, began) = (peers?, Instant::now());
+            let wanted = peers?;
             let written = tokio::time::timeout(PATIENCE, keeper.write(prepare)).await;
             let written = written.map_err(|_| {
                 Problem::unavailable(
@@ -144,18 +184,13 @@ impl Admin {
                 )
             })?;
             let written = written.map_err(refused)?;
-            if wait == Wait::Here {
-                return Ok(Done { result: written.result, replicas: None });
-            }
-            let count = match written.id {
-                Some(id) => keeper.replicated(id, peers, PEERS).await,
+            let peers = match (wait, written.id) {
+                (Wait::Here, _) => None,
+                (_, Some(id)) => Some(replicated(&keeper, id, wanted).await),
                 // Equal already: the peers may lack the write that made it so.
-                None => caught_up(&keeper, peers).await,
+                (_, None) => Some(caught_up(&keeper, wanted).await),
             };
-            if count < peers {
-                return Err(late(count, peers, began.elapsed()));
-            }
-            Ok(Done { result: written.result, replicas: Some(count) })
+            Ok(Done { result: written.result, peers })
         }
     }
 
@@ -178,41 +213,60 @@ impl Admin {
     /// After several writes that did not wait: waits as the writer wishes until peers have all that is
     /// here.
     pub(super) async fn settled(&self, writer: &Writer) -> Result<Done<()>, Problem> {
-        let (peers, began) = (self.wanted(writer)?, Instant::now());
-        if writer.wait == Wait::Here {
-            return Ok(Done { result: (), replicas: None });
-        }
-        let count = caught_up(&self.keeper, peers).await;
-        if count < peers {
-            return Err(late(count, peers, began.elapsed()));
-        }
-        Ok(Done { result: (), replicas: Some(count) })
+        let wanted = self.wanted(writer)?;
+        let peers = match writer.wait {
+            Wait::Here => None,
+            _ => Some(caught_up(&self.keeper, wanted).await),
+        };
+        Ok(Done { result: (), peers })
     }
 }
 
-/// Waits, though not for ever, until so many peers have all that is here now; tells how many have.
-async fn caught_up(keeper: &Keeper, peers: usize) -> usize {
+/// Waits, though not for ever, until so many peers have the write.
+async fn replicated(keeper: &Keeper, id: WriteId, wanted: usize) -> Peers {
     let began = Instant::now();
-    let Ok(revision) = keeper.ask(|replica, _| replica.revision()).await else { return 0 };
-    loop {
-        let count = keeper.ask(move |replica, now| {
-            replica.peers(now).iter().filter(|peer| peer.acked >= revision).count()
-        });
-        let count = count.await.unwrap_or(0);
-        if count >= peers || began.elapsed() >= PEERS {
-            return count;
-        }
-        tokio::time::sleep(LOOK).await;
+    let count = keeper.replicated(id, wanted, PEERS).await;
+    if count >= wanted {
+        return Peers::now(wanted, Have::Enough(count), began);
     }
+    let names = keeper
+        .ask(move |replica, _| replica.holding(id).map(ToString::to_string).collect::<Vec<_>>());
+    let names = names.await.unwrap_or_default();
+    Peers::now(wanted, Have::of(names, wanted), began)
 }
 
-fn late(count: usize, wanted: usize, took: Duration) -> Problem {
+/// Waits, though not for ever, until so many peers have all that is here now.
+async fn caught_up(keeper: &Keeper, wanted: usize) -> Peers {
+    let began = Instant::now();
+    let mut names = Vec::new();
+    if let Ok(revision) = keeper.ask(|replica, _| replica.revision()).await {
+        loop {
+            let have = keeper.ask(move |replica, now| {
+                let peers = replica.peers(now).into_iter();
+                peers
+                    .filter(|peer| peer.acked >= revision)
+                    .map(|peer| peer.id.to_string())
+                    .collect()
+            });
+            names = have.await.unwrap_or_default();
+            if names.len() >= wanted || began.elapsed() >= PEERS {
+                break;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+    Peers::now(wanted, Have::of(names, wanted), began)
+}
+
+fn late(names: Vec<String>, wanted: usize, waited: Duration) -> Problem {
+    let named = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
     let detail = format!(
-        "the write is durable on this manager and on {count} of the {wanted} peers that wait= asked \
-         for, after {:.1} s; it reaches the others as soon as they can be reached",
-        took.as_secs_f64()
+        "the write is durable on this manager and on {} of the {wanted} peers that were waited for{named}, \
+         after {:.1} s; it reaches the others as soon as they can be reached",
+        names.len(),
+        waited.as_secs_f64()
     );
-    Problem::new(StatusCode::GATEWAY_TIMEOUT, detail)
+    Problem::late(detail, names)
 }
 
 fn refused(fault: WriteFault<Problem>) -> Problem {

@@ -21,6 +21,8 @@ const MAX_ANSWER: u64 = 64 << 20;
 pub(super) enum ClientError {
     /// The server's own words.
     Refused(String),
+    /// Likewise: the write was made, but not enough peers have it yet.
+    Late(String),
     /// No server, or none of ours.
     Unreachable(String),
 }
@@ -29,6 +31,8 @@ pub(super) enum ClientError {
 pub(super) struct Answer {
     /// Its version, if it has one.
     pub(super) etag: Option<String>,
+    /// How many peers have a write that was to wait for them.
+    pub(super) replicas: Option<u64>,
     /// The body.
     pub(super) body: Value,
 }
@@ -178,18 +182,22 @@ impl Client {
 
 fn answer(mut response: Response<Body>) -> Result<Answer, ClientError> {
     let status = response.status();
-    let etag = response.headers().get("etag").and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let etag = header("etag").map(str::to_owned);
+    let replicas = header("weir-replicas").and_then(|count| count.parse().ok());
     let text = response.body_mut().with_config().limit(MAX_ANSWER).read_to_string();
     let text = text.map_err(|e| ClientError::Unreachable(format!("the answer broke off: {e}")))?;
     if status == StatusCode::NO_CONTENT {
-        return Ok(Answer { etag, body: Value::Null });
+        return Ok(Answer { etag, replicas, body: Value::Null });
     }
     let body: Value = serde_json::from_str(&text).map_err(|_| {
         let text = format!("the answer ({status}) is not JSON; is this a manager's admin address?");
         ClientError::Unreachable(text)
     })?;
     if status.is_success() {
-        Ok(Answer { etag, body })
+        Ok(Answer { etag, replicas, body })
+    } else if status == StatusCode::GATEWAY_TIMEOUT && replicas.is_some() {
+        Err(ClientError::Late(explain(status, &body)))
     } else {
         Err(ClientError::Refused(explain(status, &body)))
     }

@@ -10,6 +10,7 @@ use super::{
     client::{Client, escape},
     output::{Output, cells, list, tell_truncated},
     table::Table,
+    wait::Waiting,
 };
 
 /// Managers and agents.
@@ -123,22 +124,31 @@ pub(super) fn counters(
     Ok(())
 }
 
+/// Which counters begin anew: those of a key, or all of the policy.
+pub(super) fn order(policy: &str, key: Option<&[String]>) -> Value {
+    match key {
+        Some(key) => json!({ "policy": policy, "key": key }),
+        None => json!({ "policy": policy }),
+    }
+}
+
 /// Counters begin anew.
 pub(super) fn reset(
     client: &Client,
-    policy: &str,
-    key: Option<&[String]>,
+    order: &Value,
+    waiting: &Waiting,
     output: &mut Output,
     out: &mut dyn io::Write,
 ) -> Result<(), Failure> {
-    let order = match key {
-        Some(key) => json!({ "policy": policy, "key": key }),
-        None => json!({ "policy": policy }),
-    };
-    let answer = client.write(Method::POST, "/counters:reset", None, Some(&order))?.body;
-    output.print(out, &answer, |answer| {
-        let mut table = Table::new(&["POLICY", "KEY", "REVISION", "CONFIRMED", "PENDING"]);
-        table.row(cells(answer, ["policy", "key", "revision", "confirmed", "pending"]));
+    let path = waiting.path("/counters:reset");
+    let mut answer = client.write(Method::POST, &path, None, Some(order))?;
+    if let Some(replicas) = answer.replicas {
+        answer.body["replicas"] = replicas.into();
+    }
+    output.print(out, &answer.body, |answer| {
+        let mut table = Table::new(&["POLICY", "KEY", "REVISION", "CONFIRMED", "PENDING", "PEERS"]);
+        let fields = ["policy", "key", "revision", "confirmed", "pending", "replicas"];
+        table.row(cells(answer, fields));
         vec![table]
     })
 }

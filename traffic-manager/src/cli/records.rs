@@ -11,6 +11,7 @@ use super::{
     client::{Client, escape},
     output::{Output, cells, list, tell_truncated},
     table::Table,
+    wait::Waiting,
 };
 
 /// What narrows records.
@@ -29,12 +30,16 @@ pub(super) enum ConflictCommand {
         /// Its id, or the beginning of it
         id: String,
         #[command(flatten)]
+        waiting: Waiting,
+        #[command(flatten)]
         remote: Remote,
     },
     /// Keep the winner, and take a loser out of the log
     Dismiss {
         /// Its id, or the beginning of it
         id: String,
+        #[command(flatten)]
+        waiting: Waiting,
         #[command(flatten)]
         remote: Remote,
     },
@@ -76,23 +81,27 @@ pub(super) fn conflicts(
     connect: impl Fn(Remote) -> Result<(Client, Output), Failure>,
     out: &mut dyn io::Write,
 ) -> Result<(), Failure> {
-    let (id, action, remote) = match command {
+    let (id, action, waiting, remote) = match command {
         ConflictCommand::List { remote } => {
             let (client, mut output) = connect(remote)?;
             let answer = client.get("/conflicts")?;
             return output.print(out, &answer, |answer| vec![conflict_table(answer)]);
         }
-        ConflictCommand::Restore { id, remote } => (id, "restore", remote),
-        ConflictCommand::Dismiss { id, remote } => (id, "dismiss", remote),
+        ConflictCommand::Restore { id, waiting, remote } => (id, "restore", waiting, remote),
+        ConflictCommand::Dismiss { id, waiting, remote } => (id, "dismiss", waiting, remote),
     };
     let (client, mut output) = connect(remote)?;
     let (id, policy) = whole_id(&client, &id)?;
-    client.write(Method::POST, &format!("/conflicts/{id}:{action}"), None, None)?;
+    let path = waiting.path(&format!("/conflicts/{id}:{action}"));
+    let settled = client.write(Method::POST, &path, None, None)?;
     let done = if action == "restore" { "restored" } else { "dismissed" };
-    let answer = json!({ "id": id, "policy": policy, "outcome": done });
+    let mut answer = json!({ "id": id, "policy": policy, "outcome": done });
+    if let Some(replicas) = settled.replicas {
+        answer["replicas"] = replicas.into();
+    }
     output.print(out, &answer, |answer| {
-        let mut table = Table::new(&["POLICY", "OUTCOME"]);
-        table.row(cells(answer, ["policy", "outcome"]));
+        let mut table = Table::new(&["POLICY", "OUTCOME", "PEERS"]);
+        table.row(cells(answer, ["policy", "outcome", "replicas"]));
         vec![table]
     })
 }

@@ -147,6 +147,13 @@ fn the_conflict_log_names_who_lost_and_where() {
         .as_str()
         .expect("an id")
         .to_owned();
+    let server = group.managers[1].url("");
+    for command in [&["list"][..], &["show", &id[..8]]] {
+        let all = [&["conflicts"], command, &["--server", &server]].concat();
+        let (ok, text) = client(&all);
+        assert!(ok && text.contains("tm-1") && text.contains("tm-2"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
+    }
     let dismiss = group.managers[1].url(&format!("/api/v1/conflicts/{id}:dismiss?wait=all"));
     let done = http::send("POST", &dismiss, &[], "").expect("an answer");
     assert!(done.status < 300, "{} {}", done.status, done.body);

@@ -6,10 +6,11 @@ use clap::{Parser, Subcommand};
 
 use self::{
     client::{Client, ClientError},
+    conflicts::ConflictCommand,
     explain::Question,
     output::{Output, OutputFormat},
     policy::PolicyCommand,
-    records::{ConflictCommand, Span},
+    records::Span,
     simulate::Simulate,
     store::StoreCommand,
     token::TokenCommand,
@@ -20,6 +21,7 @@ use crate::{auth::token::Secret, config::Settings};
 mod access;
 mod backup;
 mod client;
+mod conflicts;
 mod explain;
 mod import;
 mod live;
@@ -31,6 +33,7 @@ mod simulate;
 mod store;
 mod table;
 mod token;
+mod units;
 mod wait;
 
 /// Refused by the server, or not valid.
@@ -248,7 +251,7 @@ fn obey(command: Command, out: &mut dyn io::Write) -> Result<(), Failure> {
             let (client, mut output) = connect(remote)?;
             live::decisions(&client, &filter, &mut output, out)
         }
-        Command::Conflicts(command) => records::conflicts(command, connect, out),
+        Command::Conflicts(command) => conflicts::obey(command, connect, out),
         Command::Audit { span, remote } => {
             let (client, mut output) = connect(remote)?;
             records::audit(&client, &span, &mut output, out)

@@ -35,6 +35,7 @@ pub use self::{
     },
     view::{
         AuditFilter, AuditRecord, Conflict, PeerStatus, Totals, UsageFilter, UsageRecord, Winner,
+        Won,
     },
 };
 use conflict::Rivals;
@@ -226,6 +227,13 @@ impl Replica {
 
     fn loser(&self, name: &PolicyName, rivals: &Rivals, id: VersionHash) -> Option<Conflict> {
         let version = rivals.version(&id)?;
+        let won = rivals.winner().map(|(_, winner)| Won {
+            ref_number: winner.ref_number,
+            author: winner.author.clone(),
+            stamp: winner.stamp,
+            origin: winner.origin.life.clone(),
+            deletion: winner.body.is_none(),
+        });
         Some(Conflict {
             id,
             name: name.to_string(),
@@ -235,6 +243,7 @@ impl Replica {
             stamp: version.stamp,
             origin: version.origin.life.clone(),
             winner: self.winner(name.as_str()).map(|winner| winner.tag.clone()),
+            won,
         })
     }
 

@@ -27,6 +27,7 @@ mod import;
 mod live;
 mod output;
 mod policy;
+mod reach;
 mod records;
 mod server;
 mod simulate;

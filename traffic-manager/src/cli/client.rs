@@ -8,7 +8,7 @@ use ureq::{
     http::{HeaderValue, Method, Request, Response, StatusCode, request::Builder},
 };
 
-use super::{Credentials, Remote, access};
+use super::{Credentials, Remote, access, reach};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// A file that is being made or sent, and of which nothing comes for so long, does not come.
@@ -102,7 +102,7 @@ impl Client {
         let request = self.request(Method::POST, path).body("").map_err(|e| self.unusable(&e))?;
         let request = self.agent.configure_request(request);
         let request = request.timeout_global(None).timeout_per_read(Some(STALLED)).build();
-        let mut response = self.agent.run(request).map_err(|error| self.unreachable(error))?;
+        let mut response = self.agent.run(request).map_err(|error| self.unreachable(&error))?;
         if !response.status().is_success() {
             return answer(response).map(drop);
         }
@@ -153,30 +153,15 @@ impl Client {
             }
             (None, None) => self.agent.run(request.body(()).map_err(|e| self.unusable(&e))?),
         };
-        result.map_err(|error| self.unreachable(error))
+        result.map_err(|error| self.unreachable(&error))
     }
 
     fn unusable(&self, error: &dyn std::fmt::Display) -> ClientError {
         ClientError::Unreachable(format!("{} is not a usable address: {error}", self.server))
     }
 
-    fn unreachable(&self, error: ureq::Error) -> ClientError {
-        let reason = match error {
-            ureq::Error::Io(error) => match error.kind() {
-                std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-                _ => error.to_string(),
-            },
-            ureq::Error::Timeout(_) => {
-                format!("no answer within {} s", TIMEOUT.as_secs())
-            }
-            ureq::Error::ConnectionFailed => "connection failed".to_owned(),
-            other => other.to_string(),
-        };
-        ClientError::Unreachable(format!(
-            "cannot reach {}: {reason}; is the manager running? (--server or WEIR_SERVER names \
-             another)",
-            self.server
-        ))
+    fn unreachable(&self, error: &ureq::Error) -> ClientError {
+        ClientError::Unreachable(reach::why(&self.server, error, TIMEOUT))
     }
 }
 
@@ -212,6 +197,9 @@ fn explain(status: StatusCode, problem: &Value) -> String {
         detail if detail.is_empty() => format!("the server answered {status}"),
         detail => detail,
     }];
+    if status == StatusCode::UNAUTHORIZED {
+        lines.push("  --token-file FILE (or WEIR_TOKEN_FILE) shows the token in a file".to_owned());
+    }
     for error in problem.get("errors").and_then(Value::as_array).into_iter().flatten() {
         let (field, value) = (text(error, "field"), text(error, "value"));
         let field = if field.is_empty() { "the document".to_owned() } else { field };

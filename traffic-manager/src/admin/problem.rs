@@ -33,11 +33,12 @@ pub(crate) struct Problem {
     errors: Vec<FieldProblem>,
     /// The `ETag` of what is there now, where the request assumed another.
     #[serde(skip_serializing_if = "Option::is_none")]
-    current_etag: Option<String>,
+    #[schema(value_type = Option<String>)]
+    current_etag: Option<Box<str>>,
     /// The peers that have the write, where it was made and more of them were waited for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = json!(["tm-2"]))]
-    replicated_to: Option<Vec<String>>,
+    #[schema(value_type = Option<Vec<String>>, example = json!(["tm-2"]))]
+    replicated_to: Option<Box<[String]>>,
 }
 
 /// One field at fault.
@@ -153,21 +154,21 @@ impl Problem {
             None => "the policy does not exist (any more)".to_owned(),
         };
         let mut problem = Self::new(StatusCode::PRECONDITION_FAILED, detail);
-        problem.current_etag = current;
+        problem.current_etag = current.map(Into::into);
         problem
     }
 
     /// A write that was made, and that fewer peers have than it was to wait for.
     pub(super) fn late(detail: String, replicated_to: Vec<String>) -> Problem {
         let problem = Self::new(StatusCode::GATEWAY_TIMEOUT, detail);
-        Problem { replicated_to: Some(replicated_to), ..problem }
+        Problem { replicated_to: Some(replicated_to.into()), ..problem }
     }
 
     /// It is to be created, and exists.
     pub(super) fn exists(name: &str, tag: &str) -> Problem {
         let detail = format!("there is a policy {name:?} already; replace it with PUT");
         let mut problem = Self::new(StatusCode::CONFLICT, detail);
-        problem.current_etag = Some(etag(tag));
+        problem.current_etag = Some(etag(tag).into());
         problem
     }
 }

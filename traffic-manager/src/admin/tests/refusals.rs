@@ -130,178 +130,50 @@ async fn a_filter_that_names_nothing_says_so() {
     }
 }
 
+/// Call, body, status; then a fault of the answer: field, value, words of its message.
+const BODIES: &str = r#"
+POST policies | [] | 422 | | […] | is not an object
+POST policies | {"name": 5, "level": "api"} | 422 | name | 5 | is not
+PUT policies/gold | {"level": 5} | 422 | level | 5 | deny
+POST policies:validate | 5 | 422 | | 5 | is not an object
+POST policies:validate | {"name": "x", "level": "y"} | 422 | level | "y" | deny
+POST counters:reset | 5 | 422 | | 5 | is not an object with the fields policy, key
+POST counters:reset | {} | 422 | policy | | is missing; name the policy
+POST counters:reset | {"policy": 5} | 422 | policy | 5 | is not a text
+POST counters:reset | {"policy": "gold", "key": "x"} | 422 | key | "x" | is not a list of texts
+POST counters:reset | {"policy": "gold", "key": [5]} | 422 | key | […] | is not a list of texts
+POST counters:reset | {"policy": "gold", "x": 5} | 422 | x | 5 | known are policy, key
+POST explain | [] | 400 | | […] | is not an object with the fields attributes, amounts, at
+POST explain | {"colour": 1} | 400 | colour | 1 | known are attributes, amounts, at
+POST explain | {"at": 5} | 400 | at | 5 | 2026-12-24T20:00:00Z
+POST explain | {"at": "soon"} | 400 | at | "soon" | 2026-12-24T20:00:00Z
+POST explain | {"amounts": 5} | 400 | amounts | 5 | {"requests": 1}
+POST explain | {"amounts": {"requests": -1}} | 400 | amounts.requests | -1 | from 0 to
+POST explain | {"amounts": {"requests": "1"}} | 400 | amounts.requests | "1" | from 0 to
+POST explain | {"amounts": {"A b": 1}} | 400 | amounts.A b | 1 | known are requests
+POST explain | {"attributes": "x"} | 400 | attributes | "x" | is not an object of attributes
+POST explain | {"attributes": {"api": 5}} | 400 | attributes.api | 5 | is not a text
+POST explain | {"attributes": {"api": null}} | 400 | attributes.api | null | is not a text
+POST explain | {"attributes": {"apy": "x"}} | 400 | attributes.apy | "x" | known are api
+POST explain | {"attributes": {"query": "x"}} | 400 | attributes.query | "x" | is not an object
+POST explain | {"attributes": {"headers": {"a": []}}} | 400 | attributes.headers.a | […] | is not a text
+POST explain | {"attributes": {"descriptors": {}}} | 400 | attributes.descriptors | {…} | is not a list
+POST explain | {"attributes": {"descriptors": [{}]}} | 400 | attributes.descriptors[0] | {…} | a list
+POST explain | {"attributes": {"descriptors": [[{"key": 1}]]}} | 400 | attributes.descriptors[0][0] | {…} | two texts
+POST explain | {"attributes": {"ip": "localhost"}} | 400 | attributes | {…} | neither an IPv4 nor an IPv6 address
+"#;
+
 #[tokio::test]
 async fn a_body_that_is_refused_is_named_field_by_field() {
     let served = serve().await;
     served.json("POST", POLICIES, &gold(5)).await;
-    let attributes = |value: Value| json!({ "attributes": value });
-    for (call, body, status, field, value, words) in [
-        ("POST policies", json!([]), 422, "", "[…]", ""),
-        ("POST policies", json!({ "name": 5, "level": "api" }), 422, "name", "5", ""),
-        ("PUT policies/gold", json!({ "level": 5 }), 422, "level", "5", "deny"),
-        ("POST policies:validate", json!(5), 422, "", "5", ""),
-        (
-            "POST policies:validate",
-            json!({ "name": "x", "level": "y" }),
-            422,
-            "level",
-            "\"y\"",
-            "deny",
-        ),
-        ("POST counters:reset", json!(5), 422, "", "5", "an object with the fields policy, key"),
-        ("POST counters:reset", json!({}), 422, "policy", "", "is missing; name the policy"),
-        ("POST counters:reset", json!({ "policy": 5 }), 422, "policy", "5", "is not a text"),
-        (
-            "POST counters:reset",
-            json!({ "policy": "gold", "key": "x" }),
-            422,
-            "key",
-            "\"x\"",
-            "a list",
-        ),
-        (
-            "POST counters:reset",
-            json!({ "policy": "gold", "key": [5] }),
-            422,
-            "key",
-            "[…]",
-            "a list",
-        ),
-        (
-            "POST counters:reset",
-            json!({ "policy": "gold", "x": 5 }),
-            422,
-            "x",
-            "5",
-            "known are policy, key",
-        ),
-        (
-            "POST explain",
-            json!([]),
-            400,
-            "",
-            "[…]",
-            "an object with the fields attributes, amounts, at",
-        ),
-        (
-            "POST explain",
-            json!({ "colour": 1 }),
-            400,
-            "colour",
-            "1",
-            "known are attributes, amounts, at",
-        ),
-        ("POST explain", json!({ "at": 5 }), 400, "at", "5", "2026-12-24T20:00:00Z"),
-        ("POST explain", json!({ "at": "soon" }), 400, "at", "\"soon\"", "2026-12-24T20:00:00Z"),
-        ("POST explain", json!({ "amounts": 5 }), 400, "amounts", "5", "{\"requests\": 1}"),
-        (
-            "POST explain",
-            json!({ "amounts": { "requests": -1 } }),
-            400,
-            "amounts.requests",
-            "-1",
-            "from 0 to",
-        ),
-        (
-            "POST explain",
-            json!({ "amounts": { "requests": "1" } }),
-            400,
-            "amounts.requests",
-            "\"1\"",
-            "from 0 to",
-        ),
-        (
-            "POST explain",
-            json!({ "amounts": { "A b": 1 } }),
-            400,
-            "amounts.A b",
-            "1",
-            "known are requests",
-        ),
-        (
-            "POST explain",
-            attributes(json!("x")),
-            400,
-            "attributes",
-            "\"x\"",
-            "an object of attributes",
-        ),
-        (
-            "POST explain",
-            attributes(json!({ "api": 5 })),
-            400,
-            "attributes.api",
-            "5",
-            "is not a text",
-        ),
-        (
-            "POST explain",
-            attributes(json!({ "api": null })),
-            400,
-            "attributes.api",
-            "null",
-            "is not a text",
-        ),
-        (
-            "POST explain",
-            attributes(json!({ "apy": "x" })),
-            400,
-            "attributes.apy",
-            "\"x\"",
-            "known are api",
-        ),
-        (
-            "POST explain",
-            attributes(json!({ "query": "x" })),
-            400,
-            "attributes.query",
-            "\"x\"",
-            "object",
-        ),
-        (
-            "POST explain",
-            attributes(json!({ "headers": { "a": [] } })),
-            400,
-            "attributes.headers.a",
-            "[…]",
-            "a text",
-        ),
-        (
-            "POST explain",
-            attributes(json!({ "descriptors": {} })),
-            400,
-            "attributes.descriptors",
-            "{…}",
-            "a list",
-        ),
-        (
-            "POST explain",
-            attributes(json!({ "descriptors": [{}] })),
-            400,
-            "attributes.descriptors[0]",
-            "{…}",
-            "a list",
-        ),
-        (
-            "POST explain",
-            attributes(json!({ "descriptors": [[{ "key": 1 }]] })),
-            400,
-            "attributes.descriptors[0][0]",
-            "{…}",
-            "two texts",
-        ),
-        (
-            "POST explain",
-            attributes(json!({ "ip": "localhost" })),
-            400,
-            "attributes",
-            "{…}",
-            "neither an IPv4 nor an IPv6 address",
-        ),
-    ] {
+    for row in BODIES.trim().lines() {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [call, body, status, field, value, words] = cells[..] else { panic!("{row}") };
         let (method, path) = call.split_once(' ').unwrap();
+        let body: Value = serde_json::from_str(body).unwrap();
         let answer = served.json(method, &format!("/api/v1/{path}"), &body).await;
-        answer.names(&format!("{call} {body}"), status, field, value, words);
+        answer.names(row, status.parse().unwrap(), field, value, words);
     }
     let all = json!({ "attributes": { "api": 5, "headers": 5 }, "amounts": { "requests": -1 }, "at": 5, "x": 1 });
     let all = served.json("POST", "/api/v1/explain", &all).await;

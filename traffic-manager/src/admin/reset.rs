@@ -23,12 +23,11 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// Which counters begin anew.
 #[derive(ToSchema)]
-#[schema(as = ResetOrder)]
+#[schema(as = ResetOrder, example = json!({ "policy": "per-application", "key": ["shop"] }))]
 pub(super) struct Order {
     /// The policy.
     policy: String,
     /// The value of each part of its key; without it all counters of the policy are reset.
-    #[schema(example = json!(["shop", "orders"]))]
     key: Option<Vec<String>>,
 }
 

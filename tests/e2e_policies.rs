@@ -370,16 +370,16 @@ fn a_refusal_is_explained_by_any_manager() {
     let denied = ask(&fleet.managers[0], json!({ "attributes": { "user": "mallory" } })).json();
     assert_eq!((&denied["verdict"], &denied["policy"]), (&json!("denied"), &json!("banned")));
     for (body, named) in [
-        (json!({ "attributes": { "aplication": "shop" } }), "\"aplication\""),
+        (json!({ "attributes": { "aplication": "shop" } }), "attributes.aplication"),
         (json!({ "at": "tomorrow" }), "2026-12-24T20:00:00Z"),
         (json!({ "amounts": { "Apples": 1 } }), "amounts.Apples"),
         (json!({ "attributes": {}, "colour": 1 }), "colour"),
-        (json!([]), "attributes, amounts and at"),
+        (json!([]), "attributes, amounts, at"),
     ] {
         let refused = ask(&fleet.managers[0], body);
         assert_eq!(refused.status, 400, "{refused:?}");
         assert_eq!(refused.header("content-type"), Some("application/problem+json"));
-        let detail = refused.json()["detail"].as_str().unwrap_or_default().to_owned();
-        assert!(detail.contains(named), "{detail}");
+        let errors = refused.json()["errors"].to_string();
+        assert!(errors.contains(named), "{errors}");
     }
 }

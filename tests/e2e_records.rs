@@ -47,7 +47,16 @@ fn every_manager_tells_who_did_what_where() {
     assert!(version.starts_with("1-"), "the version that was created: {one}");
     let bad = http::get(&url(0, "/api/v1/audit?from=yesterday")).expect("an answer");
     assert_eq!(bad.status, 400);
-    assert!(bad.body.contains("from=yesterday"), "{}", bad.body);
+    let fault = &bad.json()["errors"][0];
+    assert_eq!((&fault["field"], &fault["value"]), (&json!("from"), &json!("\"yesterday\"")));
+}
+
+/// Runs the client; whether it ended well, and what it said.
+fn client(args: &[&str]) -> (bool, String) {
+    let program = support::process::weir_binary("traffic-manager").expect("the program");
+    let output = std::process::Command::new(program).args(args).output().expect("it runs");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).expect("text"))
 }
 
 #[test]
@@ -55,9 +64,11 @@ fn a_write_that_waits_for_a_peer_that_is_away_is_answered_and_is_there() {
     let mut group = Group::start(3, &[]);
     let url =
         |group: &Group, query: &str| group.managers[0].url(&format!("/api/v1/policies{query}"));
-    for (query, words) in
-        [("?wait=9", "wait=9"), ("?wait=some", "wait=some"), ("?wait=-1", "wait=-1")]
-    {
+    for (query, words) in [
+        ("?wait=9", "more than the 2 peers"),
+        ("?wait=some", "neither all nor a number"),
+        ("?wait=-1", "neither all nor a number"),
+    ] {
         let bad = http::post_json(&url(&group, query), &policy("bad", 1)).expect("an answer");
         assert_eq!(bad.status, 400, "{}", bad.body);
         assert!(bad.body.contains(words), "{}", bad.body);
@@ -70,6 +81,28 @@ fn a_write_that_waits_for_a_peer_that_is_away_is_answered_and_is_there() {
     let (late, took) = (late.expect("an answer"), began.elapsed());
     assert_eq!(late.status, 504, "{}", late.body);
     assert!(late.body.contains("1 of the 2 peers"), "{}", late.body);
+    assert_eq!(late.header("weir-replicas"), Some("1"), "as an answer that is in time");
+    assert_eq!(late.json()["replicated_to"], json!(["tm-2"]), "{}", late.body);
+    let there = http::get(&group.managers[0].url("/api/v1/policies/late")).expect("an answer");
+    assert_eq!(late.header("etag"), there.header("etag"), "the version that was made");
+    assert_eq!(late.header("location"), Some("/api/v1/policies/late"));
+    let server = group.managers[0].url("");
+    let (ok, text) = client(&["policy", "delete", "late", "--wait", "all", "--server", &server]);
+    assert!(!ok && text.contains("policy late deleted"), "{text}");
+    assert!(text.contains("1 of the 2 peers") && text.contains("(tm-2)"), "{text}");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let two = json!({ "apiVersion": "weir/v1", "policies": [policy("one", 5), policy("late", 6)] });
+    std::fs::write(file.path(), two.to_string()).expect("a file");
+    let file = file.path().display().to_string();
+    let apply = |wait: &str| {
+        client(&["policy", "apply", "--file", &file, "--wait", wait, "--server", &server])
+    };
+    let said = "policy one replaced\npolicy late created\n1 peer has it\n";
+    assert_eq!(apply("1"), (true, said.to_owned()));
+    let (ok, text) = apply("all");
+    assert!(!ok && text.starts_with("policy one unchanged\npolicy late unchanged\n"), "{text}");
+    assert!(text.contains("1 of the 2 peers"), "{text}");
+    assert!(!apply("some").0);
     assert!((Duration::from_secs(4)..Duration::from_secs(10)).contains(&took), "{took:?}");
     for place in [0, 1] {
         let names: Vec<String> =
@@ -81,6 +114,7 @@ fn a_write_that_waits_for_a_peer_that_is_away_is_answered_and_is_there() {
     wait_until("the third has it, too", SOON, &group.processes(), || {
         group.managers[2].versions().is_some_and(|versions| versions.len() == 2)
     });
+    assert!(apply("all").1.ends_with("\n2 peers have it\n"));
 }
 
 #[test]
@@ -113,6 +147,13 @@ fn the_conflict_log_names_who_lost_and_where() {
         .as_str()
         .expect("an id")
         .to_owned();
+    let server = group.managers[1].url("");
+    for command in [&["list"][..], &["show", &id[..8]]] {
+        let all = [&["conflicts"], command, &["--server", &server]].concat();
+        let (ok, text) = client(&all);
+        assert!(ok && text.contains("tm-1") && text.contains("tm-2"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
+    }
     let dismiss = group.managers[1].url(&format!("/api/v1/conflicts/{id}:dismiss?wait=all"));
     let done = http::send("POST", &dismiss, &[], "").expect("an answer");
     assert!(done.status < 300, "{} {}", done.status, done.body);

@@ -173,6 +173,7 @@ fn the_client_shows_its_token_over_https() {
         assert!(text.contains(part), "{part} in {text}");
     };
     refused(&[], 1, "needs a token");
+    refused(&[], 1, "--token-file FILE (or WEIR_TOKEN_FILE)");
     refused(&["--token", "weir_00"], 1, "not known");
     let done = scene.cli(&["policy", "list", "--token-file", "viewer.token"]);
     let text = String::from_utf8_lossy(&done.stderr).into_owned();
@@ -182,6 +183,44 @@ fn the_client_shows_its_token_over_https() {
     let text = String::from_utf8_lossy(&done.stderr).into_owned();
     assert!(done.status.code() == Some(1) && text.contains("role admin"), "{done:?}");
     assert!(scene.cli(&[&delete[..], &["admin.token"]].concat()).status.success());
+}
+
+/// Runs the client against an address, which it does not reach; what it says.
+fn out_of_reach(scene: &Scene, server: &str, more: &[&str]) -> String {
+    let done = scene.client(&[&["policy", "list", "--server", server][..], more].concat());
+    let text = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(2), "{text}");
+    text
+}
+
+#[test]
+fn the_client_says_what_keeps_it_from_a_manager() {
+    let scene = Scene::start();
+    let at = scene.folder();
+    let tls = format!("://localhost:{}", scene.http);
+    let text = out_of_reach(&scene, &format!("http{tls}"), &[]);
+    let told = format!("the manager at http{tls} speaks TLS; use https{tls}, and --ca FILE");
+    assert!(text.contains(&told), "{text}");
+
+    let fleet = support::group::Group::start(1, &[]);
+    let plain = format!("://127.0.0.1:{}", fleet.managers[0].http);
+    let text = out_of_reach(&scene, &format!("https{plain}"), &["--ca", "ca.pem"]);
+    let told = format!("the manager at https{plain} speaks no TLS; use http{plain}");
+    assert!(text.contains(&told), "{text}");
+
+    let strangers = Authority::new("strangers");
+    fs::write(at.join("strangers.pem"), strangers.pem()).expect("a file");
+    let text = out_of_reach(&scene, &format!("https{tls}"), &["--ca", "strangers.pem"]);
+    assert!(text.contains("is not signed by an authority in the file of --ca"), "{text}");
+    strangers.issue(at, "stranger", 2999);
+    let own = ["--ca", "ca.pem", "--client-cert", "stranger.pem", "--client-key", "stranger.key"];
+    let text = out_of_reach(&scene, &format!("https{tls}"), &own);
+    assert!(text.contains("does not accept the certificate of --client-cert"), "{text}");
+    let text = out_of_reach(&scene, "http://127.0.0.1:1", &[]);
+    assert!(
+        text.contains("connection refused") && text.contains("is the manager running?"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -284,18 +284,35 @@ fn the_commands_check_back_up_and_restore() {
 }
 
 #[tokio::test]
-async fn a_running_store_copies_itself_between_commits() {
+async fn a_store_in_use_is_copied_while_commits_go_on() {
     let folder = tempfile::tempdir().unwrap();
-    let place = Place::Folder(folder.path().join("data"));
+    let data = folder.path().join("data");
+    let place = Place::Folder(data.clone());
     let (handle, loaded) = StoreHandle::open(place.clone(), identity()).await.unwrap();
     assert!(loaded.is_empty());
     handle.commit(batch("key", "kept")).await.unwrap();
-    handle.backup(folder.path().join("backup")).await.unwrap();
-    handle.commit(batch("key", "newer")).await.unwrap();
+    let before = names(&data);
+    let (copied, committed) =
+        tokio::join!(handle.copy(&data), handle.commit(batch("key", "newer")));
+    committed.unwrap();
+    let mut copied = copied.unwrap();
+    assert_eq!(names(&data), before, "the copy has no name");
+    let backup = folder.path().join("backup");
+    let size = std::io::copy(&mut copied.file, &mut fs::File::create(&backup).unwrap()).unwrap();
+    assert_eq!(size, copied.size);
+    let report = traffic_manager::store::inspect(&backup).unwrap();
+    assert_eq!((report.records, report.identity), ([1, 0, 0], identity()));
     handle.shutdown().await;
+    let error = handle.copy(&data).await.unwrap_err();
+    assert_eq!(error, StoreError::Stopped);
     let (handle, loaded) = StoreHandle::open(place, identity()).await.unwrap();
     assert_eq!(loaded, [(Table::Entries, b"key".to_vec(), b"newer".to_vec())]);
     handle.shutdown().await;
-    let report = traffic_manager::store::inspect(&folder.path().join("backup")).unwrap();
-    assert_eq!(report.records, [1, 0, 0]);
+}
+
+fn names(folder: &Path) -> Vec<std::ffi::OsString> {
+    let mut names: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    names
 }

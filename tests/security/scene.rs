@@ -125,10 +125,15 @@ impl Scene {
 
     /// The manager's own client; `args` beside those for the server.
     pub(crate) fn cli(&self, args: &[&str]) -> Output {
+        let server = format!("https://localhost:{}", self.http);
+        self.client(&[args, &["--server", &server]].concat())
+    }
+
+    /// The client with no other arguments.
+    pub(crate) fn client(&self, args: &[&str]) -> Output {
         let program = weir_binary("traffic-manager").unwrap_or_else(|why| panic!("{why}"));
         let mut command = Command::new(program);
         command.args(args).current_dir(self.folder.path());
-        command.args(["--server", &format!("https://localhost:{}", self.http)]);
         command.output().expect("the client runs")
     }
 

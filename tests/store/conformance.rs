@@ -1,5 +1,7 @@
 //! What every store must do, whatever it is made of. `open` opens the same store each time.
 
+use std::thread;
+
 use traffic_manager::store::{Batch, Store, StoreError, Table};
 
 pub(crate) type Records = Vec<(Table, Vec<u8>, Vec<u8>)>;
@@ -36,6 +38,7 @@ pub(crate) fn conforms(open: &Open<'_>, persists: bool) {
         refuses_a_second_user(open, store.as_mut());
     }
     copies_itself(store.as_mut());
+    shows_one_moment_while_it_goes_on(store.as_mut());
     many_records(store.as_mut());
 }
 
@@ -121,6 +124,33 @@ fn copies_itself(store: &mut dyn Store) {
     assert_eq!(report.identity, *store.identity());
     let error = store.backup(&file).unwrap_err();
     assert!(matches!(error, StoreError::Exists { .. }), "{error}");
+}
+
+fn shows_one_moment_while_it_goes_on(store: &mut dyn Store) {
+    let before = records(store);
+    assert!(!before.is_empty());
+    let mut later = Batch::new();
+    before.iter().for_each(|(table, key, _)| later.remove(*table, key.clone()));
+    later.put(Table::Meta, "later", "1");
+    let (mut snapshot, mut shown) = (store.snapshot().unwrap(), Records::new());
+    let read = snapshot.load(&mut |table, key, value| {
+        if shown.is_empty() {
+            // On another thread, as in a manager.
+            let committed = thread::scope(|scope| scope.spawn(|| store.commit(&later)).join());
+            committed.expect("no panic").expect("a commit waits for no reader");
+        }
+        shown.push((table, key.to_vec(), value.to_vec()));
+        Ok(())
+    });
+    read.unwrap();
+    assert!(shown == before, "nothing of what was committed meanwhile");
+    assert_eq!(records(store), [record(Table::Meta, "later", "1")]);
+    let mut back = Batch::new();
+    before.iter().for_each(|(table, key, value)| back.put(*table, key.clone(), value.clone()));
+    back.remove(Table::Meta, "later");
+    store.commit(&back).unwrap();
+    let error = snapshot.load(&mut |_, _, _| Err(StoreError::Stopped)).unwrap_err();
+    assert_eq!(error, StoreError::Stopped, "what the reader says is handed on");
 }
 
 fn many_records(store: &mut dyn Store) {

@@ -14,22 +14,25 @@ use axum::{
 use traffic_manager_core::{Manager, Output, replica::Replica};
 use weir_proto::time::Time;
 
-pub(crate) use self::access::Access;
 use self::problem::Problem;
-pub(crate) use self::readiness::Readiness;
+pub(crate) use self::{access::Access, backup::Backups, readiness::Readiness};
 use crate::{
     config::Config,
     driver::{Driver, Stopped},
+    group::Group,
     keeper::Keeper,
     telemetry::Telemetry,
 };
 
 mod access;
+mod backup;
 mod body;
 mod conditions;
 mod conflicts;
 mod explain;
+mod fields;
 mod import;
+mod known;
 mod live;
 mod nodes;
 mod openapi;
@@ -37,6 +40,7 @@ mod pages;
 mod parents;
 mod policies;
 mod problem;
+mod query;
 mod readiness;
 mod records;
 mod reset;
@@ -55,18 +59,21 @@ pub(crate) struct Admin {
     telemetry: Arc<Telemetry>,
     readiness: Readiness,
     peers: Arc<[String]>,
+    backups: Backups,
 }
 
 impl Admin {
-    /// Serves the manager behind `driver` and `keeper`.
+    /// Serves the manager that `group` is.
     pub(crate) fn new(
         config: &Config,
-        driver: Driver,
-        keeper: Keeper,
+        group: &Group,
         telemetry: Arc<Telemetry>,
         readiness: Readiness,
     ) -> Admin {
-        Admin { driver, keeper, telemetry, readiness, peers: config.peers.clone().into() }
+        let (driver, keeper) = (group.driver.clone(), group.keeper.clone());
+        let backups = Backups::new(group.store.clone(), &config.store);
+        let peers = config.peers.clone().into();
+        Admin { driver, keeper, telemetry, readiness, peers, backups }
     }
 
     /// Asks the replica something.
@@ -124,6 +131,7 @@ pub(crate) fn router(admin: Admin, access: Access) -> Router {
         .route("/audit", get(records::audit))
         .route("/usage", get(records::usage))
         .route("/nodes", get(nodes::nodes))
+        .route("/store:backup", post(backup::backup))
         .route("/agents", get(live::agents))
         .route("/openapi.json", get(openapi::document));
     Router::new()

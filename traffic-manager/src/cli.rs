@@ -6,29 +6,36 @@ use clap::{Parser, Subcommand};
 
 use self::{
     client::{Client, ClientError},
+    conflicts::ConflictCommand,
     explain::Question,
     output::{Output, OutputFormat},
     policy::PolicyCommand,
-    records::{ConflictCommand, Span},
+    records::Span,
     simulate::Simulate,
     store::StoreCommand,
     token::TokenCommand,
+    wait::Waiting,
 };
 use crate::{auth::token::Secret, config::Settings};
 
 mod access;
+mod backup;
 mod client;
+mod conflicts;
 mod explain;
 mod import;
 mod live;
 mod output;
 mod policy;
+mod reach;
 mod records;
 mod server;
 mod simulate;
 mod store;
 mod table;
 mod token;
+mod units;
+mod wait;
 
 /// Refused by the server, or not valid.
 const REFUSED: u8 = 1;
@@ -81,6 +88,8 @@ enum Command {
         #[arg(long, value_name = "VALUE", num_args = 1..)]
         key: Option<Vec<String>>,
         #[command(flatten)]
+        waiting: Waiting,
+        #[command(flatten)]
         remote: Remote,
     },
     /// Show who is throttled now
@@ -114,7 +123,7 @@ enum Command {
         #[command(flatten)]
         remote: Remote,
     },
-    /// Examine, back up and restore what a manager keeps; needs no server
+    /// Examine, back up and restore what a manager keeps
     #[command(subcommand)]
     Store(StoreCommand),
     /// Make tokens for agents, managers and people
@@ -132,6 +141,16 @@ struct Remote {
     /// Admin API of any manager
     #[arg(long, env = "WEIR_SERVER", value_name = "URL", default_value = "http://127.0.0.1:9610")]
     server: String,
+    #[command(flatten)]
+    credentials: Credentials,
+    /// How to print
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    output: OutputFormat,
+}
+
+/// What a manager is shown, and by what it is known.
+#[derive(Debug, clap::Args)]
+struct Credentials {
     /// A file with the token to show
     #[arg(long, env = "WEIR_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -147,9 +166,6 @@ struct Remote {
     /// The private key of --client-cert, PEM
     #[arg(long, env = "WEIR_CLIENT_KEY", value_name = "FILE", requires = "client_cert")]
     client_key: Option<PathBuf>,
-    /// How to print
-    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
-    output: OutputFormat,
 }
 
 /// Which counters or decisions to show.
@@ -178,7 +194,7 @@ enum Failure {
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
-            ClientError::Refused(problem) => Failure::Refused(problem),
+            ClientError::Refused(text) | ClientError::Late(text) => Failure::Refused(text),
             ClientError::Unreachable(text) => Failure::Unreachable(text),
         }
     }
@@ -227,15 +243,16 @@ fn obey(command: Command, out: &mut dyn io::Write) -> Result<(), Failure> {
             let (client, mut output) = connect(remote)?;
             live::counters(&client, &filter, &mut output, out)
         }
-        Command::Reset { policy, key, remote } => {
+        Command::Reset { policy, key, waiting, remote } => {
             let (client, mut output) = connect(remote)?;
-            live::reset(&client, &policy, key.as_deref(), &mut output, out)
+            let order = live::order(&policy, key.as_deref());
+            live::reset(&client, &order, &waiting, &mut output, out)
         }
         Command::Decisions { filter, remote } => {
             let (client, mut output) = connect(remote)?;
             live::decisions(&client, &filter, &mut output, out)
         }
-        Command::Conflicts(command) => records::conflicts(command, connect, out),
+        Command::Conflicts(command) => conflicts::obey(command, connect, out),
         Command::Audit { span, remote } => {
             let (client, mut output) = connect(remote)?;
             records::audit(&client, &span, &mut output, out)

@@ -45,7 +45,7 @@ const INCARNATION: &[u8] = b"incarnation";
 pub(crate) struct Group {
     pub(crate) driver: Driver,
     pub(crate) keeper: Keeper,
-    store: StoreHandle,
+    pub(crate) store: StoreHandle,
     me: Me,
     dialling: Dialling,
     group: usize,

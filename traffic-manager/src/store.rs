@@ -6,7 +6,8 @@
 //! | `postgres` | PostgreSQL, of `[store] url` (feature `postgres`) |
 //! | `memory` | nothing that outlives the process, for `data_dir = ":memory:"` |
 //! | `handle` | the asynchronous face: a thread that owns a store, its queue, joint commits |
-//! | `place`, `restore` | opening what the configuration names; backups and their way back |
+//! | `place`, `restore` | opening what the configuration names; from a backup to a store |
+//! | `copy` | a backup of a store that is in use |
 //! | `batch`, `error`, `doubt` | a change; why it was refused; what to do when that is not known |
 //!
 //! All implementations pass one suite of tests (`tests/store/conformance.rs`).
@@ -19,6 +20,7 @@ use weir_proto::{id::ManagerId, time::Time};
 pub use self::postgres::{PostgresPlace, PostgresStore};
 pub use self::{
     batch::{Batch, MAX_KEY, MAX_VALUE, Table},
+    copy::Copied,
     error::StoreError,
     handle::{Record, StoreHandle},
     memory::MemoryStore,
@@ -28,6 +30,7 @@ pub use self::{
 };
 
 mod batch;
+mod copy;
 mod doubt;
 mod error;
 mod handle;
@@ -68,6 +71,14 @@ pub trait Store: Send {
     /// It cannot be read, or is damaged.
     fn check(&mut self) -> Result<Report, StoreError>;
 
+    /// All records, to be read on another thread while this store goes on to commit: as of one moment,
+    /// this one or a later one before the first record is shown. Reads no record, and so takes no time
+    /// that a commit would notice.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn snapshot(&mut self) -> Result<Box<dyn Snapshot>, StoreError>;
+
     /// Copies all records into a new file, as of one moment. The file is a store of the embedded
     /// kind, whatever this one is; it appears whole or not at all, and replaces nothing.
     ///
@@ -75,8 +86,22 @@ pub trait Store: Send {
     /// `to` exists, or cannot be written; or this store cannot be read.
     fn backup(&mut self, to: &Path) -> Result<(), StoreError> {
         let identity = self.identity().clone();
-        redb::write_new(to, &identity, &mut |visit| self.load(visit))
+        let mut snapshot = self.snapshot()?;
+        redb::write_new(to, &identity, &mut |visit| snapshot.load(visit))
     }
+}
+
+/// The records of a store as of one moment, whatever is committed since. Blocking.
+pub trait Snapshot: Send {
+    /// Shows every record to `visit`, as [`Store::load`] does.
+    ///
+    /// # Errors
+    /// It cannot be read (any more: the store was closed, or failed and was opened anew); or `visit`
+    /// refused a record.
+    fn load(&mut self, visit: &mut Visit<'_>) -> Result<(), StoreError>;
+
+    /// How many bytes a copy takes at most, about; `None` where that is not known.
+    fn size(&self) -> Option<u64>;
 }
 
 /// Whose store it is; written into it when it is made.

@@ -48,8 +48,8 @@ impl fmt::Display for PolicyErrors {
 impl std::error::Error for PolicyErrors {}
 
 impl PolicyErrors {
-    /// Notes that `value` at `field` was refused.
-    pub(super) fn refuse(
+    /// Notes that `value` at `field` was refused; `message` follows it and says what is allowed.
+    pub fn refuse(
         &mut self,
         field: impl Into<String>,
         value: &serde_json::Value,
@@ -58,8 +58,8 @@ impl PolicyErrors {
         self.push(field.into(), excerpt(value), message.to_string());
     }
 
-    /// Notes that `field` is missing.
-    pub(super) fn missing(&mut self, field: impl Into<String>, message: impl fmt::Display) {
+    /// Notes that `field` is missing; `message` says what to give.
+    pub fn missing(&mut self, field: impl Into<String>, message: impl fmt::Display) {
         self.push(field.into(), String::new(), format!("is missing; {message}"));
     }
 

@@ -21,6 +21,7 @@ mod view;
 use std::collections::BTreeMap;
 
 use weir_proto::{
+    id::ManagerId,
     peer::{EntryKey, Register, Version, VersionHash},
     policy::PolicyName,
     time::Time,
@@ -34,6 +35,7 @@ pub use self::{
     },
     view::{
         AuditFilter, AuditRecord, Conflict, PeerStatus, Totals, UsageFilter, UsageRecord, Winner,
+        Won,
     },
 };
 use conflict::Rivals;
@@ -225,6 +227,13 @@ impl Replica {
 
     fn loser(&self, name: &PolicyName, rivals: &Rivals, id: VersionHash) -> Option<Conflict> {
         let version = rivals.version(&id)?;
+        let won = rivals.winner().map(|(_, winner)| Won {
+            ref_number: winner.ref_number,
+            author: winner.author.clone(),
+            stamp: winner.stamp,
+            origin: winner.origin.life.clone(),
+            deletion: winner.body.is_none(),
+        });
         Some(Conflict {
             id,
             name: name.to_string(),
@@ -234,6 +243,7 @@ impl Replica {
             stamp: version.stamp,
             origin: version.origin.life.clone(),
             winner: self.winner(name.as_str()).map(|winner| winner.tag.clone()),
+            won,
         })
     }
 
@@ -269,6 +279,11 @@ impl Replica {
 
     /// How many peers hold a write durably. Asked of the last 4,096 writes; older ones have none.
     pub fn holders(&self, write: WriteId) -> usize {
+        self.holding(write).count()
+    }
+
+    /// Which ones, by name.
+    pub fn holding(&self, write: WriteId) -> impl Iterator<Item = &ManagerId> {
         self.sync.holders(write)
     }
 

@@ -115,6 +115,8 @@ mod tests {
             (Method::POST, "/api/v1/explain", view),
             (Method::POST, "/api/v1/policies:validate", view),
             (Method::POST, "/api/v1/policies:import", change),
+            (Method::POST, "/api/v1/store:backup", change),
+            (Method::GET, "/api/v1/store:backup", view),
             (Method::PUT, "/api/v1/policies/a", change),
             (Method::DELETE, "/api/v1/policies/a", change),
             (Method::OPTIONS, "/api/v1/policies", change),

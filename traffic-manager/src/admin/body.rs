@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use axum::{
-    body::{Body, to_bytes},
-    extract::{FromRequest, FromRequestParts, Query, Request},
-    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    body::{Body, Bytes, to_bytes},
+    extract::{FromRequest, Request},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use http_body_util::LengthLimitError;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::problem::Problem;
@@ -99,6 +99,18 @@ impl<S: Sync> FromRequest<S> for Text {
     }
 }
 
+/// No body. What is sent nevertheless, an empty body in pieces for instance, is read and thrown away: a
+/// connection that is closed with something unread in it is reset, and takes the answer with it.
+pub(super) struct Nothing;
+
+impl<S: Sync> FromRequest<S> for Nothing {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Nothing, Problem> {
+        whole(request).await.map(|_| Nothing)
+    }
+}
+
 async fn read(request: Request) -> Result<(Format, String), Problem> {
     let kind = request.headers().get(header::CONTENT_TYPE);
     let kind = kind.and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -111,18 +123,21 @@ async fn read(request: Request) -> Result<(Format, String), Problem> {
             ),
         ));
     };
-    let body = to_bytes(request.into_body(), MAX_BODY);
-    let bytes = match tokio::time::timeout(BODY_TIMEOUT, body).await {
-        Ok(Ok(bytes)) => bytes,
-        Ok(Err(error)) => return Err(unreadable(&error)),
-        Err(_) => {
-            let detail = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
-            return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
-        }
-    };
-    let text = String::from_utf8(bytes.into())
+    let text = String::from_utf8(whole(request).await?.into())
         .map_err(|error| Problem::bad_request(format!("the body is not UTF-8: {error}")))?;
     Ok((format, text))
+}
+
+async fn whole(request: Request) -> Result<Bytes, Problem> {
+    let body = to_bytes(request.into_body(), MAX_BODY);
+    match tokio::time::timeout(BODY_TIMEOUT, body).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) => Err(unreadable(&error)),
+        Err(_) => {
+            let detail = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
+        }
+    }
 }
 
 fn parse(format: Format, text: &str) -> Result<Value, String> {
@@ -164,19 +179,5 @@ fn unreadable(error: &axum::Error) -> Problem {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
     } else {
         Problem::bad_request(format!("the body could not be read: {error}"))
-    }
-}
-
-/// Query parameters; an unknown one is an error, because a misspelt filter would show too much.
-pub(super) struct Params<T>(pub(super) T);
-
-impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Params<T>, Problem> {
-        match Query::<T>::try_from_uri(&parts.uri) {
-            Ok(Query(params)) => Ok(Params(params)),
-            Err(error) => Err(Problem::bad_request(error.body_text())),
-        }
     }
 }

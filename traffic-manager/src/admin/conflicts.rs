@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
@@ -10,12 +10,21 @@ use serde::Serialize;
 use serde_json::Value;
 use traffic_manager_core::{
     manager::keep_resets,
-    replica::{Conflict as Loser, ConflictId, Replica, WriteError},
+    replica::{Conflict as Loser, ConflictId, Replica, Won, WriteError},
 };
 use utoipa::ToSchema;
 use weir_proto::policy::Policy;
 
-use super::{Admin, parents, policies::one, problem::Problem, views::instant, write::Writer};
+use super::{
+    Admin,
+    body::Nothing,
+    parents,
+    policies::one,
+    problem::Problem,
+    query::{Name, Params},
+    views::instant,
+    write::Writer,
+};
 
 /// Versions that lost.
 #[derive(Serialize, ToSchema)]
@@ -47,6 +56,37 @@ pub(super) struct Conflict {
     /// `ETag` of the version that holds, without its quotes; absent where the policy is deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     winner: Option<String>,
+    /// Where the version that holds comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    won: Option<ConflictWon>,
+}
+
+/// The version that won, which holds.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ConflictWon {
+    /// It is a deletion.
+    deletion: bool,
+    /// Its place in the policy's history.
+    ref_number: u64,
+    /// Who wrote it.
+    author: String,
+    /// On which manager.
+    manager: String,
+    /// When; absent for a version of a start-up file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<String>,
+}
+
+impl From<Won> for ConflictWon {
+    fn from(won: Won) -> Self {
+        ConflictWon {
+            deletion: won.deletion,
+            ref_number: won.ref_number,
+            author: won.author,
+            manager: won.origin.id.to_string(),
+            at: (won.stamp.0 > 0).then(|| instant(won.stamp.time())),
+        }
+    }
 }
 
 impl From<Loser> for Conflict {
@@ -65,6 +105,7 @@ impl From<Loser> for Conflict {
             manager: loser.origin.id.to_string(),
             at: (loser.stamp.0 > 0).then(|| instant(loser.stamp.time())),
             winner: loser.winner,
+            won: loser.won.map(ConflictWon::from),
         }
     }
 }
@@ -78,7 +119,10 @@ impl From<Loser> for Conflict {
     get, path = "/api/v1/conflicts", tag = "policies", operation_id = "listConflicts",
     responses((status = 200, body = Conflicts)),
 )]
-pub(super) async fn list(State(admin): State<Admin>) -> Result<Json<Conflicts>, Problem> {
+pub(super) async fn list(
+    State(admin): State<Admin>,
+    _: Params<()>,
+) -> Result<Json<Conflicts>, Problem> {
     let conflicts = admin.ask(|replica, _| replica.conflicts().map(Conflict::from).collect());
     Ok(Json(Conflicts { conflicts: conflicts.await? }))
 }
@@ -117,8 +161,9 @@ pub(super) const fn dismiss() {}
 pub(super) async fn settle(
     State(admin): State<Admin>,
     writer: Writer,
-    Path(target): Path<String>,
+    Name(target): Name,
     headers: HeaderMap,
+    _: Nothing,
 ) -> Result<Response, Problem> {
     let (id, action) = target.split_once(':').unwrap_or((&target, ""));
     let restores = match action {

@@ -3,38 +3,28 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Json, extract::State};
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use traffic_manager_core::explain::{Count, Explained, Judgement, judge};
 use utoipa::ToSchema;
 use weir_proto::{
-    amount::{Amounts, MAX_AMOUNT, Unit},
+    amount::Amounts,
     matcher::{
         PolicySet,
         explain::{Finding, Met, explain as look},
     },
     policy::Policy,
-    request::Attributes,
     rule::Rules,
     time::Time,
 };
 
-use super::{Admin, body::Document, problem::Problem, views::instant};
+use self::question::Question;
+use super::{Admin, body::Document, problem::Problem, query::Params, views::instant};
+
+mod question;
 
 /// Most policies that are listed as not met.
 const MAX_UNMET: usize = 1_000;
-
-/// A request, described as for the agents' `/v1/check`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Asked<'a> {
-    #[serde(borrow, default)]
-    attributes: Attributes<'a>,
-    #[serde(default)]
-    amounts: BTreeMap<String, u64>,
-    at: Option<String>,
-}
 
 /// A request to explain.
 #[derive(ToSchema)]
@@ -164,9 +154,10 @@ pub(super) struct ExplainedCounter {
 )]
 pub(super) async fn explain(
     State(admin): State<Admin>,
+    _: Params<()>,
     Document(body): Document,
 ) -> Result<Json<Explanation>, Problem> {
-    let asked_for = read(&body)?;
+    let asked_for = Question::read(&body)?.at;
     let (policies, now) = admin
         .with(|manager, now, _| {
             let policies = manager.policies().into_iter().map(|stored| stored.policy);
@@ -183,61 +174,16 @@ pub(super) async fn explain(
     Ok(Json(answer(&explained, at)))
 }
 
-/// Checks the body; the time that it asks about, if any.
-fn read(body: &Value) -> Result<Option<Time>, Problem> {
-    let asked = Asked::read(body).map_err(Problem::bad_request)?;
-    asked.attributes.request(None).map_err(|error| Problem::bad_request(error.to_string()))?;
-    for (name, amount) in &asked.amounts {
-        if let Err(error) = Unit::named(name) {
-            let message = format!("amounts.{name} {error}; known are {}", Unit::names().join(", "));
-            return Err(Problem::bad_request(message));
-        }
-        if *amount > MAX_AMOUNT {
-            let message = format!("amounts.{name} is {amount}, not 0 to {MAX_AMOUNT}");
-            return Err(Problem::bad_request(message));
-        }
-    }
-    asked.at.as_deref().map(time).transpose()
-}
-
-impl<'a> Asked<'a> {
-    fn read(body: &'a Value) -> Result<Asked<'a>, String> {
-        if !body.is_object() {
-            return Err("the body is not an object with attributes, amounts and at".to_owned());
-        }
-        serde_path_to_error::deserialize(body).map_err(|error| match error.path().to_string() {
-            path if path == "." => format!("the body is refused: {}", error.inner()),
-            path => format!("{path}: {}", error.inner()),
-        })
-    }
-}
-
-fn time(text: &str) -> Result<Time, Problem> {
-    let instant = text.parse::<Timestamp>().ok();
-    let micros = instant.and_then(|at| u64::try_from(at.as_microsecond()).ok());
-    micros.map(Time::from_micros).ok_or_else(|| {
-        let message =
-            format!("at is {text:?}; give a time like 2026-12-24T20:00:00Z, from 1970 on");
-        Problem::bad_request(message)
-    })
-}
-
 fn findings(
     body: &Value,
     policies: Vec<Arc<Policy>>,
     at: Time,
 ) -> Result<(Vec<Finding>, Amounts), Problem> {
-    let asked = Asked::read(body).map_err(Problem::bad_request)?;
+    let Question { attributes, amounts, .. } = Question::read(body)?;
     let set = PolicySet::compile(0, policies);
     let rules = Rules::of(&set);
-    let request = asked.attributes.request(Some(&rules));
+    let request = attributes.request(Some(&rules));
     let request = request.map_err(|error| Problem::bad_request(error.to_string()))?;
-    let mut amounts = Amounts::default();
-    for (name, amount) in &asked.amounts {
-        if let Ok(unit) = Unit::named(name) {
-            amounts.set(unit, *amount);
-        }
-    }
     Ok((look(&set, &request, at), amounts))
 }
 

@@ -1,11 +1,12 @@
 //! Taking over another limiter's file.
 
 use axum::{
+    Extension,
     extract::State,
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 use traffic_manager_core::{
     manager::keep_resets,
@@ -19,11 +20,13 @@ use weir_proto::{
 
 use super::{
     Admin,
-    body::{Format, Params, Text},
+    body::{Format, Text},
     problem::Problem,
+    query::{Parameters, Params, Query},
     schema::{Outcome, PolicyList},
-    write::Writer,
+    write::{Wait, Writer},
 };
+use crate::auth::Actor;
 use crate::import::{self, Finding, Source, Translation, translate};
 
 /// Policies that are written at a time.
@@ -32,23 +35,38 @@ const PIECE: usize = 100;
 const BODY: &str = "body";
 
 /// What to do with the file.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Wish {
     /// Whose file it is: `envoy` (envoyproxy/ratelimit) or `limitador`.
-    #[param(pattern = "^(envoy|limitador)$")]
-    format: String,
+    #[param(pattern = "^(envoy|limitador)$", value_type = String)]
+    format: Option<import::Format>,
     /// Change nothing; only tell what would become of it.
-    #[serde(default)]
     dry_run: bool,
     /// Import what can be translated, and leave out what has no equivalent.
-    #[serde(default)]
     partial: bool,
     /// `all`, or how many peers must have it before the answer.
-    #[serde(default)]
-    #[expect(dead_code, reason = "read with the request's other parts; named here to be allowed")]
-    wait: Option<String>,
+    #[param(value_type = Option<String>)]
+    wait: Wait,
+}
+
+impl Parameters for Wish {
+    const NAMES: &'static [&'static str] = &["format", "dry_run", "partial", "wait"];
+
+    fn read(query: &mut Query) -> Self {
+        const FORMATS: &str = "give envoy or limitador";
+        let given = query.text("format");
+        let format = given.as_deref().and_then(import::Format::parse);
+        match &given {
+            None => query.missing("format", FORMATS),
+            Some(text) if format.is_none() => {
+                query.refuse("format", text, &format!("is unknown; {FORMATS}"));
+            }
+            Some(_) => {}
+        }
+        let (dry_run, partial) = (query.flag("dry_run"), query.flag("partial"));
+        Wish { format, dry_run, partial, wait: Wait::read(query) }
+    }
 }
 
 /// What became of a file.
@@ -84,14 +102,14 @@ pub(super) struct Imported {
 )]
 pub(super) async fn import(
     State(admin): State<Admin>,
-    writer: Writer,
+    actor: Option<Extension<Actor>>,
     Params(wish): Params<Wish>,
     headers: HeaderMap,
     Text(text): Text,
 ) -> Result<Response, Problem> {
-    let Some(format) = import::Format::parse(&wish.format) else {
-        let message = "is unknown; give envoy or limitador".to_owned();
-        return Err(Problem::invalid_field("format", &wish.format, message));
+    let writer = Writer::new(actor.as_deref(), wish.wait);
+    let Some(format) = wish.format else {
+        return Err(Problem::bad_request("format is missing; give envoy or limitador"));
     };
     let Translation { policies, findings } = tokio::task::spawn_blocking(move || {
         let translation = translate(format, &[Source { name: BODY, text: &text }]);

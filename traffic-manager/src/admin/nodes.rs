@@ -6,7 +6,7 @@ use traffic_manager_core::{replica::PeerStatus, roles::Role};
 use utoipa::ToSchema;
 use weir_proto::id::ManagerId;
 
-use super::{Admin, problem::Problem, views::instant};
+use super::{Admin, problem::Problem, query::Params, views::instant};
 
 /// The managers.
 #[derive(Serialize, ToSchema)]
@@ -126,7 +126,10 @@ impl Peer {
     get, path = "/api/v1/nodes", tag = "fleet", operation_id = "listNodes",
     responses((status = 200, body = Nodes)),
 )]
-pub(super) async fn nodes(State(admin): State<Admin>) -> Result<Json<Nodes>, Problem> {
+pub(super) async fn nodes(
+    State(admin): State<Admin>,
+    _: Params<()>,
+) -> Result<Json<Nodes>, Problem> {
     let look = admin.with(|manager, _, _| (manager.stats(), manager.fleet(), manager.revision()));
     let (stats, fleet, policies_revision) = look.await?;
     let look = admin

@@ -11,7 +11,7 @@ use utoipa::{
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
-use super::{conflicts, explain, import, live, nodes, policies, records, reset};
+use super::{backup, conflicts, explain, import, live, nodes, policies, records, reset};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -43,12 +43,14 @@ use super::{conflicts, explain, import, live, nodes, policies, records, reset};
         records::usage,
         nodes::nodes,
         live::agents,
+        backup::backup,
     ),
     tags(
         (name = "policies", description = "What is limited"),
         (name = "live", description = "What happens now"),
         (name = "records", description = "What was done and used"),
         (name = "fleet", description = "Managers and agents"),
+        (name = "store", description = "What a manager keeps"),
     )
 )]
 pub(super) struct Api;

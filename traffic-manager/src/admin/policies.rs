@@ -1,7 +1,7 @@
 //! Reading and writing policies.
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -23,6 +23,7 @@ use super::{
     conditions::{Conditions, etag},
     parents,
     problem::Problem,
+    query::{Name, Params},
     schema::{Outcome, PolicyDocument, PolicyList, Validation},
     views::bound,
     write::Writer,
@@ -38,6 +39,7 @@ const COMPUTED: &str = "bound";
 )]
 pub(super) async fn list(
     State(admin): State<Admin>,
+    _: Params<()>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let policies = admin.with(|manager, _, _| manager.policies()).await?;
@@ -61,7 +63,8 @@ pub(super) async fn list(
 )]
 pub(super) async fn read(
     State(admin): State<Admin>,
-    Path(name): Path<String>,
+    _: Params<()>,
+    Name(name): Name,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let conditions = Conditions::of(&headers)?;
@@ -138,7 +141,7 @@ pub(super) async fn create(
 pub(super) async fn replace(
     State(admin): State<Admin>,
     writer: Writer,
-    Path(name): Path<String>,
+    Name(name): Name,
     headers: HeaderMap,
     Document(mut body): Document,
 ) -> Result<Response, Problem> {
@@ -235,7 +238,7 @@ fn put(
 pub(super) async fn delete(
     State(admin): State<Admin>,
     writer: Writer,
-    Path(name): Path<String>,
+    Name(name): Name,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let conditions = Conditions::of(&headers)?;
@@ -275,6 +278,7 @@ pub(super) async fn delete(
 )]
 pub(super) async fn validate(
     State(admin): State<Admin>,
+    _: Params<()>,
     headers: HeaderMap,
     Document(body): Document,
 ) -> Result<Response, Problem> {

@@ -13,7 +13,7 @@ use weir_proto::policy::PolicyErrors;
 use super::conditions::etag;
 use crate::import::Finding;
 
-/// What went wrong. Nothing was changed.
+/// What went wrong. Nothing was changed, except where the status is 504.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
     /// Always `about:blank`: the status says what kind of problem it is.
@@ -33,7 +33,12 @@ pub(crate) struct Problem {
     errors: Vec<FieldProblem>,
     /// The `ETag` of what is there now, where the request assumed another.
     #[serde(skip_serializing_if = "Option::is_none")]
-    current_etag: Option<String>,
+    #[schema(value_type = Option<String>)]
+    current_etag: Option<Box<str>>,
+    /// The peers that have the write, where it was made and more of them were waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>, example = json!(["tm-2"]))]
+    replicated_to: Option<Box<[String]>>,
 }
 
 /// One field at fault.
@@ -63,6 +68,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             current_etag: None,
+            replicated_to: None,
         }
     }
 
@@ -89,10 +95,12 @@ impl Problem {
 
     /// A policy that breaks the rules.
     pub(super) fn invalid(errors: PolicyErrors) -> Problem {
-        let mut problem = Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "the policy is not valid; nothing was changed",
-        );
+        Self::faulty(StatusCode::UNPROCESSABLE_ENTITY, "the policy is not valid", errors)
+    }
+
+    /// A document or a query with faults.
+    pub(super) fn faulty(status: StatusCode, what: &str, errors: PolicyErrors) -> Problem {
+        let mut problem = Self::new(status, format!("{what}; nothing was changed"));
         let fields = errors.0.into_iter();
         problem.errors = fields
             .map(|error| FieldProblem {
@@ -107,14 +115,16 @@ impl Problem {
 
     /// One field that breaks the rules.
     pub(super) fn invalid_field(field: &str, value: &str, message: String) -> Problem {
-        let mut problem = Self::invalid(PolicyErrors::default());
-        problem.errors.push(FieldProblem {
-            field: field.to_owned(),
-            value: serde_json::Value::from(value).to_string(),
-            line: None,
-            message,
-        });
-        problem
+        let mut errors = PolicyErrors::default();
+        errors.refuse(field, &value.into(), message);
+        Self::faulty(StatusCode::UNPROCESSABLE_ENTITY, "the request is not valid", errors)
+    }
+
+    /// A filter that names something of which nothing is known.
+    pub(super) fn unknown(field: &str, value: &str, message: &str) -> Problem {
+        let mut errors = PolicyErrors::default();
+        errors.refuse(field, &value.into(), message);
+        Self::faulty(StatusCode::NOT_FOUND, "the query asks for something unknown", errors)
     }
 
     /// Another limiter's file that cannot be taken over as it is.
@@ -144,15 +154,21 @@ impl Problem {
             None => "the policy does not exist (any more)".to_owned(),
         };
         let mut problem = Self::new(StatusCode::PRECONDITION_FAILED, detail);
-        problem.current_etag = current;
+        problem.current_etag = current.map(Into::into);
         problem
+    }
+
+    /// A write that was made, and that fewer peers have than it was to wait for.
+    pub(super) fn late(detail: String, replicated_to: Vec<String>) -> Problem {
+        let problem = Self::new(StatusCode::GATEWAY_TIMEOUT, detail);
+        Problem { replicated_to: Some(replicated_to.into()), ..problem }
     }
 
     /// It is to be created, and exists.
     pub(super) fn exists(name: &str, tag: &str) -> Problem {
         let detail = format!("there is a policy {name:?} already; replace it with PUT");
         let mut problem = Self::new(StatusCode::CONFLICT, detail);
-        problem.current_etag = Some(etag(tag));
+        problem.current_etag = Some(etag(tag).into());
         problem
     }
 }

@@ -1,42 +1,25 @@
 //! What was written down: who changed what, and what was used.
 
 use axum::{Json, extract::State};
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use traffic_manager_core::replica::{AuditFilter, AuditRecord, UsageFilter, UsageRecord};
 use utoipa::{IntoParams, ToSchema};
 use weir_proto::time::Time;
 
 use super::{
-    Admin,
-    body::Params,
+    Admin, known,
     problem::Problem,
+    query::{Parameters, Params, Query},
     views::{instant, page},
 };
 
-const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 10_000;
 
-fn limit(wanted: Option<usize>) -> Result<usize, Problem> {
-    match wanted.unwrap_or(DEFAULT_LIMIT) {
-        limit @ 1..=MAX_LIMIT => Ok(limit),
-        limit => Err(Problem::bad_request(format!("limit={limit} is not in 1 to {MAX_LIMIT}"))),
-    }
-}
-
-fn time(name: &str, text: Option<&str>) -> Result<Option<Time>, Problem> {
-    let Some(text) = text else { return Ok(None) };
-    let instant = text.parse::<Timestamp>().ok();
-    let micros = instant.and_then(|at| u64::try_from(at.as_microsecond()).ok());
-    micros.map(|micros| Some(Time::from_micros(micros))).ok_or_else(|| {
-        let why = "is not a time like 2026-12-24T20:00:00Z, from 1970 on";
-        Problem::bad_request(format!("{name}={text} {why}"))
-    })
-}
+/// What audit records are about.
+const ACTIONS: [&str; 7] = ["create", "replace", "delete", "reset", "restore", "dismiss", "denied"];
 
 /// Which audit records to show.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
+#[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct AuditQuery {
     /// Only those of this policy.
@@ -46,11 +29,31 @@ pub(super) struct AuditQuery {
     /// Only those of this action: `create`, `replace`, `delete`, `reset`, `restore`, `dismiss`, `denied`.
     action: Option<String>,
     /// At or after this time (RFC 3339).
-    from: Option<String>,
+    #[param(value_type = Option<String>)]
+    from: Option<Time>,
     /// Before this time (RFC 3339).
-    until: Option<String>,
+    #[param(value_type = Option<String>)]
+    until: Option<Time>,
     /// At most this many, 1 to 10000; 100 if not given.
-    limit: Option<usize>,
+    #[param(value_type = Option<usize>)]
+    limit: usize,
+}
+
+impl Parameters for AuditQuery {
+    const NAMES: &'static [&'static str] = &["policy", "actor", "action", "from", "until", "limit"];
+
+    fn read(query: &mut Query) -> Self {
+        let action = |text: &str| ACTIONS.contains(&text).then(|| text.to_owned());
+        let actions = format!("is not an action; known are {}", ACTIONS.join(", "));
+        AuditQuery {
+            policy: query.text("policy"),
+            actor: query.text("actor"),
+            action: query.parsed("action", action, &actions),
+            from: query.time("from"),
+            until: query.time("until"),
+            limit: query.limit(MAX_LIMIT),
+        }
+    }
 }
 
 /// Some audit records, the newest first.
@@ -100,30 +103,25 @@ impl From<AuditRecord<'_>> for AuditEntry {
 /// Who changed what.
 #[utoipa::path(
     get, path = "/api/v1/audit", tag = "records", operation_id = "listAudit", params(AuditQuery),
-    responses((status = 200, body = AuditRecords), (status = 400, description = "A parameter is not valid", body = Problem)),
+    responses((status = 200, body = AuditRecords), (status = 400, description = "A parameter is not valid", body = Problem), (status = 404, description = "Nothing is known of the policy that is named", body = Problem)),
 )]
 pub(super) async fn audit(
     State(admin): State<Admin>,
     Params(query): Params<AuditQuery>,
 ) -> Result<Json<AuditRecords>, Problem> {
-    let limit = limit(query.limit)?;
-    let filter = AuditFilter {
-        from: time("from", query.from.as_deref())?,
-        until: time("until", query.until.as_deref())?,
-        policy: query.policy,
-        actor: query.actor,
-        action: query.action,
-    };
+    let AuditQuery { policy, actor, action, from, until, limit } = query;
+    let filter = AuditFilter { policy, actor, action, from, until };
     let records = admin.ask(move |replica, _| {
-        replica.audit(&filter).take(limit + 1).map(AuditEntry::from).collect::<Vec<_>>()
+        known::policy(replica, filter.policy.as_deref())?;
+        let records = replica.audit(&filter).take(limit + 1).map(AuditEntry::from);
+        Ok::<_, Problem>(records.collect::<Vec<_>>())
     });
-    let (records, truncated) = page(records.await?, limit);
+    let (records, truncated) = page(records.await??, limit);
     Ok(Json(AuditRecords { records, truncated }))
 }
 
 /// Which usage records to show.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
+#[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct UsageQuery {
     /// Only those of this policy.
@@ -131,13 +129,34 @@ pub(super) struct UsageQuery {
     /// Only those of this limit: `requests/1m/fixed_window`.
     limit_id: Option<String>,
     /// Only those of this key: its parts as a JSON list.
-    key: Option<String>,
+    #[param(value_type = Option<String>)]
+    key: Option<Vec<String>>,
     /// Periods that begin at or after this time (RFC 3339).
-    from: Option<String>,
+    #[param(value_type = Option<String>)]
+    from: Option<Time>,
     /// Periods that begin before this time (RFC 3339).
-    until: Option<String>,
+    #[param(value_type = Option<String>)]
+    until: Option<Time>,
     /// At most this many, 1 to 10000; 100 if not given.
-    limit: Option<usize>,
+    #[param(value_type = Option<usize>)]
+    limit: usize,
+}
+
+impl Parameters for UsageQuery {
+    const NAMES: &'static [&'static str] = &["policy", "limit_id", "key", "from", "until", "limit"];
+
+    fn read(query: &mut Query) -> Self {
+        let key = |text: &str| serde_json::from_str(text).ok();
+        let keys = "is not a JSON list of texts like [\"shop\",\"orders\"]";
+        UsageQuery {
+            policy: query.text("policy"),
+            limit_id: query.text("limit_id"),
+            key: query.parsed("key", key, keys),
+            from: query.time("from"),
+            until: query.time("until"),
+            limit: query.limit(MAX_LIMIT),
+        }
+    }
 }
 
 /// Some usage records, the newest period first.
@@ -184,29 +203,26 @@ impl From<UsageRecord<'_>> for UsageEntry {
 /// Usage per policy, key and period, of periods that are over.
 #[utoipa::path(
     get, path = "/api/v1/usage", tag = "records", operation_id = "listUsage", params(UsageQuery),
-    responses((status = 200, body = UsageRecords), (status = 400, description = "A parameter is not valid", body = Problem)),
+    responses((status = 200, body = UsageRecords), (status = 400, description = "A parameter is not valid", body = Problem), (status = 404, description = "Nothing is known of the policy that is named", body = Problem)),
 )]
 pub(super) async fn usage(
     State(admin): State<Admin>,
     Params(query): Params<UsageQuery>,
 ) -> Result<Json<UsageRecords>, Problem> {
-    let limit = limit(query.limit)?;
-    let key = query.key.as_deref().map(|text| {
-        serde_json::from_str::<Vec<String>>(text).map_err(|_| {
-            let why = "is not a JSON list of texts like [\"shop\",\"orders\"]";
-            Problem::bad_request(format!("key={text} {why}"))
-        })
-    });
+    let limit = query.limit;
     let filter = UsageFilter {
-        from_secs: time("from", query.from.as_deref())?.map(Time::as_secs),
-        until_secs: time("until", query.until.as_deref())?.map(Time::as_secs),
         policy: query.policy,
         limit: query.limit_id,
-        key: key.transpose()?,
+        key: query.key,
+        from_secs: query.from.map(Time::as_secs),
+        until_secs: query.until.map(Time::as_secs),
     };
     let records = admin.ask(move |replica, _| {
-        replica.usage(&filter).take(limit + 1).map(UsageEntry::from).collect::<Vec<_>>()
+        known::policy(replica, filter.policy.as_deref())?;
+        known::limit(replica, filter.policy.as_deref(), filter.limit.as_deref())?;
+        let records = replica.usage(&filter).take(limit + 1).map(UsageEntry::from);
+        Ok::<_, Problem>(records.collect::<Vec<_>>())
     });
-    let (records, truncated) = page(records.await?, limit);
+    let (records, truncated) = page(records.await??, limit);
     Ok(Json(UsageRecords { records, truncated }))
 }

@@ -8,12 +8,13 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use traffic_manager_core::manager::{ResetError, with_reset};
 use utoipa::ToSchema;
+use weir_proto::policy::PolicyErrors;
 
-use super::{Admin, body::Document, problem::Problem, write::Writer};
+use super::{Admin, body::Document, fields::Fields, problem::Problem, write::Writer};
 
 /// How long the answer waits for the agents to say that they have it.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -21,15 +22,27 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Which counters begin anew.
-#[derive(Deserialize, ToSchema)]
-#[schema(as = ResetOrder)]
-#[serde(deny_unknown_fields)]
+#[derive(ToSchema)]
+#[schema(as = ResetOrder, example = json!({ "policy": "per-application", "key": ["shop"] }))]
 pub(super) struct Order {
     /// The policy.
     policy: String,
     /// The value of each part of its key; without it all counters of the policy are reset.
-    #[schema(example = json!(["shop", "orders"]))]
     key: Option<Vec<String>>,
+}
+
+impl Order {
+    fn read(body: &Value) -> Result<Order, Problem> {
+        let mut faults = PolicyErrors::default();
+        let order = Fields::of(body, "", &["policy", "key"], &mut faults).and_then(|mut fields| {
+            let policy = fields.text("policy", "name the policy whose counters begin anew");
+            let key = fields.texts("key");
+            Some(Order { policy: policy?.to_owned(), key })
+        });
+        order.filter(|_| faults.0.is_empty()).ok_or_else(|| {
+            Problem::faulty(StatusCode::UNPROCESSABLE_ENTITY, "the order is not valid", faults)
+        })
+    }
 }
 
 /// What was reset, and who knows.
@@ -64,9 +77,7 @@ pub(super) async fn reset(
     writer: Writer,
     Document(body): Document,
 ) -> Result<Response, Problem> {
-    let order: Order = serde_json::from_value(body)
-        .map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
-    let Order { policy, key } = order;
+    let Order { policy, key } = Order::read(&body)?;
     let (wanted, parts, by) = (policy.clone(), key.clone(), writer.clone());
     let written = admin.write(&writer, move |replica, now| {
         let known = replica.winner(&wanted).ok_or_else(|| Problem::no_policy(&wanted))?;

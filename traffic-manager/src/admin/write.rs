@@ -7,13 +7,17 @@ use std::{
 
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderName, HeaderValue, StatusCode, request::Parts},
-    response::Response,
+    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
 };
-use traffic_manager_core::replica::{Change, Record, Replica, WriteError};
-use weir_proto::{peer::Audit, time::Time};
+use traffic_manager_core::replica::{Change, Record, Replica, WriteError, WriteId};
+use weir_proto::{peer::Audit, policy::PolicyErrors, time::Time};
 
-use super::{Admin, problem::Problem};
+use super::{
+    Admin,
+    problem::Problem,
+    query::{Parameters, Params, Query},
+};
 use crate::{
     auth::Actor,
     keeper::{Keeper, WriteFault},
@@ -49,6 +53,12 @@ pub(super) struct Writer {
 }
 
 impl Writer {
+    /// A write of this caller.
+    pub(super) fn new(actor: Option<&Actor>, wait: Wait) -> Writer {
+        let actor = actor.map_or_else(|| "anonymous".to_owned(), |actor| actor.name.to_string());
+        Writer { actor, wait }
+    }
+
     /// The same, for a write whose answer waits for no peer.
     pub(super) fn at_once(&self) -> Writer {
         Writer { wait: Wait::Here, ..self.clone() }
@@ -74,40 +84,80 @@ impl Writer {
     }
 }
 
+impl Parameters for Wait {
+    const NAMES: &'static [&'static str] = &["wait"];
+
+    fn read(query: &mut Query) -> Self {
+        let parse = |text: &str| match text {
+            "all" => Some(Wait::All),
+            _ => text.parse().ok().map(Wait::Peers),
+        };
+        query.parsed("wait", parse, "is neither all nor a number of managers").unwrap_or_default()
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for Writer {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Writer, Problem> {
-        let mut wait = Wait::Here;
-        for pair in parts.uri.query().unwrap_or_default().split('&') {
-            if let Some(text) = pair.strip_prefix("wait=") {
-                wait = match text {
-                    "all" => Wait::All,
-                    _ => Wait::Peers(text.parse().map_err(|_| {
-                        let why = "is neither all nor a number of managers";
-                        Problem::bad_request(format!("wait={text} {why}"))
-                    })?),
-                };
-            }
-        }
-        let actor = parts.extensions.get::<Actor>().map(|actor| actor.name.to_string());
-        Ok(Writer { actor: actor.unwrap_or_else(|| "anonymous".to_owned()), wait })
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Writer, Problem> {
+        let Params(wait) = Params::<Wait>::from_request_parts(parts, state).await?;
+        Ok(Writer::new(parts.extensions.get::<Actor>(), wait))
     }
 }
 
 /// A write that is durable here.
 pub(super) struct Done<R> {
     pub(super) result: R,
-    /// Peers that have it, too, if the request asked.
-    replicas: Option<usize>,
+    peers: Option<Peers>,
+}
+
+/// Who has a write, where the request asked to wait for so many.
+struct Peers {
+    wanted: usize,
+    have: Have,
+    waited: Duration,
+}
+
+/// Peers that have a write.
+enum Have {
+    /// As many as were waited for, or more.
+    Enough(usize),
+    /// Only these.
+    These(Vec<String>),
+}
+
+impl Peers {
+    fn now(wanted: usize, have: Have, began: Instant) -> Peers {
+        Peers { wanted, have, waited: began.elapsed() }
+    }
+}
+
+impl Have {
+    fn of(names: Vec<String>, wanted: usize) -> Have {
+        if names.len() >= wanted { Have::Enough(names.len()) } else { Have::These(names) }
+    }
 }
 
 impl<R> Done<R> {
-    /// Adds what the request asked about peers.
-    pub(super) fn tell(&self, mut response: Response) -> Response {
-        if let Some(count) = self.replicas {
-            response.headers_mut().insert(REPLICAS, HeaderValue::from(count));
-        }
+    /// Adds what the request asked about peers. If too few have the write, the answer is a problem, which
+    /// tells no less: the version's tag and place, too.
+    pub(super) fn tell(self, mut response: Response) -> Response {
+        let Some(Peers { wanted, have, waited }) = self.peers else { return response };
+        let count = match have {
+            Have::Enough(count) => count,
+            Have::These(names) => {
+                let count = names.len();
+                let mut problem = late(names, wanted, waited).into_response();
+                for name in [header::ETAG, header::LOCATION] {
+                    if let Some(value) = response.headers_mut().remove(&name) {
+                        problem.headers_mut().insert(name, value);
+                    }
+                }
+                response = problem;
+                count
+            }
+        };
+        response.headers_mut().insert(REPLICAS, HeaderValue::from(count));
         response
     }
 }
@@ -125,7 +175,7 @@ impl Admin {
     {
         let (keeper, peers, wait) = (self.keeper.clone(), self.wanted(writer), writer.wait);
         async move {
-            let (peers, began) = (peers?, Instant::now());
+            let wanted = peers?;
             let written = tokio::time::timeout(PATIENCE, keeper.write(prepare)).await;
             let written = written.map_err(|_| {
                 Problem::unavailable(
@@ -134,18 +184,13 @@ impl Admin {
                 )
             })?;
             let written = written.map_err(refused)?;
-            if wait == Wait::Here {
-                return Ok(Done { result: written.result, replicas: None });
-            }
-            let count = match written.id {
-                Some(id) => keeper.replicated(id, peers, PEERS).await,
+            let peers = match (wait, written.id) {
+                (Wait::Here, _) => None,
+                (_, Some(id)) => Some(replicated(&keeper, id, wanted).await),
                 // Equal already: the peers may lack the write that made it so.
-                None => caught_up(&keeper, peers).await,
+                (_, None) => Some(caught_up(&keeper, wanted).await),
             };
-            if count < peers {
-                return Err(late(count, peers, began.elapsed()));
-            }
-            Ok(Done { result: written.result, replicas: Some(count) })
+            Ok(Done { result: written.result, peers })
         }
     }
 
@@ -157,8 +202,10 @@ impl Admin {
             Wait::All => Ok(all),
             Wait::Peers(count) if count <= all => Ok(count),
             Wait::Peers(count) => {
-                let detail = format!("wait={count}, but this manager has {all} peers");
-                Err(Problem::bad_request(detail))
+                let message = format!("is more than the {all} peers that this manager has");
+                let mut errors = PolicyErrors::default();
+                errors.refuse("wait", &count.to_string().into(), message);
+                Err(Problem::faulty(StatusCode::BAD_REQUEST, "the query is not valid", errors))
             }
         }
     }
@@ -166,41 +213,60 @@ impl Admin {
     /// After several writes that did not wait: waits as the writer wishes until peers have all that is
     /// here.
     pub(super) async fn settled(&self, writer: &Writer) -> Result<Done<()>, Problem> {
-        let (peers, began) = (self.wanted(writer)?, Instant::now());
-        if writer.wait == Wait::Here {
-            return Ok(Done { result: (), replicas: None });
-        }
-        let count = caught_up(&self.keeper, peers).await;
-        if count < peers {
-            return Err(late(count, peers, began.elapsed()));
-        }
-        Ok(Done { result: (), replicas: Some(count) })
+        let wanted = self.wanted(writer)?;
+        let peers = match writer.wait {
+            Wait::Here => None,
+            _ => Some(caught_up(&self.keeper, wanted).await),
+        };
+        Ok(Done { result: (), peers })
     }
 }
 
-/// Waits, though not for ever, until so many peers have all that is here now; tells how many have.
-async fn caught_up(keeper: &Keeper, peers: usize) -> usize {
+/// Waits, though not for ever, until so many peers have the write.
+async fn replicated(keeper: &Keeper, id: WriteId, wanted: usize) -> Peers {
     let began = Instant::now();
-    let Ok(revision) = keeper.ask(|replica, _| replica.revision()).await else { return 0 };
-    loop {
-        let count = keeper.ask(move |replica, now| {
-            replica.peers(now).iter().filter(|peer| peer.acked >= revision).count()
-        });
-        let count = count.await.unwrap_or(0);
-        if count >= peers || began.elapsed() >= PEERS {
-            return count;
-        }
-        tokio::time::sleep(LOOK).await;
+    let count = keeper.replicated(id, wanted, PEERS).await;
+    if count >= wanted {
+        return Peers::now(wanted, Have::Enough(count), began);
     }
+    let names = keeper
+        .ask(move |replica, _| replica.holding(id).map(ToString::to_string).collect::<Vec<_>>());
+    let names = names.await.unwrap_or_default();
+    Peers::now(wanted, Have::of(names, wanted), began)
 }
 
-fn late(count: usize, wanted: usize, took: Duration) -> Problem {
+/// Waits, though not for ever, until so many peers have all that is here now.
+async fn caught_up(keeper: &Keeper, wanted: usize) -> Peers {
+    let began = Instant::now();
+    let mut names = Vec::new();
+    if let Ok(revision) = keeper.ask(|replica, _| replica.revision()).await {
+        loop {
+            let have = keeper.ask(move |replica, now| {
+                let peers = replica.peers(now).into_iter();
+                peers
+                    .filter(|peer| peer.acked >= revision)
+                    .map(|peer| peer.id.to_string())
+                    .collect()
+            });
+            names = have.await.unwrap_or_default();
+            if names.len() >= wanted || began.elapsed() >= PEERS {
+                break;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+    Peers::now(wanted, Have::of(names, wanted), began)
+}
+
+fn late(names: Vec<String>, wanted: usize, waited: Duration) -> Problem {
+    let named = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
     let detail = format!(
-        "the write is durable on this manager and on {count} of the {wanted} peers that wait= asked \
-         for, after {:.1} s; it reaches the others as soon as they can be reached",
-        took.as_secs_f64()
+        "the write is durable on this manager and on {} of the {wanted} peers that were waited for{named}, \
+         after {:.1} s; it reaches the others as soon as they can be reached",
+        names.len(),
+        waited.as_secs_f64()
     );
-    Problem::new(StatusCode::GATEWAY_TIMEOUT, detail)
+    Problem::late(detail, names)
 }
 
 fn refused(fault: WriteFault<Problem>) -> Problem {

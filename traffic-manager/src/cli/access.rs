@@ -7,15 +7,15 @@ use ureq::{
     tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig},
 };
 
-use super::Remote;
+use super::Credentials;
 use crate::{auth::token::Secret, tls};
 
 /// The `Authorization` header, if there is a token.
 ///
 /// # Errors
 /// The token cannot be used, in words that do not tell it.
-pub(super) fn authorization(remote: &Remote) -> Result<Option<HeaderValue>, String> {
-    let token = match (&remote.token, &remote.token_file) {
+pub(super) fn authorization(credentials: &Credentials) -> Result<Option<HeaderValue>, String> {
+    let token = match (&credentials.token, &credentials.token_file) {
         (Some(token), _) => token.clone(),
         (None, Some(file)) => {
             let text = fs::read_to_string(file)
@@ -34,8 +34,8 @@ pub(super) fn authorization(remote: &Remote) -> Result<Option<HeaderValue>, Stri
 ///
 /// # Errors
 /// A file cannot be used, or an `https` server has no authority to be judged by.
-pub(super) fn tls(remote: &Remote, server: &str) -> Result<TlsConfig, String> {
-    let roots = match &remote.ca {
+pub(super) fn tls(credentials: &Credentials, server: &str) -> Result<TlsConfig, String> {
+    let roots = match &credentials.ca {
         Some(file) => tls::files::certificates("--ca", file)?,
         None if server.starts_with("https://") => {
             return Err(format!(
@@ -45,7 +45,7 @@ pub(super) fn tls(remote: &Remote, server: &str) -> Result<TlsConfig, String> {
         None => Vec::new(),
     };
     let roots: Vec<_> = roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-    let own = match (&remote.client_cert, &remote.client_key) {
+    let own = match (&credentials.client_cert, &credentials.client_key) {
         (Some(cert), Some(key)) => {
             let chain = tls::files::certificates("--client-cert", cert)?;
             let chain: Vec<_> =

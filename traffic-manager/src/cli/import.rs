@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use weir_proto::policy::{API_VERSION, Policy};
 
 use super::{
-    Client, Failure, Output, Remote,
+    Client, Failure, Output, Remote, Waiting,
     policy::{apply, read_text},
 };
 use crate::import::{Finding, Format, Severity, Source, translate};
@@ -26,6 +26,8 @@ pub(super) struct Import {
     /// Import what can be translated, and leave out what has no equivalent
     #[arg(long)]
     partial: bool,
+    #[command(flatten)]
+    waiting: Waiting,
     #[command(flatten)]
     remote: Remote,
 }
@@ -58,12 +60,7 @@ pub(super) fn obey(options: &Import, out: &mut dyn io::Write) -> Result<(), Fail
     }
     remarks(&translation.findings, "", out)?;
     let client = Client::new(&options.remote)?;
-    for policy in &translation.policies {
-        let outcome = apply(&client, policy, options.dry_run)?;
-        let note = if options.dry_run { " (dry run)" } else { "" };
-        writeln!(out, "policy {} {outcome}{note}", policy.name)?;
-    }
-    Ok(())
+    apply(&client, &translation.policies, options.dry_run, &options.waiting, out)
 }
 
 /// The findings that stopped nothing.

@@ -10,6 +10,8 @@ use super::{
     client::{Client, escape},
     output::{Output, cells, list, tell_truncated},
     table::Table,
+    units::{duration, moment},
+    wait::Waiting,
 };
 
 /// Managers and agents.
@@ -29,21 +31,10 @@ fn managers(whole: &Value) -> Table {
         "MANAGER", "LINK", "ROLES", "REVISION", "LAG", "POLICIES", "COUNTERS", "AGENTS", "STARTED",
     ]);
     for node in list(whole, "nodes") {
-        let [id, link, roles, revision, lag, policies, counters, agents, started] = cells(
-            node,
-            [
-                "id",
-                "link",
-                "roles",
-                "revision",
-                "lag_seconds",
-                "policies",
-                "counters",
-                "agents",
-                "started",
-            ],
-        );
+        let [id, link, roles, revision, policies, counters, agents] =
+            cells(node, ["id", "link", "roles", "revision", "policies", "counters", "agents"]);
         let link = if node["self"] == true { "self".to_owned() } else { link };
+        let (lag, started) = (duration(node, "lag_seconds"), moment(node, "started"));
         table.row([id, link, roles, revision, lag, policies, counters, agents, started]);
     }
     table
@@ -62,7 +53,7 @@ fn agents_table(whole: &Value) -> Table {
         "LAST SEEN",
     ]);
     for agent in list(whole, "agents") {
-        table.row(cells(
+        let [id, group, follows, connected, member, revision, unsent, dropped] = cells(
             agent,
             [
                 "id",
@@ -73,9 +64,10 @@ fn agents_table(whole: &Value) -> Table {
                 "policies_revision",
                 "unsent",
                 "dropped",
-                "last_seen",
             ],
-        ));
+        );
+        let seen = moment(agent, "last_seen");
+        table.row([id, group, follows, connected, member, revision, unsent, dropped, seen]);
     }
     table
 }
@@ -101,19 +93,11 @@ pub(super) fn counters(
             "WINDOW ENDS",
         ]);
         for counter in list(answer, "counters") {
-            let [policy, limit, key, used, of, rejected, exhausted, ends] = cells(
+            let [policy, limit, key, used, of, rejected, exhausted] = cells(
                 counter,
-                [
-                    "policy",
-                    "limit_id",
-                    "key",
-                    "used",
-                    "limit",
-                    "rejected",
-                    "exhausted",
-                    "window_end",
-                ],
+                ["policy", "limit_id", "key", "used", "limit", "rejected", "exhausted"],
             );
+            let ends = moment(counter, "window_end");
             let agents = list(counter, "agents").count().to_string();
             table.row([policy, limit, key, used, of, rejected, exhausted, agents, ends]);
         }
@@ -123,22 +107,31 @@ pub(super) fn counters(
     Ok(())
 }
 
+/// Which counters begin anew: those of a key, or all of the policy.
+pub(super) fn order(policy: &str, key: Option<&[String]>) -> Value {
+    match key {
+        Some(key) => json!({ "policy": policy, "key": key }),
+        None => json!({ "policy": policy }),
+    }
+}
+
 /// Counters begin anew.
 pub(super) fn reset(
     client: &Client,
-    policy: &str,
-    key: Option<&[String]>,
+    order: &Value,
+    waiting: &Waiting,
     output: &mut Output,
     out: &mut dyn io::Write,
 ) -> Result<(), Failure> {
-    let order = match key {
-        Some(key) => json!({ "policy": policy, "key": key }),
-        None => json!({ "policy": policy }),
-    };
-    let answer = client.write(Method::POST, "/counters:reset", None, Some(&order))?.body;
-    output.print(out, &answer, |answer| {
-        let mut table = Table::new(&["POLICY", "KEY", "REVISION", "CONFIRMED", "PENDING"]);
-        table.row(cells(answer, ["policy", "key", "revision", "confirmed", "pending"]));
+    let path = waiting.path("/counters:reset");
+    let mut answer = client.write(Method::POST, &path, None, Some(order))?;
+    if let Some(replicas) = answer.replicas {
+        answer.body["replicas"] = replicas.into();
+    }
+    output.print(out, &answer.body, |answer| {
+        let mut table = Table::new(&["POLICY", "KEY", "REVISION", "CONFIRMED", "PENDING", "PEERS"]);
+        let fields = ["policy", "key", "revision", "confirmed", "pending", "replicas"];
+        table.row(cells(answer, fields));
         vec![table]
     })
 }
@@ -154,7 +147,9 @@ pub(super) fn decisions(
     output.print(out, &answer, |answer| {
         let mut table = Table::new(&["POLICY", "LIMIT", "KEY", "USED", "OF", "UNTIL"]);
         for decision in list(answer, "decisions") {
-            table.row(cells(decision, ["policy", "limit_id", "key", "used", "limit", "until"]));
+            let [policy, limit, key, used, of] =
+                cells(decision, ["policy", "limit_id", "key", "used", "limit"]);
+            table.row([policy, limit, key, used, of, moment(decision, "until")]);
         }
         vec![table]
     })?;
@@ -170,4 +165,39 @@ fn query(filter: &Filter) -> String {
         }
     }
     query
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_fits_on_a_screen_and_is_read_without_a_calculator() {
+        let whole = json!({
+            "nodes": [
+                {
+                    "id": "tm-frankfurt", "self": true, "roles": ["fleet", "ledger", "janitor"],
+                    "revision": 1_234_567, "policies": 100_000, "counters": 1_000_000,
+                    "agents": 1_000, "started": "2026-11-27T08:49:12.544983Z",
+                },
+                {
+                    "id": "tm-dublin", "self": false, "roles": [], "link": "down",
+                    "revision": 1_234_560, "lag_seconds": 5.256_983,
+                },
+            ],
+            "agents": [{
+                "id": "gw-frankfurt", "gateway_group": "eu-central", "active_manager": "tm-frankfurt",
+                "connected": true, "member": true, "policies_revision": 1_234_567,
+                "unsent": 12_345, "dropped": 0, "last_seen": "2026-11-27T08:50:01.123456Z",
+            }],
+        });
+        let mut text = Vec::new();
+        managers(&whole).print(&mut text).unwrap();
+        agents_table(&whole).print(&mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
+        for shown in ["5.3s", "2026-11-27T08:49:12Z", "2026-11-27T08:50:01Z"] {
+            assert!(text.contains(shown), "{shown} in {text}");
+        }
+    }
 }

@@ -15,11 +15,12 @@ use weir_proto::{
 };
 
 use super::{
-    Client, Failure, Output, Remote,
-    client::escape,
+    Client, Failure, Output, Remote, Waiting,
+    client::{ClientError, escape},
     import::{self, Import},
     output::{cells, list, text},
     table::Table,
+    wait,
 };
 
 /// What to do with policies.
@@ -46,12 +47,16 @@ pub(super) enum PolicyCommand {
         #[arg(long)]
         dry_run: bool,
         #[command(flatten)]
+        waiting: Waiting,
+        #[command(flatten)]
         remote: Remote,
     },
     /// Delete a policy
     Delete {
         /// Its name
         name: String,
+        #[command(flatten)]
+        waiting: Waiting,
         #[command(flatten)]
         remote: Remote,
     },
@@ -82,21 +87,17 @@ pub(super) fn obey(command: PolicyCommand, out: &mut dyn io::Write) -> Result<()
             let policy = found.ok_or_else(|| no_policy(&name))?.body;
             Output::new(remote.output).print(out, &policy, |policy| vec![details(policy)])
         }
-        PolicyCommand::Apply { file, dry_run, remote } => {
+        PolicyCommand::Apply { file, dry_run, waiting, remote } => {
             let policies = read(&file)?;
-            let client = Client::new(&remote)?;
-            for policy in policies {
-                let outcome = apply(&client, &policy, dry_run)?;
-                let note = if dry_run { " (dry run)" } else { "" };
-                writeln!(out, "policy {} {outcome}{note}", policy.name)?;
-            }
-            Ok(())
+            apply(&Client::new(&remote)?, &policies, dry_run, &waiting, out)
         }
-        PolicyCommand::Delete { name, remote } => {
+        PolicyCommand::Delete { name, waiting, remote } => {
             let client = Client::new(&remote)?;
-            client.write(Method::DELETE, &place(&name), None, None)?;
-            writeln!(out, "policy {name} deleted")?;
-            Ok(())
+            let deleted = client.write(Method::DELETE, &waiting.path(&place(&name)), None, None);
+            if matches!(deleted, Ok(_) | Err(ClientError::Late(_))) {
+                writeln!(out, "policy {name} deleted")?;
+            }
+            Ok(wait::tell(&deleted?, out)?)
         }
         PolicyCommand::Validate { file, remote } => {
             let policies: Vec<Value> = read(&file)?.iter().map(Policy::to_json).collect();
@@ -115,24 +116,51 @@ pub(super) fn obey(command: PolicyCommand, out: &mut dyn io::Write) -> Result<()
     }
 }
 
-/// Creates or replaces, but only what was looked at: a rival write in between is an error.
+/// Creates or replaces each of them, and says so; then waits.
 pub(super) fn apply(
+    client: &Client,
+    policies: &[Policy],
+    dry_run: bool,
+    waiting: &Waiting,
+    out: &mut dyn io::Write,
+) -> Result<(), Failure> {
+    let note = if dry_run { " (dry run)" } else { "" };
+    let mut last = None;
+    for policy in policies {
+        let (outcome, tag) = write(client, policy, dry_run)?;
+        writeln!(out, "policy {} {outcome}{note}", policy.name)?;
+        last = Some((policy, tag));
+    }
+    let Some((policy, Some(tag))) = last.filter(|_| !dry_run && waiting.is_on()) else {
+        return Ok(());
+    };
+    // A policy that is written as it is changes nothing, and is answered when peers have all that is here.
+    let path = waiting.path(&place(policy.name.as_str()));
+    let condition = Some(("if-match", tag.as_str()));
+    let settled = client.write(Method::PUT, &path, condition, Some(&policy.to_json()))?;
+    Ok(wait::tell(&settled, out)?)
+}
+
+/// Creates or replaces, but only what was looked at: a rival write in between is an error. Tells what was
+/// done, and the tag of the version that is there now.
+fn write(
     client: &Client,
     policy: &Policy,
     dry_run: bool,
-) -> Result<&'static str, Failure> {
+) -> Result<(&'static str, Option<String>), Failure> {
     let path = place(policy.name.as_str());
     let body = policy.to_json();
     let (condition, outcome) = match client.find(&path)? {
-        Some(current) if equal(&current.body, &body) => return Ok("unchanged"),
-        Some(current) => (("if-match", current.etag.unwrap_or_else(|| "*".to_owned())), "replaced"),
+        Some(now) if equal(&now.body, &body) => return Ok(("unchanged", now.etag)),
+        Some(now) => (("if-match", now.etag.unwrap_or_else(|| "*".to_owned())), "replaced"),
         None => (("if-none-match", "*".to_owned()), "created"),
     };
-    if !dry_run {
-        let condition = Some((condition.0, condition.1.as_str()));
-        client.write(Method::PUT, &path, condition, Some(&body))?;
+    if dry_run {
+        return Ok((outcome, None));
     }
-    Ok(outcome)
+    let condition = Some((condition.0, condition.1.as_str()));
+    let written = client.write(Method::PUT, &path, condition, Some(&body))?;
+    Ok((outcome, written.etag))
 }
 
 /// The server adds what it computes.

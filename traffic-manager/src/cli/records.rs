@@ -1,44 +1,17 @@
-//! `conflicts`, `audit`, `usage`.
+//! `audit`, `usage`.
 
 use std::io;
 
-use clap::Subcommand;
-use serde_json::{Value, json};
-use ureq::http::Method;
-
 use super::{
-    Failure, Remote,
+    Failure,
     client::{Client, escape},
     output::{Output, cells, list, tell_truncated},
     table::Table,
+    units::{duration, moment, with_short_ids},
 };
 
 /// What narrows records.
 const SPAN: &str = "--policy, --from and --until";
-
-/// Concurrent edits and their losers.
-#[derive(Debug, Subcommand)]
-pub(super) enum ConflictCommand {
-    /// Show the versions that lost against one written at the same time at another manager
-    List {
-        #[command(flatten)]
-        remote: Remote,
-    },
-    /// Make a loser the policy's next version
-    Restore {
-        /// Its id, or the beginning of it
-        id: String,
-        #[command(flatten)]
-        remote: Remote,
-    },
-    /// Keep the winner, and take a loser out of the log
-    Dismiss {
-        /// Its id, or the beginning of it
-        id: String,
-        #[command(flatten)]
-        remote: Remote,
-    },
-}
 
 /// Which records to show.
 #[derive(Debug, clap::Args)]
@@ -70,64 +43,6 @@ impl Span {
     }
 }
 
-/// Runs a command about conflicts.
-pub(super) fn conflicts(
-    command: ConflictCommand,
-    connect: impl Fn(Remote) -> Result<(Client, Output), Failure>,
-    out: &mut dyn io::Write,
-) -> Result<(), Failure> {
-    let (id, action, remote) = match command {
-        ConflictCommand::List { remote } => {
-            let (client, mut output) = connect(remote)?;
-            let answer = client.get("/conflicts")?;
-            return output.print(out, &answer, |answer| vec![conflict_table(answer)]);
-        }
-        ConflictCommand::Restore { id, remote } => (id, "restore", remote),
-        ConflictCommand::Dismiss { id, remote } => (id, "dismiss", remote),
-    };
-    let (client, mut output) = connect(remote)?;
-    let (id, policy) = whole_id(&client, &id)?;
-    client.write(Method::POST, &format!("/conflicts/{id}:{action}"), None, None)?;
-    let done = if action == "restore" { "restored" } else { "dismissed" };
-    let answer = json!({ "id": id, "policy": policy, "outcome": done });
-    output.print(out, &answer, |answer| {
-        let mut table = Table::new(&["POLICY", "OUTCOME"]);
-        table.row(cells(answer, ["policy", "outcome"]));
-        vec![table]
-    })
-}
-
-/// The one conflict whose id begins so, and its policy.
-fn whole_id(client: &Client, beginning: &str) -> Result<(String, String), Failure> {
-    let answer = client.get("/conflicts")?;
-    let field =
-        |conflict: &Value, name: &str| conflict[name].as_str().unwrap_or_default().to_owned();
-    let mut found = list(&answer, "conflicts")
-        .map(|conflict| (field(conflict, "id"), field(conflict, "policy")))
-        .filter(|(id, _)| id.starts_with(beginning));
-    match (found.next(), found.next()) {
-        (Some(one), None) => Ok(one),
-        (None, _) => {
-            Err(Failure::Refused(format!("no conflict has an id that begins {beginning}")))
-        }
-        (Some(_), Some(_)) => Err(Failure::Refused(format!(
-            "several conflicts begin {beginning}; give more of the id"
-        ))),
-    }
-}
-
-fn conflict_table(answer: &Value) -> Table {
-    let mut table = Table::new(&["ID", "POLICY", "LOSER", "AUTHOR", "MANAGER", "AT", "WINNER"]);
-    for conflict in list(answer, "conflicts") {
-        let [id, policy, author, manager, at, winner] =
-            cells(conflict, ["id", "policy", "author", "manager", "at", "winner"]);
-        let loser = if conflict["deletion"] == true { "deletion" } else { "version" };
-        let short = id.chars().take(12).collect();
-        table.row([short, policy, loser.to_owned(), author, manager, at, winner]);
-    }
-    table
-}
-
 /// Who changed what.
 pub(super) fn audit(
     client: &Client,
@@ -139,7 +54,10 @@ pub(super) fn audit(
     output.print(out, &answer, |answer| {
         let mut table = Table::new(&["AT", "ACTOR", "ACTION", "POLICY", "DETAIL", "MANAGER"]);
         for record in list(answer, "records") {
-            table.row(cells(record, ["at", "actor", "action", "policy", "detail", "manager"]));
+            let fields = ["actor", "action", "policy", "detail", "manager"];
+            let [actor, action, policy, detail, manager] = cells(record, fields);
+            let detail = with_short_ids(&detail);
+            table.row([moment(record, "at"), actor, action, policy, detail, manager]);
         }
         vec![table]
     })?;
@@ -157,10 +75,12 @@ pub(super) fn usage(
     let answer = client.get(&format!("/usage{}", span.query()))?;
     output.print(out, &answer, |answer| {
         let mut table =
-            Table::new(&["START", "SECONDS", "POLICY", "LIMIT", "KEY", "ADMITTED", "REFUSED"]);
+            Table::new(&["START", "SPAN", "POLICY", "LIMIT", "KEY", "ADMITTED", "REFUSED"]);
         for record in list(answer, "records") {
-            let fields = ["start", "seconds", "policy", "limit_id", "key", "admitted", "refused"];
-            table.row(cells(record, fields));
+            let fields = ["policy", "limit_id", "key", "admitted", "refused"];
+            let [policy, limit, key, admitted, refused] = cells(record, fields);
+            let (start, span) = (moment(record, "start"), duration(record, "seconds"));
+            table.row([start, span, policy, limit, key, admitted, refused]);
         }
         vec![table]
     })?;

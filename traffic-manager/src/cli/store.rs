@@ -1,14 +1,14 @@
-//! `store check`, `store backup` and `store restore`: on the store itself, while no manager has it.
+//! `store check` and `store restore`: on the store itself, while no manager has it.
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::{io::Write, path::PathBuf};
 
 use clap::{Args, Subcommand};
 use weir_proto::{id::ManagerId, time::Time};
 
-use super::Failure;
+use super::{
+    Failure,
+    backup::{self, Backup},
+};
 use crate::{
     config::{Config, Settings},
     store::{self, Identity, Place, RedbStore, Report, Store, StoreError, Table},
@@ -25,13 +25,8 @@ pub(super) enum StoreCommand {
         #[arg(long, value_name = "FILE", conflicts_with_all = ["data_dir", "config"])]
         backup: Option<PathBuf>,
     },
-    /// Copy the store into a new file; the manager must not be running
-    Backup {
-        /// The new file
-        file: PathBuf,
-        #[command(flatten)]
-        which: Which,
-    },
+    /// Copy the store into a new file: that of a manager that runs, with --server, or one that no manager has
+    Backup(Backup),
     /// Make the store from a backup; the manager must not be running
     Restore {
         /// The backup
@@ -62,12 +57,15 @@ pub(super) struct Which {
 type Named = (Place, Option<ManagerId>);
 
 impl Which {
-    fn place(self) -> Result<Named, Failure> {
+    pub(super) fn place(self) -> Result<Named, Failure> {
         if let Some(folder) = self.data_dir {
             return Ok((Place::Folder(folder), None));
         }
         let Some(file) = self.config else {
-            return Err(refused("name the store: --data-dir FOLDER or --config FILE"));
+            return Err(refused(
+                "name the store: --data-dir FOLDER or --config FILE; to back up that of a manager that \
+                 runs, --server URL",
+            ));
         };
         let config = Config::load(Some(&file), Settings::default()).map_err(refused)?;
         if config.store == Place::Memory {
@@ -80,7 +78,7 @@ impl Which {
     }
 }
 
-fn refused(text: impl ToString) -> Failure {
+pub(super) fn refused(text: impl ToString) -> Failure {
     Failure::Refused(text.to_string())
 }
 
@@ -96,12 +94,7 @@ pub(super) fn obey(command: StoreCommand, out: &mut dyn Write) -> Result<(), Fai
             let report = open(&named).and_then(|mut store| store.check()).map_err(refused)?;
             say(out, &named.0.to_string(), &report)
         }
-        StoreCommand::Backup { file, which } => {
-            let named = which.place()?;
-            let copied = open(&named).and_then(|mut store| store.backup(&file));
-            copied.map_err(refused)?;
-            verify(&file, out)
-        }
+        StoreCommand::Backup(options) => backup::obey(options, out),
         StoreCommand::Restore { file, which, id, force } => {
             let (place, configured) = which.place()?;
             let named = id.map(|id| ManagerId::new(&id)).transpose();
@@ -113,7 +106,7 @@ pub(super) fn obey(command: StoreCommand, out: &mut dyn Write) -> Result<(), Fai
     }
 }
 
-fn open((place, me): &Named) -> Result<Box<dyn Store>, StoreError> {
+pub(super) fn open((place, me): &Named) -> Result<Box<dyn Store>, StoreError> {
     match (place, me) {
         (Place::Folder(folder), _) => Ok(Box::new(RedbStore::open_existing(folder)?)),
         (place, Some(me)) => place.open(&Identity { manager: me.clone(), created: Time::ZERO }),
@@ -121,13 +114,8 @@ fn open((place, me): &Named) -> Result<Box<dyn Store>, StoreError> {
     }
 }
 
-/// A backup that was never read is a hope.
-fn verify(file: &Path, out: &mut dyn Write) -> Result<(), Failure> {
-    let report = store::inspect(file).map_err(refused)?;
-    say(out, &file.display().to_string(), &report)
-}
-
-fn say(out: &mut dyn Write, place: &str, report: &Report) -> Result<(), Failure> {
+/// Tells what is in a store that was read.
+pub(super) fn say(out: &mut dyn Write, place: &str, report: &Report) -> Result<(), Failure> {
     let records: Vec<String> = Table::ALL
         .iter()
         .zip(report.records)

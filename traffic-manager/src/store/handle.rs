@@ -3,11 +3,11 @@
 //! What waits in the queue is committed together: a disk needs as long to make one change durable
 //! as a hundred.
 
-use std::{path::PathBuf, thread};
+use std::thread;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Batch, Identity, Place, Report, Store, StoreError, Table};
+use super::{Batch, Identity, Place, Report, Snapshot, Store, StoreError, Table};
 
 /// Requests that wait. When it is full, callers wait.
 const QUEUE: usize = 256;
@@ -19,12 +19,15 @@ const JOINT_BYTES: usize = 4 * 1024 * 1024;
 /// A record as it was loaded: table, key, value.
 pub type Record = (Table, Vec<u8>, Vec<u8>);
 
+/// A store's records as of one moment, and whose they are.
+pub(super) type Lent = (Identity, Box<dyn Snapshot>);
+
 type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
 enum Request {
     Commit(Batch, Answer<()>),
     Check(Answer<Report>),
-    Backup(PathBuf, Answer<()>),
+    Snapshot(Answer<Lent>),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -89,12 +92,10 @@ impl StoreHandle {
         self.ask(Request::Check).await
     }
 
-    /// Copies the store into a new file (see [`Store::backup`]). Commits wait meanwhile.
-    ///
-    /// # Errors
-    /// The file exists or cannot be written, or the store cannot be read.
-    pub async fn backup(&self, to: PathBuf) -> Result<(), StoreError> {
-        self.ask(|answer| Request::Backup(to, answer)).await
+    /// The records as of one moment after this call, to be read on another thread; see
+    /// [`Store::snapshot`].
+    pub(super) async fn snapshot(&self) -> Result<Lent, StoreError> {
+        self.ask(Request::Snapshot).await
     }
 
     /// Closes the store after everything that was asked before; later requests get
@@ -144,7 +145,10 @@ fn serve(mut store: Box<dyn Store>, mut queue: mpsc::Receiver<Request>) {
                 commit(store.as_mut(), group);
             }
             Request::Check(answer) => drop(answer.send(store.check())),
-            Request::Backup(to, answer) => drop(answer.send(store.backup(&to))),
+            Request::Snapshot(answer) => {
+                let identity = store.identity().clone();
+                drop(answer.send(store.snapshot().map(|snapshot| (identity, snapshot))));
+            }
             Request::Shutdown(answer) => {
                 drop(store);
                 drop(queue);

@@ -2,20 +2,38 @@
 
 use std::collections::BTreeMap;
 
-use super::{Batch, FORMAT, Identity, Report, Store, StoreError, Table, Visit};
+use super::{Batch, FORMAT, Identity, Report, Snapshot, Store, StoreError, Table, Visit};
 
 /// Keeps records in memory.
 #[derive(Debug)]
 pub struct MemoryStore {
     identity: Identity,
-    tables: [BTreeMap<Vec<u8>, Vec<u8>>; Table::ALL.len()],
+    tables: Tables,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Tables([BTreeMap<Vec<u8>, Vec<u8>>; Table::ALL.len()]);
+
+impl Snapshot for Tables {
+    fn load(&mut self, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        for table in Table::ALL {
+            for (key, value) in &self.0[table.index()] {
+                visit(table, key, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn size(&self) -> Option<u64> {
+        None
+    }
 }
 
 impl MemoryStore {
     /// An empty store.
     #[must_use]
     pub fn new(identity: Identity) -> Self {
-        MemoryStore { identity, tables: Default::default() }
+        MemoryStore { identity, tables: Tables::default() }
     }
 }
 
@@ -25,18 +43,18 @@ impl Store for MemoryStore {
     }
 
     fn load(&mut self, visit: &mut Visit<'_>) -> Result<(), StoreError> {
-        for table in Table::ALL {
-            for (key, value) in &self.tables[table.index()] {
-                visit(table, key, value)?;
-            }
-        }
-        Ok(())
+        self.tables.load(visit)
+    }
+
+    /// A copy in memory: a commit may wait for that.
+    fn snapshot(&mut self) -> Result<Box<dyn Snapshot>, StoreError> {
+        Ok(Box::new(self.tables.clone()))
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
         batch.bounded()?;
         for (table, key, value) in batch.iter() {
-            let records = &mut self.tables[table.index()];
+            let records = &mut self.tables.0[table.index()];
             match value {
                 Some(value) => drop(records.insert(key.to_vec(), value.to_vec())),
                 None => drop(records.remove(key)),

@@ -10,11 +10,12 @@ use tokio_postgres::{Client, NoTls};
 
 pub use self::place::PostgresPlace;
 use self::rows::Rows;
-use super::{Batch, Identity, Report, Store, StoreError, Visit, doubt::Doubt};
+use super::{Batch, Identity, Report, Snapshot, Store, StoreError, Visit, doubt::Doubt};
 
 mod faults;
 mod place;
 mod rows;
+mod snapshot;
 
 /// How long to connect, and to become the holder of the rows.
 const CONNECT: Duration = Duration::from_secs(6);
@@ -163,6 +164,11 @@ impl Store for PostgresStore {
                 Err(faults::slow(&self.name, WHOLE))
             }
         }
+    }
+
+    /// It connects when it is read: no commit waits for that.
+    fn snapshot(&mut self) -> Result<Box<dyn Snapshot>, StoreError> {
+        Ok(Box::new(snapshot::Moment::new(self.place.clone(), self.rows())))
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {

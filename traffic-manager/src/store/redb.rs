@@ -14,15 +14,19 @@ use self::{
 };
 use weir_proto::id::ManagerId;
 
-use super::{Batch, Identity, Report, Store, StoreError, Table, Visit, doubt::Doubt};
+use super::{Batch, Identity, Report, Snapshot, Store, StoreError, Table, Visit, doubt::Doubt};
 
-pub(super) use self::create::{inspect, write_new};
+pub(super) use self::{
+    create::{inspect, write_new},
+    scratch::write_scratch,
+};
 
 mod create;
 mod faults;
 mod folder;
 mod meta;
 mod overlay;
+mod scratch;
 
 /// The name of the file in `data_dir`.
 const FILE: &str = "weir.redb";
@@ -196,6 +200,30 @@ impl RedbStore {
     fn size(&self) -> Option<u64> {
         std::fs::metadata(&self.file).ok().map(|meta| meta.len())
     }
+
+    fn moment(&mut self) -> Result<Moment, StoreError> {
+        let (file, size) = (self.file.clone(), self.size());
+        let transaction = self.ready()?.begin_read();
+        let transaction = transaction.map_err(|e| faults::working(&file, e.into()))?;
+        Ok(Moment { transaction, file, size })
+    }
+}
+
+/// The file as of one moment.
+struct Moment {
+    transaction: ReadTransaction,
+    file: PathBuf,
+    size: Option<u64>,
+}
+
+impl Snapshot for Moment {
+    fn load(&mut self, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        read(&self.transaction, &self.file, visit)
+    }
+
+    fn size(&self) -> Option<u64> {
+        self.size
+    }
 }
 
 impl Store for RedbStore {
@@ -204,10 +232,12 @@ impl Store for RedbStore {
     }
 
     fn load(&mut self, visit: &mut Visit<'_>) -> Result<(), StoreError> {
-        let file = self.file.clone();
-        let database = self.ready()?;
-        let transaction = database.begin_read().map_err(|e| faults::working(&file, e.into()))?;
-        read(&transaction, &file, visit)
+        self.moment()?.load(visit)
+    }
+
+    /// The file grows meanwhile by what is committed: pages of the snapshot are not written over.
+    fn snapshot(&mut self) -> Result<Box<dyn Snapshot>, StoreError> {
+        Ok(Box::new(self.moment()?))
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {

@@ -310,7 +310,7 @@ impl Sync {
         self.next_round
     }
 
-    pub(super) fn holders(&self, write: WriteId) -> usize {
+    pub(super) fn holders(&self, write: WriteId) -> impl Iterator<Item = &ManagerId> {
         self.writes.holders(write)
     }
 

@@ -50,6 +50,23 @@ pub struct Conflict {
     pub origin: ManagerLife,
     /// Tag of the version that won; `None` = the policy is deleted, or cannot be read here.
     pub winner: Option<String>,
+    /// Where the version that won comes from.
+    pub won: Option<Won>,
+}
+
+/// A version that won.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Won {
+    /// Its reference number.
+    pub ref_number: u64,
+    /// Who wrote it.
+    pub author: String,
+    /// When.
+    pub stamp: Stamp,
+    /// On which manager.
+    pub origin: ManagerLife,
+    /// It deleted the policy.
+    pub deletion: bool,
 }
 
 /// Which audit records to list; `None` = all.

@@ -21,6 +21,30 @@ const rows = (headings, lines) => {
   const body = lines.map((cells) => element("tr", "", "", ...cells.map((cell) => element("td", plain(cell)))));
   return element("table", "", "", head, ...body);
 };
+// As on the status page: it lives as long as the tab.
+const credentials = () => {
+  const token = sessionStorage.getItem("weir-token");
+  return token ? { authorization: `Bearer ${token}` } : {};
+};
+const login = document.getElementById("login");
+const admitted = async () => {
+  login.hidden = (await fetch("/api/v1/nodes", { headers: credentials() })).status !== 401;
+};
+login.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const input = document.getElementById("token");
+  sessionStorage.setItem("weir-token", input.value.trim());
+  input.value = "";
+  admitted();
+});
+// A file is kept, not shown.
+const save = async (response) => {
+  const link = element("a");
+  link.download = /filename="([^"]+)"/.exec(response.headers.get("content-disposition"))?.[1] ?? "answer";
+  link.href = URL.createObjectURL(await response.blob());
+  link.click();
+  return `saved as ${link.download}`;
+};
 const field = (label, input) => element("label", label, "", input);
 
 function trial(path, method, operation) {
@@ -46,10 +70,7 @@ function trial(path, method, operation) {
     event.preventDefault();
     let target = path;
     const query = new URLSearchParams();
-    const headers = body ? { "content-type": "application/json" } : {};
-    // As entered on the status page, in this tab.
-    const token = sessionStorage.getItem("weir-token");
-    if (token) headers.authorization = `Bearer ${token}`;
+    const headers = { ...credentials(), ...(body ? { "content-type": "application/json" } : {}) };
     for (const { parameter, input } of inputs) {
       if (!input.value) continue;
       if (parameter.in === "path") target = target.replace(`{${parameter.name}}`, encodeURIComponent(input.value));
@@ -60,7 +81,9 @@ function trial(path, method, operation) {
     answer.hidden = false;
     try {
       const response = await fetch(url, { method: method.toUpperCase(), headers, body: body?.value });
-      let text = await response.text();
+      if (response.status === 401) login.hidden = false;
+      const isFile = response.headers.has("content-disposition");
+      let text = isFile ? await save(response) : await response.text();
       try { text = JSON.stringify(JSON.parse(text), null, 2); } catch { /* not JSON: as it came */ }
       const tag = response.headers.get("etag");
       answer.textContent = `${response.status} ${response.statusText}${tag ? `\nETag: ${tag}` : ""}\n\n${text}`;
@@ -107,5 +130,6 @@ for (const tag of api.tags) {
 }
 main.append(element("h2", "Schemas"));
 for (const [name, schema] of Object.entries(api.components.schemas)) main.append(schemaCard(name, schema));
+admitted();
 const linked = document.getElementById(location.hash.slice(1));
 if (linked) linked.open = true;

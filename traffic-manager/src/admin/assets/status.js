@@ -97,6 +97,13 @@ at("logout").addEventListener("click", (event) => {
   keep("");
   location.reload();
 });
+// A link shows no token: with one, the page fetches what is behind it.
+at("metrics").addEventListener("click", async (event) => {
+  if (!token()) return;
+  event.preventDefault();
+  const answer = await fetch("/metrics", { headers: { authorization: `Bearer ${token()}` } });
+  location.href = URL.createObjectURL(new Blob([await answer.text()], { type: "text/plain;charset=utf-8" }));
+});
 let timer;
 async function loop() {
   clearTimeout(timer);

@@ -34,6 +34,10 @@ impl Store for Narrow {
         self.inner.load(visit)
     }
 
+    fn snapshot(&mut self) -> Result<Box<dyn Snapshot>, StoreError> {
+        self.inner.snapshot()
+    }
+
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let _gate = self.shared.gate.lock().unwrap();
         self.shared.commits.lock().unwrap().push(batch.len());

@@ -74,6 +74,17 @@ fn fill(part: &Path, identity: &Identity, source: &mut Source<'_>) -> Result<(),
         .map_err(|e| failed(part, &e))?;
     let mut builder = Database::builder();
     let database = builder.set_cache_size(CACHE).create(part).map_err(|e| fault(e.into()))?;
+    write_all(database, part, identity, source)
+}
+
+/// Writes all records into a new database, and closes it; `place` is named in errors.
+pub(super) fn write_all(
+    database: Database,
+    place: &Path,
+    identity: &Identity,
+    source: &mut Source<'_>,
+) -> Result<(), StoreError> {
+    let fault = |error: ::redb::Error| faults::working(place, error);
     let transaction = database.begin_write().map_err(|e| fault(e.into()))?;
     meta::write(&transaction, identity).map_err(fault)?;
     for table in Table::ALL {

@@ -81,7 +81,7 @@ impl Writes {
         }
     }
 
-    pub(super) fn holders(&self, id: WriteId) -> usize {
-        self.by_id.get(&id).map_or(0, |write| write.holders.len())
+    pub(super) fn holders(&self, id: WriteId) -> impl Iterator<Item = &ManagerId> {
+        self.by_id.get(&id).into_iter().flat_map(|write| &write.holders)
     }
 }

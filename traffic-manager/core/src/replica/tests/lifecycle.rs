@@ -91,6 +91,9 @@ fn conflicts_are_restored_or_dismissed_and_leave_every_log() {
         assert_eq!(two.conflict(conflict.id), Some(conflict.clone()));
         assert_eq!((requests(&two, "p"), conflict.ref_number), (Some(2), 1));
         assert_eq!(conflict.winner.as_ref(), two.winner("p").map(|winner| &winner.tag));
+        let won = conflict.won.as_ref().map(|won| (&won.author, won.stamp, &won.origin));
+        let winner = two.winner("p").map(|winner| (&winner.author, winner.stamp, &winner.origin));
+        assert_eq!(won, winner);
         let change = if restore {
             two.restore(conflict.id, "bert", at(3))
         } else {

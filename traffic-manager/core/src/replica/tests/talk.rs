@@ -148,6 +148,7 @@ fn writes_reach_a_peer_that_only_a_third_can_reach() {
     net.play(Duration::from_secs(5));
     assert!(net.equal());
     assert_eq!(net.replicas[0].holders(write), 1, "the other one cannot say so");
+    assert_eq!(net.replicas[0].holding(write).count(), 1);
     let peers = net.replicas[0].peers(net.now);
     assert_eq!((peers[0].outstanding, peers[1].outstanding), (0, 1));
     assert!(peers[1].lag >= Duration::from_secs(5) && peers[1].acked < net.replicas[0].revision());

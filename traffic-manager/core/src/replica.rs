@@ -179,10 +179,10 @@ impl Replica {
         self.sync.handle(input, cx, out);
     }
 
-    /// What heartbeats say of this manager from now on; if it is news, one is sent at once.
-    pub fn announce(&mut self, announcement: Announcement, now: Time, out: &mut Vec<Output>) {
-        let cx = context(&self.entries, &self.clock, self.revisions, now);
-        self.sync.announce(announcement, cx, out);
+    /// What heartbeats say of this manager from now on; if it is news, one is due at once: call
+    /// [`Replica::on_deadline`] next.
+    pub fn announce(&mut self, announcement: Announcement, now: Time) {
+        self.sync.announce(announcement, now);
     }
 
     /// When [`Replica::on_deadline`] must be called next.

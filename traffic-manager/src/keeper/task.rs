@@ -77,9 +77,6 @@ impl Task {
         let mut commit: Option<Commit> = None;
         loop {
             let now = self.clock.now();
-            if self.replica.next_deadline().is_some_and(|deadline| deadline <= now) {
-                self.replica.on_deadline(now, &mut self.outputs);
-            }
             self.renew(now);
             for (peer, ask) in self.recall.due(now) {
                 self.links.send(&peer, &ask);
@@ -120,11 +117,14 @@ impl Task {
         self.perform().await;
     }
 
-    /// Renews the roles' leases, and tells peers of it.
+    /// Renews the roles' leases, and does what the replica has to do now: one heartbeat tells of both.
     fn renew(&mut self, now: Time) {
         if let Some(claims) = self.office.on_deadline(now) {
             let said = Announcement { ready: self.ready, priority: self.priority, claims };
-            self.replica.announce(said, now, &mut self.outputs);
+            self.replica.announce(said, now);
+        }
+        if self.replica.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.replica.on_deadline(now, &mut self.outputs);
         }
     }
 

@@ -18,7 +18,7 @@ use weir_proto::{decision::CreditFrame, rule::Rules, time::Time, usage::UsageRep
 
 use crate::{
     access::Access,
-    clock::Clock,
+    clock::{Clock, incarnation},
     config::ManagerUrl,
     link::{LINGER, Outbox},
     publish::{LinkNumbers, Publisher},
@@ -168,6 +168,9 @@ impl Driver {
             self.perform(outputs, now);
         }
         while self.tasks.try_join_next().is_some() {}
+        if self.core.may_begin_anew() {
+            self.begin_anew(now);
+        }
         self.refresh_snapshot(now);
     }
 
@@ -259,6 +262,15 @@ impl Driver {
         }
     }
 
+    /// The other agent with this one's id is gone: all links are opened anew, in a new life.
+    fn begin_anew(&mut self, now: Time) {
+        tracing::info!("the other agent with this one's id is gone: joining in a new life");
+        self.sessions.clear();
+        self.usage.iter_mut().for_each(|link| *link = None);
+        self.core.begin_anew(incarnation(), now);
+        self.snapshot_due = Some(now);
+    }
+
     /// Publishes the status when it is due, and makes sure that what happened now is published soon.
     fn refresh_snapshot(&mut self, now: Time) {
         let next = self.last_snapshot + SNAPSHOT_EVERY;
@@ -313,6 +325,14 @@ impl Driver {
             }
             Notice::Member { view, fleet } => {
                 tracing::info!(view, fleet, "member of the fleet");
+            }
+            Notice::SameId(manager, reason) => {
+                tracing::error!(
+                    manager = url(*manager),
+                    reason,
+                    "refused: another agent has this one's id and lives; what holds no grant is refused here \
+                     until that one is gone, then this one joins by itself"
+                );
             }
             Notice::BadPolicy(reason) => {
                 tracing::error!(reason, "the manager sent a policy that is not in force here");

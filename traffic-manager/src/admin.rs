@@ -18,9 +18,11 @@ pub(crate) use self::access::Access;
 use self::problem::Problem;
 pub(crate) use self::readiness::Readiness;
 use crate::{
-    config::Config,
     driver::{Driver, Stopped},
+    group::Group,
     keeper::Keeper,
+    peers::Directory,
+    store::StoreHandle,
     telemetry::Telemetry,
 };
 
@@ -54,19 +56,16 @@ pub(crate) struct Admin {
     keeper: Keeper,
     telemetry: Arc<Telemetry>,
     readiness: Readiness,
-    peers: Arc<[String]>,
+    directory: Arc<Directory>,
+    store: StoreHandle,
 }
 
 impl Admin {
-    /// Serves the manager behind `driver` and `keeper`.
-    pub(crate) fn new(
-        config: &Config,
-        driver: Driver,
-        keeper: Keeper,
-        telemetry: Arc<Telemetry>,
-        readiness: Readiness,
-    ) -> Admin {
-        Admin { driver, keeper, telemetry, readiness, peers: config.peers.clone().into() }
+    /// Serves the manager that `group` is.
+    pub(crate) fn new(group: &Group, telemetry: Arc<Telemetry>, readiness: Readiness) -> Admin {
+        let (driver, keeper) = (group.driver.clone(), group.keeper.clone());
+        let (directory, store) = (group.directory(), group.store.clone());
+        Admin { driver, keeper, telemetry, readiness, directory, store }
     }
 
     /// Asks the replica something.

@@ -46,8 +46,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let mut group = Group::start(&config, security.peers.clone(), &telemetry, &stop).await?;
     audit::witness(guard, group.keeper.clone(), stop.clone());
     let readiness = Readiness::default();
-    let parts = (group.driver.clone(), group.keeper.clone());
-    let admin = Admin::new(&config, parts.0, parts.1, Arc::clone(&telemetry), readiness.clone());
+    let admin = Admin::new(&group, Arc::clone(&telemetry), readiness.clone());
     let metrics_open = config.auth.as_ref().is_some_and(|auth| auth.metrics_open);
     let router = admin::router(admin, Access { guard: guard.clone(), metrics_open });
     let mut http_task = tokio::spawn(http::serve(http_port, router, stop.clone()));

@@ -33,7 +33,8 @@ pub use self::{
         WriteId,
     },
     view::{
-        AuditFilter, AuditRecord, Conflict, PeerStatus, Totals, UsageFilter, UsageRecord, Winner,
+        AuditFilter, AuditRecord, Conflict, PeerStatus, Sizes, Totals, UsageFilter, UsageRecord,
+        Winner,
     },
 };
 use conflict::Rivals;
@@ -270,6 +271,16 @@ impl Replica {
     /// How many peers hold a write durably. Asked of the last 4,096 writes; older ones have none.
     pub fn holders(&self, write: WriteId) -> usize {
         self.sync.holders(write)
+    }
+
+    /// How much is kept, beside the policies that hold.
+    pub fn sizes(&self) -> Sizes {
+        Sizes {
+            tombstones: self.entries.policies().len().saturating_sub(self.held.len()),
+            conflicts: self.conflicts().count(),
+            audit_records: self.entries.audit_by_age().len(),
+            usage_records: self.entries.usage_by_age().len(),
+        }
     }
 
     /// Totals since start.

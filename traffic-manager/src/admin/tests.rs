@@ -11,7 +11,7 @@ use utoipa::OpenApi;
 use super::*;
 use crate::{
     auth::Guard,
-    config::Settings,
+    config::{Config, Settings},
     group::Group,
     security::PeerAccess,
     stop::{Stopper, stop},
@@ -39,8 +39,7 @@ async fn serve() -> Served {
     let readiness = Readiness::default();
     let driver = group.driver.clone();
     let guard = Guard::open(Arc::clone(&telemetry));
-    let admin =
-        Admin::new(&config, driver.clone(), group.keeper.clone(), telemetry, readiness.clone());
+    let admin = Admin::new(&group, telemetry, readiness.clone());
     let access = Access { guard, metrics_open: false };
     Served { router: router(admin, access), readiness, stopper, driver, _group: group }
 }

@@ -61,6 +61,8 @@ pub(super) struct Task {
     pub(super) recall: Recall,
     pub(super) waiters: Waiters<WriteId>,
     pub(super) backlog: VecDeque<(ManagerLife, Delta)>,
+    /// Counts deltas that found the backlog full.
+    pub(super) dropped: metrics::Counter,
     pub(super) turns: Turns,
     pub(super) synced: Option<oneshot::Sender<()>>,
     pub(super) outputs: Vec<Output>,
@@ -359,6 +361,8 @@ impl Task {
                 Output::Receive(from, delta) => {
                     if self.backlog.len() < BACKLOG {
                         self.backlog.push_back((from, delta));
+                    } else {
+                        self.dropped.increment(1);
                     }
                 }
                 Output::Acked(_) => self.waiters.look(|write| self.replica.holders(*write)),

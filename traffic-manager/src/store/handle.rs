@@ -3,11 +3,11 @@
 //! What waits in the queue is committed together: a disk needs as long to make one change durable
 //! as a hundred.
 
-use std::{path::PathBuf, thread};
+use std::{path::PathBuf, sync::Arc, thread};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Batch, Identity, Place, Report, Store, StoreError, Table};
+use super::{Batch, Identity, Place, Refusals, Report, Store, StoreError, Table, refusals::Counts};
 
 /// Requests that wait. When it is full, callers wait.
 const QUEUE: usize = 256;
@@ -33,6 +33,7 @@ enum Request {
 #[derive(Clone)]
 pub struct StoreHandle {
     requests: mpsc::Sender<Request>,
+    refused: Arc<Counts>,
 }
 
 impl StoreHandle {
@@ -55,7 +56,7 @@ impl StoreHandle {
             Err(error) => drop(answer.send(Err(error))),
         })?;
         let records = opened.await.unwrap_or(Err(StoreError::Stopped))?;
-        Ok((StoreHandle { requests }, records))
+        Ok((StoreHandle { requests, refused: Arc::default() }, records))
     }
 
     /// Gives an open store its thread.
@@ -65,7 +66,7 @@ impl StoreHandle {
     pub fn start(store: Box<dyn Store>) -> Result<StoreHandle, StoreError> {
         let (requests, queue) = mpsc::channel(QUEUE);
         spawn(move || serve(store, queue))?;
-        Ok(StoreHandle { requests })
+        Ok(StoreHandle { requests, refused: Arc::default() })
     }
 
     /// Writes a batch: all of it, and durable on return. Waits while the queue is full. When the
@@ -74,11 +75,19 @@ impl StoreHandle {
     /// # Errors
     /// Why nothing of it was written.
     pub async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        batch.bounded()?;
         if batch.is_empty() {
             return Ok(());
         }
-        self.ask(|answer| Request::Commit(batch, answer)).await
+        let done = match batch.bounded() {
+            Ok(()) => self.ask(|answer| Request::Commit(batch, answer)).await,
+            Err(error) => Err(error),
+        };
+        done.inspect_err(|error| self.refused.count(error))
+    }
+
+    /// How often commits were refused.
+    pub fn refusals(&self) -> Refusals {
+        self.refused.read()
     }
 
     /// Examines the whole store. Commits wait meanwhile.

@@ -59,12 +59,19 @@ impl Security {
     }
 }
 
-/// Reads every file that [`Security::start`] would read.
+/// Reads every file that [`Security::start`] would read, and looks whether clients could accept the
+/// certificate now.
 ///
 /// # Errors
-/// A file cannot be used.
+/// A file cannot be used, or the certificate has ended.
 pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
-    config.tls.clone().map(TlsServer::load).transpose().map_err(|error| anyhow!(error))?;
+    let tls = config.tls.clone().map(TlsServer::load).transpose();
+    let end = tls.map_err(|error| anyhow!(error))?.and_then(|tls| tls.not_after());
+    let end = end.and_then(|end| Timestamp::from_second(i64::try_from(end).ok()?).ok());
+    if let (Some(tls), Some(end)) = (&config.tls, end.filter(|end| *end < Timestamp::now())) {
+        let file = tls.cert.display();
+        return Err(anyhow!("tls.cert: {file} ended at {end}; clients refuse it: renew it"));
+    }
     config.auth.as_ref().map(Book::load).transpose().map_err(|error| anyhow!(error))?;
     PeerAccess::load(config).map(drop)
 }

@@ -83,12 +83,13 @@ fn read(files: &ClientFiles) -> Result<ClientConfig, String> {
         .with_root_certificates(roots);
     let mut config = match &files.identity {
         None => builder.with_no_client_auth(),
-        Some((cert, key)) => {
+        Some((cert, key_file)) => {
             let chain = files::certificates("tls.cert", cert)?;
-            let key = files::key("tls.key", key)?;
+            let key = files::key("tls.key", key_file)?;
+            let files = (cert, key_file);
             builder
                 .with_client_auth_cert(chain, key)
-                .map_err(|error| format!("tls.cert and tls.key do not serve together: {error}"))?
+                .map_err(|error| files::not_together(files, &error))?
         }
     };
     config.alpn_protocols = vec![b"h2".to_vec()];

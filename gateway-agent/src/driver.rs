@@ -21,6 +21,7 @@ use crate::{
     clock::{Clock, incarnation},
     config::ManagerUrl,
     link::{LINGER, Outbox},
+    names::Names,
     publish::{LinkNumbers, Publisher},
     receive::Session,
     rules::RuleBook,
@@ -90,6 +91,7 @@ pub(crate) struct Driver {
     to_me: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
     usage: Vec<Option<UsageLink>>,
+    names: Names,
     sessions: BTreeMap<ConnectionId, Outbox<CreditFrame>>,
     tasks: JoinSet<()>,
     snapshot_due: Option<Time>,
@@ -112,6 +114,7 @@ impl Driver {
             clock,
             channels,
             usage: managers.iter().map(|_| None).collect(),
+            names: Names::new(managers.len()),
             managers,
             access,
             to_me,
@@ -187,6 +190,10 @@ impl Driver {
         match &input {
             Input::UsageClosed(manager, connection, _) => self.drop_usage(*manager, *connection),
             Input::SessionClosed(connection, _) => drop(self.sessions.remove(connection)),
+            Input::UsageAck { manager, life, .. } => {
+                let told = self.names.usage(*manager, &life.id);
+                self.warn(*manager, told);
+            }
             _ => {}
         }
         self.feed(input, now);
@@ -225,6 +232,10 @@ impl Driver {
                 Output::Wake => self.channels.wake.notify_waiters(),
                 Output::Notice(notice) => {
                     self.snapshot_due = Some(now);
+                    if let Notice::Attached(manager, name) = &notice {
+                        let told = self.names.decisions(*manager, name);
+                        self.warn(*manager, told);
+                    }
                     self.log(&notice);
                 }
             }
@@ -305,10 +316,18 @@ impl Driver {
         })
     }
 
+    fn url(&self, manager: ManagerIndex) -> String {
+        self.managers.get(manager).map(ManagerUrl::to_string).unwrap_or_default()
+    }
+
+    fn warn(&self, manager: ManagerIndex, what: Option<String>) {
+        if let Some(what) = what {
+            tracing::warn!(manager = self.url(manager), "{what}");
+        }
+    }
+
     fn log(&self, notice: &Notice) {
-        let url = |manager: ManagerIndex| {
-            self.managers.get(manager).map(ManagerUrl::to_string).unwrap_or_default()
-        };
+        let url = |manager: ManagerIndex| self.url(manager);
         match notice {
             Notice::Attached(manager, name) => {
                 tracing::info!(manager = url(*manager), name, "attached: following its decisions");

@@ -17,6 +17,7 @@ use traffic_manager_core::{
 use weir_proto::{id::ManagerLife, peer::PeerHello, policy::Policy};
 
 use crate::{
+    auth::Guard,
     checkpoint,
     clock::Clock,
     config::Config,
@@ -65,7 +66,7 @@ impl Group {
     /// Opens the store and starts everything that does not serve a port.
     pub(crate) async fn start(
         config: &Config,
-        access: PeerAccess,
+        security: (PeerAccess, Guard),
         telemetry: &Arc<Telemetry>,
         stop: &Stop,
     ) -> anyhow::Result<Group> {
@@ -104,7 +105,8 @@ impl Group {
             greeting,
             events,
             malformed: telemetry.malformed_peers.clone(),
-            access,
+            access: security.0,
+            guard: security.1,
             directory: Arc::new(Directory::new(&config.peers)),
         };
         let numbers = dial::LinkNumbers::default();

@@ -22,7 +22,10 @@ pub(crate) use self::{
     directory::{Contact, Directory},
     serve::PeerService,
 };
-use crate::security::PeerAccess;
+use crate::{
+    auth::{Guard, Speaker},
+    security::PeerAccess,
+};
 
 pub(crate) mod dial;
 mod directory;
@@ -83,6 +86,8 @@ pub(crate) struct Me {
     pub(crate) malformed: metrics::Counter,
     /// With which credentials it dials.
     pub(crate) access: PeerAccess,
+    /// Who may speak for which manager.
+    pub(crate) guard: Guard,
     /// Whom it met where.
     pub(crate) directory: Arc<Directory>,
 }
@@ -98,11 +103,13 @@ fn open(id: LinkId) -> (Link, mpsc::Receiver<wire::PeerFrame>, watch::Receiver<O
 async fn follow(
     me: &Me,
     address: Option<String>,
+    speaker: &Speaker,
     link: Link,
     mut inbound: Streaming<wire::PeerFrame>,
     mut ended: watch::Receiver<Option<Status>>,
 ) -> Result<(), Status> {
     let peer = greeting(me, &mut inbound).await?;
+    speaker.may_be(peer.life.id.as_str())?;
     let (life, id) = (peer.life.clone(), link.id);
     if let Some(address) = &address
         && let Some(other) = me.directory.met(address, &life.id)

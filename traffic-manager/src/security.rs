@@ -13,7 +13,7 @@ use crate::{
     config::{Auth, Config},
     stop::Stop,
     telemetry::Telemetry,
-    tls::{self, ClientFiles, Stamp, TlsClient, TlsServer},
+    tls::{self, Certificate, ClientFiles, Stamp, TlsClient, TlsServer},
 };
 
 /// How often files are looked at.
@@ -106,11 +106,14 @@ impl PeerAccess {
         Ok(access)
     }
 
-    /// A new connection to the manager at `url`.
+    /// A new connection to the manager at `url`, and the certificate that it showed.
     ///
     /// # Errors
     /// In words, for the log.
-    pub(crate) async fn connect(&self, url: &Uri) -> Result<Channel, String> {
+    pub(crate) async fn connect(
+        &self,
+        url: &Uri,
+    ) -> Result<(Channel, Option<Arc<Certificate>>), String> {
         tls::connect(url, self.tls.clone()).await
     }
 

@@ -16,7 +16,7 @@ use tonic::{Code, Request, Status};
 use weir_proto::{peer::PeerFrame, wire::weir::v1::peers_client::PeersClient};
 
 use super::{LinkId, MAX_FRAME, Me, follow, open};
-use crate::{clock::Clock, stop::Stop};
+use crate::{auth::Speaker, clock::Clock, stop::Stop};
 
 /// How long a peer may take to answer the call with its headers: a stopped process still accepts connections.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -66,7 +66,7 @@ pub(crate) async fn keep(
                     tracing::warn!(peer = address, "no link to a peer: {why}; trying on");
                     said = why;
                 }
-                if status.code() == Code::AlreadyExists {
+                if matches!(status.code(), Code::AlreadyExists | Code::PermissionDenied) {
                     pause = PAUSES.1;
                 }
             }
@@ -86,7 +86,8 @@ async fn attempt(
     linked: &mut bool,
 ) -> Result<(), Status> {
     let url = address.parse::<Uri>().map_err(|e| Status::invalid_argument(e.to_string()))?;
-    let channel = me.access.connect(&url).await.map_err(Status::unavailable)?;
+    let (channel, certificate) = me.access.connect(&url).await.map_err(Status::unavailable)?;
+    let speaker = Speaker::dialled(&me.guard, me.guard.recognise(certificate));
     let mut client = PeersClient::new(channel).max_decoding_message_size(MAX_FRAME);
     let (link, queue, dropped) = open(numbers.next());
     let hello = PeerFrame::Hello(me.greeting.clone()).into();
@@ -97,7 +98,7 @@ async fn attempt(
     let answer = timeout(ANSWER, client.link(call)).await.map_err(silent)??;
     me.directory.answered(address);
     *linked = true;
-    follow(me, Some(address.to_owned()), link, answer.into_inner(), dropped).await
+    follow(me, Some(address.to_owned()), &speaker, link, answer.into_inner(), dropped).await
 }
 
 /// The innermost reason: the outer ones only say that something failed.

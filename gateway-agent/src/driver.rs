@@ -326,18 +326,21 @@ impl Driver {
         }
     }
 
-    fn log(&self, notice: &Notice) {
+    fn log(&mut self, notice: &Notice) {
         let url = |manager: ManagerIndex| self.url(manager);
         match notice {
             Notice::Attached(manager, name) => {
                 tracing::info!(manager = url(*manager), name, "attached: following its decisions");
             }
             Notice::Detached(manager, reason) => {
-                tracing::warn!(
-                    manager = url(*manager),
-                    reason,
-                    "detached: trying the next manager"
-                );
+                let place = *manager;
+                let manager = url(place);
+                // One that lets nobody in is asked several times a second.
+                if self.names.lost(place, reason) {
+                    tracing::warn!(manager, reason, "detached: trying the next manager");
+                } else {
+                    tracing::debug!(manager, reason, "detached again");
+                }
             }
             Notice::Isolated => {
                 tracing::error!("isolated: no manager is reachable; on_disconnect applies");

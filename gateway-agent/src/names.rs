@@ -8,12 +8,18 @@ use weir_proto::id::ManagerId;
 pub(crate) struct Names {
     usage: Vec<Option<ManagerId>>,
     decisions: Vec<Option<String>>,
+    /// Why the last session ended, unless one has begun since.
+    lost: Vec<Option<String>>,
 }
 
 impl Names {
     /// Nobody has answered yet.
     pub(crate) fn new(managers: usize) -> Names {
-        Names { usage: vec![None; managers], decisions: vec![None; managers] }
+        Names {
+            usage: vec![None; managers],
+            decisions: vec![None; managers],
+            lost: vec![None; managers],
+        }
     }
 
     /// Who answers on the usage link. What is worth a warning of that, once.
@@ -39,8 +45,15 @@ impl Names {
 
     /// Who answers in the decision session; likewise.
     pub(crate) fn decisions(&mut self, place: usize, name: &str) -> Option<String> {
+        *self.lost.get_mut(place)? = None;
         let former = self.decisions.get_mut(place)?.replace(name.to_owned());
         (former.as_deref() != Some(name)).then(|| self.differ(place))?
+    }
+
+    /// A session with the manager there has ended; whether that is news.
+    pub(crate) fn lost(&mut self, place: usize, why: &str) -> bool {
+        let Some(lost) = self.lost.get_mut(place) else { return true };
+        lost.replace(why.to_owned()).as_deref() != Some(why)
     }
 
     fn differ(&self, place: usize) -> Option<String> {
@@ -71,6 +84,16 @@ mod tests {
         assert_eq!(names.usage(1, &id("tm-2")), None);
         assert_eq!(names.decisions(1, "tm-2"), None);
         assert_eq!(names.usage(0, &id("tm-1")), None);
+    }
+
+    #[test]
+    fn a_manager_that_lets_nobody_in_is_told_once() {
+        let mut names = Names::new(2);
+        assert!(names.lost(0, "no") && names.lost(1, "no"));
+        assert!(!names.lost(0, "no") && !names.lost(1, "no"));
+        assert!(names.lost(0, "another reason"));
+        names.decisions(0, "tm-1");
+        assert!(names.lost(0, "another reason"), "it was attached meanwhile");
     }
 
     #[test]

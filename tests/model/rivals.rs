@@ -63,6 +63,9 @@ fn it_is_told_when_the_other_is_gone_and_may_come_in_a_new_life() {
     assert_eq!(tell(&mut manager, 1, (1, Some(life(1))), NOW), None);
     assert_eq!(tell(&mut manager, 2, (1, Some(life(2))), NOW), None);
     let later = NOW + Duration::from_secs(8);
+    let beats = (1..=80_u32).map(|n| NOW + Duration::from_millis(100) * n);
+    // One that stood still would not know who lives.
+    beats.for_each(|now| manager.on_deadline(now, &mut Vec::new()));
     assert_eq!(tell(&mut manager, 2, (2, None), later), None);
     let why = tell(&mut manager, 3, (2, Some(life(1))), later).expect("the other one lives");
     assert!(why.contains(SAME_ID), "{why}");

@@ -105,7 +105,11 @@ pub(super) fn unready(status: &Status, ended: bool) -> Option<String> {
     } else {
         "This agent is not yet part of the fleet: it has no share of the limits."
     };
-    Some(reason.to_owned())
+    let problem = status.managers.iter().find_map(|manager| manager.problem.as_ref());
+    Some(match problem.filter(|_| !ended && status.active.is_none()) {
+        Some(problem) => format!("{reason} The last attempt: {problem}."),
+        None => reason.to_owned(),
+    })
 }
 
 fn body(status: Status, ended: bool, urls: &[String]) -> StatusBody {

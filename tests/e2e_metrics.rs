@@ -40,7 +40,7 @@ const AGENT: [&str; 8] = [
     "weir_agent_decision_age_seconds",
     "weir_build_info",
 ];
-const MANAGER: [&str; 10] = [
+const MANAGER: [&str; 17] = [
     "weir_manager_usage_reports_total",
     "weir_manager_usage_entries_total",
     "weir_manager_decisions_total",
@@ -50,6 +50,13 @@ const MANAGER: [&str; 10] = [
     "weir_manager_undershoot_ratio_bucket",
     "weir_manager_agents",
     "weir_manager_role",
+    "weir_manager_refused_commits_total",
+    "weir_manager_peer_frames_dropped_total",
+    "weir_manager_tombstones",
+    "weir_manager_conflicts",
+    "weir_manager_audit_records",
+    "weir_manager_usage_records",
+    "weir_manager_refused_entries_total",
     "weir_build_info",
 ];
 
@@ -126,7 +133,11 @@ fn prometheus_has_nothing_to_complain_about() {
     let Some(promtool) = or_skip(promtool_binary()) else {
         return;
     };
-    let fleet = Fleet::start(&Plan { policies: POLICIES, agents: 1, ..Plan::default() });
+    let manager_args = &["--peers", "http://127.0.0.1:1"];
+    let plan = Plan { policies: POLICIES, agents: 1, manager_args, ..Plan::default() };
+    let fleet = Fleet::start(&plan);
+    let of_peers = metrics(&fleet.managers[0]);
+    assert!(of_peers.contains("weir_manager_peer_up{peer=\"http://127.0.0.1:1\"} 0"), "{of_peers}");
     use_the_fleet(&fleet);
     for node in fleet.managers.iter().chain(&fleet.agents) {
         let text = metrics(node);

@@ -7,14 +7,14 @@ mod security {
 }
 mod support;
 
-use std::fs;
+use std::{fs, process::Command};
 
 use security::{
     authority::Authority,
     scene::{As, Client, Scene},
 };
 use serde_json::json;
-use support::{fleet::SOON, http, wait::wait_until};
+use support::{fleet::SOON, http, process::weir_binary, wait::wait_until};
 
 const CERTIFIED: &[&str] =
     &["--tls-ca", "ca.pem", "--tls-cert", "gw-1.pem", "--tls-key", "gw-1.key"];
@@ -262,4 +262,115 @@ fn certificates_and_tokens_are_changed_without_a_restart() {
     scene.add_token("agent", "agent", &[]);
     assert_ne!(scene.token("agent"), secret);
     wait_until("the agent is back with its new token", SOON, &logs, || agent.is_connected());
+}
+
+#[test]
+fn who_speaks_for_another_is_refused_logged_and_counted() {
+    let scene = Scene::start();
+    let at = scene.folder();
+    scene.ours.issue(at, "gw-1", 2999);
+    scene.ours.issue(at, "own-1", 2999);
+    scene.add_token("bound", "agent", &["--agents", "gw-b,eu-*"]);
+    let of = |name: &'static str| {
+        let [pem, key] = [".pem", ".key"].map(|end| format!("{name}{end}"));
+        ["--tls-ca", "ca.pem", "--tls-cert", &pem, "--tls-key", &key].map(str::to_owned)
+    };
+    let start = |id: &str, args: Vec<String>| {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        scene.agent(id, "https", &args)
+    };
+    let token = |id: &str| {
+        let more = ["--token-file", "bound.token"].map(str::to_owned);
+        start(id, of("gw-1").into_iter().chain(more).collect())
+    };
+    for (agent, id, name) in [
+        (token("gw-x"), "gw-x", "bound"),
+        // The rule for own-* says that a certificate's name is its agent's id.
+        (start("own-2", of("own-1").into()), "own-2", "own-1"),
+    ] {
+        let logs = [&scene.manager, &agent.process];
+        let before = scene.denied("grpc", "identity");
+        wait_until("it is counted", SOON, &logs, || scene.denied("grpc", "identity") > before);
+        let line = format!("name=\"{name}\" call=\"usage as the agent \\\"{id}\\\"");
+        wait_until("both are told", SOON, &logs, || {
+            let log = agent.process.log();
+            scene.manager.log().contains(&line)
+                && log.contains(id)
+                && log.contains("may not speak for")
+        });
+        let status = http::get(&format!("http://127.0.0.1:{}/v1/status", agent.http));
+        let problem = status.expect("its status").json()["managers"][0]["problem"].to_string();
+        assert!(problem.contains(name) && problem.contains(id), "{problem}");
+        assert!(!agent.is_connected());
+    }
+    let good = [token("eu-7"), token("gw-b"), start("own-1", of("own-1").into())];
+    for agent in &good {
+        let logs = [&scene.manager, &agent.process];
+        wait_until("it is let in", SOON, &logs, || agent.is_connected());
+    }
+    assert_eq!(known(&scene), ["eu-7", "gw-b", "own-1"], "nobody else was heard");
+}
+
+#[test]
+fn a_manager_is_no_other_manager() {
+    let scene = Scene::start();
+    scene.ours.issue(scene.folder(), "tm-2", 2999);
+    scene.add_token("peer", "peer", &["--managers", "tm-2"]);
+    let linked = || {
+        let who = As { token: Some("viewer"), ..As::default() };
+        let answer = scene.call("GET", "/api/v1/nodes", who, "");
+        let body: serde_json::Value = serde_json::from_str(&answer.body).expect("JSON");
+        let nodes = body["nodes"].as_array().expect("nodes").clone();
+        nodes
+            .iter()
+            .filter(|node| node["link"] == "up")
+            .map(|node| node["id"].to_string())
+            .collect()
+    };
+    let false_one = scene.another_manager("tm-3");
+    let logs = [&scene.manager, &false_one];
+    wait_until("it is counted", SOON, &logs, || scene.denied("grpc", "identity") > 0);
+    wait_until("both are told", SOON, &logs, || {
+        scene.manager.log().contains("peers as the manager \\\"tm-3\\\"; allowed: tm-2")
+            && false_one.log().contains("may not speak for the manager")
+    });
+    let links: Vec<String> = linked();
+    assert_eq!(links, [""; 0], "it is no part of the group");
+    false_one.kill();
+    let right_one = scene.another_manager("tm-2");
+    let logs = [&scene.manager, &right_one];
+    wait_until("it is let in", SOON, &logs, || linked() == ["\"tm-2\""]);
+}
+
+#[test]
+fn check_config_reads_what_the_agent_would_read() {
+    let scene = Scene::start();
+    let at = scene.folder();
+    scene.ours.issue(at, "gw-1", 2999);
+    scene.ours.issue(at, "old", 2021);
+    let good = "id = 'gw-1'\nmanagers = ['https://localhost:9611']\ntoken_file = 'agent.token'\n\
+                [tls]\nca = 'ca.pem'\ncert = 'gw-1.pem'\nkey = 'gw-1.key'\n";
+    let check = |from: &str, to: &str| {
+        fs::write(at.join("gw.toml"), good.replace(from, to)).expect("a file");
+        let program = weir_binary("gateway-agent").unwrap_or_else(|why| panic!("{why}"));
+        let file = at.join("gw.toml");
+        let done = Command::new(program).arg("check-config").arg(file).output().expect("it runs");
+        (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    assert_eq!(check("", "").0, Some(0));
+    for (from, to, parts) in [
+        ("agent.token", "none.token", ["token_file", "none.token"]),
+        ("ca.pem", "none.pem", ["tls.ca", "none.pem"]),
+        ("ca.pem", "tokens.toml", ["tls.ca", "no certificate"]),
+        ("gw-1.pem", "gw-1.key", ["tls.cert", "no certificate"]),
+        ("gw-1.key", "tm-1.key", ["tls.key", "not that of the certificate"]),
+        ("gw-1.key", "gw-1.pem", ["tls.key", "no private key"]),
+        ("gw-1.", "old.", ["tls.cert", "ended at 2021-12-31"]),
+    ] {
+        let (code, said) = check(from, to);
+        assert_eq!(code, Some(1), "{from} as {to}: {said}");
+        for part in [parts[0], parts[1], "gw.toml"] {
+            assert!(said.contains(part), "{part:?} is not in {said}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use support::{
-    fleet::SOON,
+    fleet::{Node, SOON},
     group::Group,
     http,
     ports::free_ports,
@@ -67,11 +67,56 @@ fn a_manager_whose_peers_are_down_is_soon_ready_and_says_so() {
         assert!(log.contains(&format!("127.0.0.1:{}", peer.grpc)), "it names them: {log}");
     }
     assert_eq!(manager.versions().expect("the policies").len(), 1, "with its own policies");
+    missed(manager, &group.managers[1..]);
     wait_until("it has the roles", SOON, &[manager.process()], || {
         let nodes = manager.get("/api/v1/nodes").unwrap_or_default();
         let roles = nodes["nodes"][0]["roles"].to_string();
         roles.contains("ledger") && roles.contains("janitor")
     });
+}
+
+/// Peers that this life never met are shown all the same: where they should be, and why nobody is there.
+fn missed(manager: &Node, peers: &[Node]) {
+    let peers: Vec<String> =
+        peers.iter().map(|peer| format!("http://127.0.0.1:{}", peer.grpc)).collect();
+    let mut shown = manager.peers();
+    shown.sort_by_key(|node| node["address"].to_string());
+    assert_eq!(shown.len(), peers.len(), "{shown:?}");
+    let metrics = http::get(&manager.url("/metrics")).expect("metrics").body;
+    for address in &peers {
+        let node = shown.iter().find(|node| node["address"] == *address);
+        let node = node.unwrap_or_else(|| panic!("{address} is not in {shown:?}"));
+        assert!(node["id"].is_null() && node["revision"].is_null(), "{node}");
+        assert_eq!(node["link"], "down", "{node}");
+        let why = node["last_failure"].as_str().unwrap_or_default();
+        assert!(why.contains("refused") && node["last_failure_at"].is_string(), "{node}");
+        let series = format!("weir_manager_peer_up{{peer=\"{address}\"}} 0");
+        assert!(metrics.contains(&series), "{series} is not in {metrics}");
+    }
+    let mut command = Command::new(weir_binary("traffic-manager").expect("it is built"));
+    let server = manager.url("");
+    let status = command.args(["status", "--server", &server]).output().expect("it ends");
+    let said = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(peers.iter().all(|address| said.matches(address).count() == 2), "{said}");
+}
+
+#[test]
+fn a_peer_that_was_missed_has_its_own_name_once_it_is_there() {
+    let mut group = Group::start(2, &[]);
+    group.managers.iter().for_each(|manager| manager.process().kill());
+    group.managers[0].restart();
+    group.managers[0].wait_ready();
+    missed(&group.managers[0], &group.managers[1..]);
+    group.managers[1].restart();
+    group.wait_linked();
+    wait_until("it is reached at its address", SOON, &group.processes(), || {
+        let peers = group.managers[0].peers();
+        peers.len() == 1 && peers[0]["id"] == "tm-2" && peers[0]["last_failure"].is_null()
+    });
+    let metrics = http::get(&group.managers[0].url("/metrics")).expect("metrics").body;
+    let ups: Vec<&str> =
+        metrics.lines().filter(|line| line.starts_with("weir_manager_peer_up")).collect();
+    assert_eq!(ups, ["weir_manager_peer_up{peer=\"tm-2\"} 1"], "one series, and no alert for ever");
 }
 
 /// What becomes of a manager that cannot start.

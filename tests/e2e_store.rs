@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "security/authority.rs"]
+mod authority;
 #[path = "store/child.rs"]
 mod child;
 #[path = "store/conformance.rs"]
@@ -16,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use authority::Authority;
 use conformance::{conforms, records};
 use support::{
     peers::{or_skip, system_binary},
@@ -63,6 +66,44 @@ fn postgresql_conforms_is_fenced_and_comes_back() {
     a_newer_format_and_other_tables_are_refused(&server);
     restores_into_a_database(&place);
     a_lost_connection_passes(&mut server, &place);
+    only_a_trusted_server_is_spoken_to(&mut server);
+}
+
+/// What the options of a URL make of a store on that server.
+fn opened(server: &Postgres, options: &str) -> Result<Box<dyn Store>, String> {
+    let url = format!("{}{options}", server.url());
+    let place = PostgresPlace::new(&url, None, "weir".to_owned())?;
+    Place::Postgres(Box::new(place)).open(&named("tm-tls")).map_err(|error| error.to_string())
+}
+
+fn only_a_trusted_server_is_spoken_to(server: &mut Postgres) {
+    let Err(error) = opened(server, "?sslmode=require") else { panic!("it speaks no TLS") };
+    assert!(error.contains("TLS"), "{error}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let (ours, strangers) = (Authority::new("ours"), Authority::new("strangers"));
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("ca.pem"), ours.pem()).unwrap();
+    fs::write(at("strangers.pem"), strangers.pem()).unwrap();
+    ours.issue(folder.path(), "db", 2999);
+    server.secure(&at("db.pem"), &at("db.key"));
+    let full = |ca: &str| format!("?sslmode=verify-full&sslrootcert={}", at(ca).display());
+    for (options, encrypted) in
+        [("?sslmode=require".to_owned(), "1"), (full("ca.pem"), "1"), (String::new(), "0")]
+    {
+        let mut store = opened(server, &options).unwrap_or_else(|why| panic!("{options}: {why}"));
+        store.commit(&batch("key", "value")).unwrap();
+        let ask = "SELECT count(*)::text FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
+                   WHERE ssl AND application_name = 'weir traffic-manager'";
+        // A session that was closed just now may still be listed.
+        wait_until("its session is as the URL says", SOON, &[], || asked(server, ask) == encrypted);
+    }
+    let Err(error) = opened(server, &full("strangers.pem")) else { panic!("it is a stranger") };
+    assert!(error.contains("certificate"), "{error}");
+    ours.issue(folder.path(), "db", 2021);
+    server.secure(&at("db.pem"), &at("db.key"));
+    let Err(error) = opened(server, &full("ca.pem")) else { panic!("its certificate has ended") };
+    assert!(error.contains("xpired"), "{error}");
 }
 
 fn database(server: &Postgres, schema: &str) -> Place {
@@ -111,6 +152,18 @@ async fn sql(server: &Postgres, text: &str) {
     client.batch_execute(text).await.unwrap();
     drop(client);
     connection.await.unwrap().unwrap();
+}
+
+/// The one value that a query gives.
+#[tokio::main(flavor = "current_thread")]
+async fn asked(server: &Postgres, query: &str) -> String {
+    let (client, connection) =
+        tokio_postgres::connect(&server.url(), tokio_postgres::NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let value = client.query_one(query, &[]).await.unwrap().get(0);
+    drop(client);
+    connection.await.unwrap().unwrap();
+    value
 }
 
 fn restores_into_a_database(place: &Place) {

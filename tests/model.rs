@@ -48,11 +48,9 @@ mod verdicts;
 /// Random cases of a property. The seed is that of `.cargo/config.toml`, the same in every run; look
 /// for new ones with `PROPTEST_RNG_SEED=n PROPTEST_CASES=n cargo test --test model`.
 fn cases(usual: u32) -> proptest::prelude::ProptestConfig {
+    #[expect(clippy::disallowed_methods, reason = "how thorough a run is, is up to who runs it")]
     let asked = std::env::var_os("PROPTEST_CASES").is_some();
-    let mut config = proptest::prelude::ProptestConfig::default();
-    config.failure_persistence = None;
-    if !asked {
-        config.cases = usual;
-    }
-    config
+    let config = proptest::prelude::ProptestConfig::default();
+    let cases = if asked { config.cases } else { usual };
+    proptest::prelude::ProptestConfig { cases, failure_persistence: None, ..config }
 }

@@ -187,7 +187,13 @@ fn read_tls(ca: &Path, files: &AccessFiles) -> Result<ClientConfig, String> {
             let key = PrivateKeyDer::from_pem_slice(&read("tls.key", key)?)
                 .map_err(|_| format!("tls.key: {key_name} holds no private key in PEM form"))?;
             builder.with_client_auth_cert(chain, key).map_err(|error| {
-                format!("tls.cert and tls.key: {} and {key_name}: {error}", cert.display())
+                let why = match error {
+                    rustls::Error::InconsistentKeys(_) => {
+                        "the key is not that of the certificate".to_owned()
+                    }
+                    error => error.to_string(),
+                };
+                format!("tls.cert and tls.key: {} and {key_name}: {why}", cert.display())
             })?
         }
     };
@@ -196,6 +202,9 @@ fn read_tls(ca: &Path, files: &AccessFiles) -> Result<ClientConfig, String> {
     config.resumption = Resumption::disabled();
     Ok(config)
 }
+
+#[cfg(feature = "sidecar")]
+mod validity;
 
 #[cfg(test)]
 mod tests;

@@ -302,6 +302,14 @@ async fn watch_over(driver: JoinHandle<()>) {
     }
 }
 
+/// Reads every file that [`Agent::connect`] would read, and says whether managers could accept what is
+/// in them now.
+#[cfg(feature = "sidecar")]
+pub(crate) fn check_files(config: &Config) -> Result<(), ConnectError> {
+    access(config)?;
+    config.access.valid_at(crate::clock::unix_seconds()).map_err(ConnectError::Access)
+}
+
 /// The credentials, if they do for every manager.
 fn access(config: &Config) -> Result<Access, ConnectError> {
     let access = Access::load(config.access.clone()).map_err(ConnectError::Access)?;

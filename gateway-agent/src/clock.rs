@@ -72,6 +72,12 @@ pub(crate) fn incarnation() -> Incarnation {
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
+/// The wall clock, in seconds since the Unix epoch: certificates are valid by it.
+#[cfg(feature = "sidecar")]
+pub(crate) fn unix_seconds() -> u64 {
+    incarnation() / 1_000_000
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

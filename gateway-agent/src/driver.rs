@@ -18,9 +18,10 @@ use weir_proto::{decision::CreditFrame, rule::Rules, time::Time, usage::UsageRep
 
 use crate::{
     access::Access,
-    clock::Clock,
+    clock::{Clock, incarnation},
     config::ManagerUrl,
     link::{LINGER, Outbox},
+    names::Names,
     publish::{LinkNumbers, Publisher},
     receive::Session,
     rules::RuleBook,
@@ -90,6 +91,7 @@ pub(crate) struct Driver {
     to_me: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
     usage: Vec<Option<UsageLink>>,
+    names: Names,
     sessions: BTreeMap<ConnectionId, Outbox<CreditFrame>>,
     tasks: JoinSet<()>,
     snapshot_due: Option<Time>,
@@ -112,6 +114,7 @@ impl Driver {
             clock,
             channels,
             usage: managers.iter().map(|_| None).collect(),
+            names: Names::new(managers.len()),
             managers,
             access,
             to_me,
@@ -168,6 +171,9 @@ impl Driver {
             self.perform(outputs, now);
         }
         while self.tasks.try_join_next().is_some() {}
+        if self.core.may_begin_anew() {
+            self.begin_anew(now);
+        }
         self.refresh_snapshot(now);
     }
 
@@ -184,6 +190,10 @@ impl Driver {
         match &input {
             Input::UsageClosed(manager, connection, _) => self.drop_usage(*manager, *connection),
             Input::SessionClosed(connection, _) => drop(self.sessions.remove(connection)),
+            Input::UsageAck { manager, life, .. } => {
+                let told = self.names.usage(*manager, &life.id);
+                self.warn(*manager, told);
+            }
             _ => {}
         }
         self.feed(input, now);
@@ -222,6 +232,10 @@ impl Driver {
                 Output::Wake => self.channels.wake.notify_waiters(),
                 Output::Notice(notice) => {
                     self.snapshot_due = Some(now);
+                    if let Notice::Attached(manager, name) = &notice {
+                        let told = self.names.decisions(*manager, name);
+                        self.warn(*manager, told);
+                    }
                     self.log(&notice);
                 }
             }
@@ -259,6 +273,15 @@ impl Driver {
         }
     }
 
+    /// The other agent with this one's id is gone: all links are opened anew, in a new life.
+    fn begin_anew(&mut self, now: Time) {
+        tracing::info!("the other agent with this one's id is gone: joining in a new life");
+        self.sessions.clear();
+        self.usage.iter_mut().for_each(|link| *link = None);
+        self.core.begin_anew(incarnation(), now);
+        self.snapshot_due = Some(now);
+    }
+
     /// Publishes the status when it is due, and makes sure that what happened now is published soon.
     fn refresh_snapshot(&mut self, now: Time) {
         let next = self.last_snapshot + SNAPSHOT_EVERY;
@@ -293,26 +316,45 @@ impl Driver {
         })
     }
 
-    fn log(&self, notice: &Notice) {
-        let url = |manager: ManagerIndex| {
-            self.managers.get(manager).map(ManagerUrl::to_string).unwrap_or_default()
-        };
+    fn url(&self, manager: ManagerIndex) -> String {
+        self.managers.get(manager).map(ManagerUrl::to_string).unwrap_or_default()
+    }
+
+    fn warn(&self, manager: ManagerIndex, what: Option<String>) {
+        if let Some(what) = what {
+            tracing::warn!(manager = self.url(manager), "{what}");
+        }
+    }
+
+    fn log(&mut self, notice: &Notice) {
+        let url = |manager: ManagerIndex| self.url(manager);
         match notice {
             Notice::Attached(manager, name) => {
                 tracing::info!(manager = url(*manager), name, "attached: following its decisions");
             }
             Notice::Detached(manager, reason) => {
-                tracing::warn!(
-                    manager = url(*manager),
-                    reason,
-                    "detached: trying the next manager"
-                );
+                let place = *manager;
+                let manager = url(place);
+                // One that lets nobody in is asked several times a second.
+                if self.names.lost(place, reason) {
+                    tracing::warn!(manager, reason, "detached: trying the next manager");
+                } else {
+                    tracing::debug!(manager, reason, "detached again");
+                }
             }
             Notice::Isolated => {
                 tracing::error!("isolated: no manager is reachable; on_disconnect applies");
             }
             Notice::Member { view, fleet } => {
                 tracing::info!(view, fleet, "member of the fleet");
+            }
+            Notice::SameId(manager, reason) => {
+                tracing::error!(
+                    manager = url(*manager),
+                    reason,
+                    "refused: another agent has this one's id and lives; what holds no grant is refused here \
+                     until that one is gone, then this one joins by itself"
+                );
             }
             Notice::BadPolicy(reason) => {
                 tracing::error!(reason, "the manager sent a policy that is not in force here");

@@ -40,6 +40,7 @@ mod driver;
 mod fake_manager;
 mod headers;
 mod link;
+mod names;
 mod publish;
 mod receive;
 mod rules;

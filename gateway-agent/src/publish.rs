@@ -31,6 +31,9 @@ use crate::{
 /// this queue full closes the link.
 const QUEUE: usize = 16;
 
+/// Stands for the link that could not be opened; numbers begin with 1.
+const UNOPENED: ConnectionId = ConnectionId(0);
+
 /// Gives every usage link of an agent its number.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LinkNumbers(Arc<AtomicU64>);
@@ -61,6 +64,11 @@ impl Publisher {
                 // Only an answer proves that the manager works; an open connection does not.
                 backoff.reset();
                 known_down = false;
+            }
+            if !ended.opened {
+                let closed = Input::UsageClosed(self.manager, UNOPENED, ended.reason.clone());
+                // A driver that is gone needs to know nothing.
+                let _ = self.events.send(closed.into()).await;
             }
             let pause = backoff.pause();
             if known_down {
@@ -135,7 +143,7 @@ impl Publisher {
                 break "the agent has ended".to_owned();
             }
         };
-        Ended { reason, acknowledged }
+        Ended { reason, acknowledged, opened: true }
     }
 }
 
@@ -143,10 +151,11 @@ impl Publisher {
 struct Ended {
     reason: String,
     acknowledged: bool,
+    opened: bool,
 }
 
 impl Ended {
     fn unopened(reason: String) -> Self {
-        Self { reason, acknowledged: false }
+        Self { reason, acknowledged: false, opened: false }
     }
 }

@@ -15,7 +15,6 @@ use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::Streaming;
 use weir_proto::{
     decision::{CreditFrame, DecisionFrame},
-    id::SAME_ID,
     wire::weir::v1::{
         CreditFrame as WireCredit, DecisionFrame as WireDecision, decisions_client::DecisionsClient,
     },
@@ -65,11 +64,7 @@ impl Session {
             },
             Err(reason) => reason,
         };
-        if reason.contains(SAME_ID) {
-            tracing::error!(manager = %self.url, reason, "refused: another agent has this one's id");
-        } else {
-            tracing::debug!(manager = %self.url, reason, "decision session ended");
-        }
+        tracing::debug!(manager = %self.url, reason, "decision session ended");
         self.tell(Input::SessionClosed(self.connection, reason)).await;
     }
 

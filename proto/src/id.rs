@@ -5,6 +5,9 @@ use std::{fmt, sync::Arc};
 /// By these words an agent knows that it is refused because another one has its name.
 pub const SAME_ID: &str = "give each agent an id of its own";
 
+/// By these words it knows that the other one has ended meanwhile.
+pub const RIVAL_ENDED: &str = "it has ended since, so this one may begin anew";
+
 /// Longest name of an agent or manager, in bytes.
 pub const MAX_NAME: usize = 128;
 

@@ -57,7 +57,7 @@ pub(crate) struct Scene {
 
 impl Scene {
     /// A manager on loopback that asks everybody. Tokens: agent, viewer, admin. Certificates of the
-    /// names gw-… are agents, ops is an admin.
+    /// names gw-… are agents, own-… agents whose ids are their names, ops is an admin.
     pub(crate) fn start() -> Scene {
         let folder = tempfile::Builder::new().prefix("weir-test-").tempdir().expect("a folder");
         let at = folder.path();
@@ -75,6 +75,7 @@ impl Scene {
              [tls]\ncert = 'tm-1.pem'\nkey = 'tm-1.key'\nclient_ca = 'ca.pem'\n\
              [auth]\ntokens_file = 'tokens.toml'\n\
              [[auth.certificates]]\nsubject = 'gw-*'\nrole = 'agent'\n\
+             [[auth.certificates]]\nsubject = 'own-*'\nrole = 'agent'\nagents = ['{{name}}']\n\
              [[auth.certificates]]\nsubject = 'ops'\nrole = 'admin'\n"
         );
         fs::write(at.join("tm-1.toml"), config).expect("a file");
@@ -121,6 +122,22 @@ impl Scene {
         command.args(["--managers", &format!("{scheme}://localhost:{}", self.grpc)]);
         command.args(args).current_dir(self.folder.path());
         Client { process: Process::start_command(id, command), http }
+    }
+
+    /// One more manager, which dials the first with the token "peer" and the certificate "tm-2".
+    pub(crate) fn another_manager(&self, id: &str) -> Process {
+        let [grpc, http] = free_ports();
+        let config = format!(
+            "id = '{id}'\npeers = ['https://localhost:{}']\n\
+             [listen]\ngrpc = '127.0.0.1:{grpc}'\nhttp = '127.0.0.1:{http}'\n\
+             [tls]\ncert = 'tm-2.pem'\nkey = 'tm-2.key'\nclient_ca = 'ca.pem'\n\
+             [auth]\ntokens_file = 'tokens.toml'\npeer_token_file = 'peer.token'\n",
+            self.grpc
+        );
+        let file = self.at(&format!("{id}.toml"));
+        fs::write(&file, config).expect("a file");
+        let program = weir_binary("traffic-manager").unwrap_or_else(|why| panic!("{why}"));
+        Process::start(id, &program, &["serve", "--config", &file.display().to_string()])
     }
 
     /// The manager's own client; `args` beside those for the server.

@@ -1,7 +1,7 @@
 //! A real PostgreSQL server, with a data folder of its own.
 
 use std::{
-    os::unix::fs::chown,
+    os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -23,6 +23,7 @@ pub(crate) struct Postgres {
     program: PathBuf,
     folder: TempDir,
     port: u16,
+    tls: bool,
     process: Option<Process>,
 }
 
@@ -31,7 +32,8 @@ impl Postgres {
     pub(crate) fn start(program: &Path) -> Self {
         let folder = tempfile::Builder::new().prefix("weir-postgres-").tempdir().expect("a folder");
         let [port] = free_ports();
-        let mut server = Postgres { program: program.to_owned(), folder, port, process: None };
+        let mut server =
+            Postgres { program: program.to_owned(), folder, port, tls: false, process: None };
         let password = server.folder.path().join("password");
         std::fs::write(&password, "sesame\n").expect("a file");
         // The server refuses to run as root.
@@ -49,6 +51,22 @@ impl Postgres {
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         server.resume();
         server
+    }
+
+    /// Starts it anew, speaking TLS with this certificate and key to whoever asks for it.
+    pub(crate) fn secure(&mut self, cert: &Path, key: &Path) {
+        self.cut();
+        for (from, name) in [(cert, "server.crt"), (key, "server.key")] {
+            let to = self.data().join(name);
+            std::fs::copy(from, &to).expect("a file");
+            std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o600)).expect("ours");
+            if rustix::process::getuid().is_root() {
+                let (user, group) = postgres_user();
+                chown(&to, Some(user), Some(group)).expect("root may give files away");
+            }
+        }
+        self.tls = true;
+        self.resume();
     }
 
     fn data(&self) -> PathBuf {
@@ -72,6 +90,9 @@ impl Postgres {
         let mut command = self.as_postgres(&self.program.clone());
         command.arg("-D").arg(self.data()).args(["-p", &self.port.to_string(), "-c"]);
         command.args(["listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]);
+        if self.tls {
+            command.args(["-c", "ssl=on"]);
+        }
         let process = Process::start_command("postgres", command);
         wait_until("PostgreSQL accepts connections", SOON, &[&process], || {
             process.log().contains("ready to accept connections")

@@ -21,6 +21,8 @@ use crate::{
     driver::{Driver, Stopped},
     group::Group,
     keeper::Keeper,
+    peers::Directory,
+    store::StoreHandle,
     telemetry::Telemetry,
 };
 
@@ -58,8 +60,9 @@ pub(crate) struct Admin {
     keeper: Keeper,
     telemetry: Arc<Telemetry>,
     readiness: Readiness,
-    peers: Arc<[String]>,
+    directory: Arc<Directory>,
     backups: Backups,
+    store: StoreHandle,
 }
 
 impl Admin {
@@ -72,8 +75,8 @@ impl Admin {
     ) -> Admin {
         let (driver, keeper) = (group.driver.clone(), group.keeper.clone());
         let backups = Backups::new(group.store.clone(), &config.store);
-        let peers = config.peers.clone().into();
-        Admin { driver, keeper, telemetry, readiness, peers, backups }
+        let (directory, store) = (group.directory(), group.store.clone());
+        Admin { driver, keeper, telemetry, readiness, directory, backups, store }
     }
 
     /// Asks the replica something.

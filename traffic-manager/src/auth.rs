@@ -1,24 +1,30 @@
 //! Who may do what: tokens and certificates, roles, and what happens to those who may not.
 //!
-//! Every call of both ports passes `Guard`; what it lets through carries an `Actor`. Without an
+//! Every call of both ports passes `Guard`; what it lets through carries an `Actor`. Which agent or
+//! manager a stream speaks for is said in its first frame, and checked by `Speaker`. Without an
 //! `[auth]` table everybody is "anonymous" and may do all, which `config` allows on loopback only.
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
 use serde::Deserialize;
 
+use self::book::Known;
 pub use self::book::{CertificateEntry, TokenEntry};
 pub(crate) use self::{
     book::{Book, Credentials},
     grpc::GuardLayer,
     guard::Guard,
     refusal::{Refused, Why},
+    scope::{Scope, fault as scope_fault},
+    speaker::Speaker,
 };
 
 mod book;
 mod grpc;
 mod guard;
 mod refusal;
+mod scope;
+mod speaker;
 pub mod token;
 
 /// What somebody is allowed to be.
@@ -90,14 +96,22 @@ pub(crate) struct Actor {
     pub(crate) name: Arc<str>,
     /// `None` where nothing is asked.
     pub(crate) role: Option<Role>,
+    /// Which agents or managers it may speak for.
+    pub(crate) scope: Scope,
     /// Where the call comes from; `None` in tests without a socket.
     pub(crate) address: Option<SocketAddr>,
 }
 
 impl Actor {
+    /// Whoever these credentials are for.
+    fn known(known: Known, address: Option<SocketAddr>) -> Actor {
+        let Known { name, role, scope, .. } = known;
+        Actor { name, role: Some(role), scope, address }
+    }
+
     /// Nobody in particular.
     pub(crate) fn anonymous(address: Option<SocketAddr>) -> Actor {
-        Actor { name: "anonymous".into(), role: None, address }
+        Actor { name: "anonymous".into(), role: None, scope: Scope::Anybody, address }
     }
 }
 

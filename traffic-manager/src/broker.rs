@@ -10,6 +10,7 @@ use traffic_manager_core::Input;
 use weir_proto::wire::weir::v1::{CreditFrame, DecisionFrame, decisions_server::Decisions};
 
 use crate::{
+    auth::{Guard, Speaker},
     driver::{Command, Driver, End, SESSION_QUEUE, SessionLink},
     streams::{self, Plane},
     telemetry::Telemetry,
@@ -21,6 +22,8 @@ pub(crate) struct Broker {
     pub(crate) driver: Driver,
     /// Where refusals are counted.
     pub(crate) telemetry: Arc<Telemetry>,
+    /// Who may speak for which agent.
+    pub(crate) guard: Guard,
 }
 
 #[tonic::async_trait]
@@ -40,6 +43,7 @@ impl Decisions for Broker {
             input: Box::new(move |frame| Input::Credit(id, frame)),
             close: Box::new(move |end| Command::CloseSession(id, end)),
             malformed: self.telemetry.malformed_credit.clone(),
+            speaker: Speaker::of(&self.guard, &request, "decisions"),
         };
         let reader = streams::read(request.into_inner(), ended.clone(), self.driver.clone(), plane);
         tokio::spawn(reader);

@@ -1,11 +1,11 @@
 //! What a manager is made of behind its ports: the driver, the keeper with its store, the links to peers;
 //! how they start, recover what was known before, and end.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, oneshot},
     task::JoinHandle,
     time::timeout,
 };
@@ -18,12 +18,13 @@ use traffic_manager_core::{
 use weir_proto::{id::ManagerLife, peer::PeerHello, policy::Policy};
 
 use crate::{
+    auth::Guard,
     checkpoint,
     clock::Clock,
     config::Config,
     driver::{self, Driver},
     keeper::{self, EPOCHS, Keeper, WriteFault},
-    peers::{EVENTS, Me, PeerService, dial},
+    peers::{Directory, EVENTS, Me, PeerService, dial},
     security::PeerAccess,
     stop::{self, Stop, Stopper},
     store::{Batch, Identity, Place, Record, StoreError, StoreHandle, Table},
@@ -47,7 +48,7 @@ pub(crate) struct Group {
     pub(crate) keeper: Keeper,
     pub(crate) store: StoreHandle,
     me: Me,
-    dialling: Dialling,
+    numbers: dial::LinkNumbers,
     group: usize,
     synced: Option<oneshot::Receiver<()>>,
     /// `None` once they have ended.
@@ -72,7 +73,7 @@ impl Group {
     /// Opens the store and starts everything that does not serve a port.
     pub(crate) async fn start(
         config: &Config,
-        access: PeerAccess,
+        security: (PeerAccess, Guard),
         telemetry: &Arc<Telemetry>,
         stop: &Stop,
     ) -> anyhow::Result<Group> {
@@ -108,7 +109,19 @@ impl Group {
         driver.with(recovering).await?;
         let (events, links) = mpsc::channel(EVENTS);
         let greeting = PeerHello { life, version: env!("CARGO_PKG_VERSION").to_owned() };
-        let me = Me { greeting, events, malformed: telemetry.malformed_peers.clone(), access };
+        let me = Me {
+            greeting,
+            events,
+            malformed: telemetry.malformed_peers.clone(),
+            access: security.0,
+            guard: security.1,
+            directory: Arc::new(Directory::new(&config.peers)),
+        };
+        let numbers = dial::LinkNumbers::default();
+        for address in &config.peers {
+            let (address, me, numbers) = (address.clone(), me.clone(), numbers.clone());
+            tokio::spawn(dial::keep(address, me, numbers, clock.clone(), stop.clone()));
+        }
         let parts = keeper::Parts {
             replica,
             store: store.clone(),
@@ -118,16 +131,16 @@ impl Group {
             closed,
             roles,
             priority: config.priority,
+            telemetry: Arc::clone(telemetry),
         };
         let (keeper, synced, keeper_done) = keeper::start(parts, stop.clone());
-        let dialling = Dialling::start(config, &me, stop);
         let (synced, driver_done) = (Some(synced), Some(driver_done));
         Ok(Group {
             driver,
             keeper,
             store,
             me,
-            dialling,
+            numbers,
             group,
             synced,
             driver_done,
@@ -139,7 +152,12 @@ impl Group {
 
     /// What serves the peers that dial.
     pub(crate) fn peers(&self) -> PeerService {
-        PeerService { me: self.me.clone(), numbers: self.dialling.numbers.clone() }
+        PeerService { me: self.me.clone(), numbers: self.numbers.clone() }
+    }
+
+    /// Whom it met where.
+    pub(crate) fn directory(&self) -> Arc<Directory> {
+        Arc::clone(&self.me.directory)
     }
 
     /// Waits, though not for ever, until peers have told what they know; then offers the policies of the
@@ -150,24 +168,22 @@ impl Group {
     ) -> impl Future<Output = anyhow::Result<()>> + use<> {
         let (synced, keeper) = (self.synced.take(), self.keeper.clone());
         let (driver, group) = (self.driver.clone(), self.group);
-        let absent = Arc::clone(&self.dialling.absent);
+        let directory = self.directory();
         async move {
-            let mut away = absent.subscribe();
             let told = async {
                 tokio::select! {
                     _ = async { synced?.await.ok() } => true,
-                    _ = away.wait_for(|away| away.len() + 1 >= group && group > 1) => false,
+                    () = directory.absence(group - 1), if group > 1 => false,
                 }
             };
             if timeout(PATIENCE, told).await != Ok(true) {
-                let away: Vec<String> = absent.borrow().iter().cloned().collect();
                 tracing::warn!(
-                    out_of_reach = away.join(", "),
+                    out_of_reach = directory.absent().join(", "),
                     "no peer has told its policies; going on with those known here"
                 );
             }
             offer(&keeper, file).await?;
-            recall(&keeper, &driver, &absent).await;
+            recall(&keeper, &driver, &directory).await;
             keeper.serving().await;
             Ok(())
         }
@@ -226,32 +242,13 @@ impl Opened {
     }
 }
 
-/// The links that are dialled from here.
-struct Dialling {
-    numbers: dial::LinkNumbers,
-    absent: Arc<dial::Absent>,
-}
-
-impl Dialling {
-    fn start(config: &Config, me: &Me, stop: &Stop) -> Dialling {
-        let numbers = dial::LinkNumbers::default();
-        let absent = Arc::new(watch::Sender::new(BTreeSet::new()));
-        for address in &config.peers {
-            let (me, absent) = (me.clone(), Arc::clone(&absent));
-            let link = dial::keep(address.clone(), me, numbers.clone(), absent, stop.clone());
-            tokio::spawn(link);
-        }
-        Dialling { numbers, absent }
-    }
-}
-
 /// Waits, though not for ever, until peers and agents have told what is counted in windows that go on.
-async fn recall(keeper: &Keeper, driver: &Driver, absent: &dial::Absent) {
+async fn recall(keeper: &Keeper, driver: &Driver, directory: &Directory) {
     keeper.recall(true).await;
     let missing = |missing: &Missing| tracing::info!("{missing}");
     let mut said = None;
     loop {
-        let away = absent.borrow().clone();
+        let away = directory.absent();
         // A driver that is gone takes the manager with it.
         let look = driver.with(move |manager, now, _| {
             away.iter().for_each(|address| manager.peer_told(address));

@@ -72,8 +72,9 @@ fn router(
     guard: Guard,
 ) -> anyhow::Result<Router<GuardedStack>> {
     let Services { driver, peers: service } = services;
-    let usage = Ingest { driver: driver.clone(), telemetry: Arc::clone(&telemetry) };
-    let decisions = Broker { driver, telemetry };
+    let usage =
+        Ingest { driver: driver.clone(), telemetry: Arc::clone(&telemetry), guard: guard.clone() };
+    let decisions = Broker { driver, telemetry, guard: guard.clone() };
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)

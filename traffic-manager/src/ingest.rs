@@ -10,6 +10,7 @@ use traffic_manager_core::Input;
 use weir_proto::wire::weir::v1::{UsageAck, UsageFrame, usage_server::Usage};
 
 use crate::{
+    auth::{Guard, Speaker},
     driver::{Command, Driver, End, UsageLink},
     streams::{self, Plane},
     telemetry::Telemetry,
@@ -21,6 +22,8 @@ pub(crate) struct Ingest {
     pub(crate) driver: Driver,
     /// Where refusals are counted.
     pub(crate) telemetry: Arc<Telemetry>,
+    /// Who may speak for which agent.
+    pub(crate) guard: Guard,
 }
 
 #[tonic::async_trait]
@@ -40,6 +43,7 @@ impl Usage for Ingest {
             input: Box::new(move |frame| Input::Usage(id, frame)),
             close: Box::new(move |end| Command::CloseUsage(id, end)),
             malformed: self.telemetry.malformed_usage.clone(),
+            speaker: Speaker::of(&self.guard, &request, "usage"),
         };
         let reader = streams::read(request.into_inner(), ended.clone(), self.driver.clone(), plane);
         tokio::spawn(reader);

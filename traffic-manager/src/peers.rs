@@ -5,7 +5,7 @@
 //! A link may lose frames (its queue is bounded): the protocol above tells again what was not
 //! acknowledged.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -18,10 +18,17 @@ use weir_proto::{
     wire::weir::v1 as wire,
 };
 
-pub(crate) use self::serve::PeerService;
-use crate::security::PeerAccess;
+pub(crate) use self::{
+    directory::{Contact, Directory},
+    serve::PeerService,
+};
+use crate::{
+    auth::{Guard, Speaker},
+    security::PeerAccess,
+};
 
 pub(crate) mod dial;
+mod directory;
 mod serve;
 
 /// Frames that wait for one link. What finds it full is dropped, and told again later.
@@ -79,6 +86,10 @@ pub(crate) struct Me {
     pub(crate) malformed: metrics::Counter,
     /// With which credentials it dials.
     pub(crate) access: PeerAccess,
+    /// Who may speak for which manager.
+    pub(crate) guard: Guard,
+    /// Whom it met where.
+    pub(crate) directory: Arc<Directory>,
 }
 
 /// A link that begins: what the keeper will hold, and the other end of both.
@@ -94,12 +105,22 @@ pub(crate) fn open(
 async fn follow(
     me: &Me,
     address: Option<String>,
+    speaker: &Speaker,
     link: Link,
     mut inbound: Streaming<wire::PeerFrame>,
     mut ended: watch::Receiver<Option<Status>>,
 ) -> Result<(), Status> {
     let peer = greeting(me, &mut inbound).await?;
+    speaker.may_be(peer.life.id.as_str())?;
     let (life, id) = (peer.life.clone(), link.id);
+    if let Some(address) = &address
+        && let Some(other) = me.directory.met(address, &life.id)
+    {
+        tracing::warn!(
+            peer = %life.id,
+            "{address} and {other} lead to one manager: name each peer once, by an address of its own"
+        );
+    }
     let gone = |_| Status::unavailable("the manager is shutting down");
     me.events.send(LinkEvent::Up { peer, address, link }).await.map_err(gone)?;
     let end = loop {

@@ -13,7 +13,7 @@ use crate::{
     config::{Auth, Config},
     stop::Stop,
     telemetry::Telemetry,
-    tls::{self, ClientFiles, Stamp, TlsClient, TlsServer},
+    tls::{self, Certificate, ClientFiles, Stamp, TlsClient, TlsServer},
 };
 
 /// How often files are looked at.
@@ -59,12 +59,19 @@ impl Security {
     }
 }
 
-/// Reads every file that [`Security::start`] would read.
+/// Reads every file that [`Security::start`] would read, and looks whether clients could accept the
+/// certificate now.
 ///
 /// # Errors
-/// A file cannot be used.
+/// A file cannot be used, or the certificate has ended.
 pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
-    config.tls.clone().map(TlsServer::load).transpose().map_err(|error| anyhow!(error))?;
+    let tls = config.tls.clone().map(TlsServer::load).transpose();
+    let end = tls.map_err(|error| anyhow!(error))?.and_then(|tls| tls.not_after());
+    let end = end.and_then(|end| Timestamp::from_second(i64::try_from(end).ok()?).ok());
+    if let (Some(tls), Some(end)) = (&config.tls, end.filter(|end| *end < Timestamp::now())) {
+        let file = tls.cert.display();
+        return Err(anyhow!("tls.cert: {file} ended at {end}; clients refuse it: renew it"));
+    }
     config.auth.as_ref().map(Book::load).transpose().map_err(|error| anyhow!(error))?;
     PeerAccess::load(config).map(drop)
 }
@@ -99,11 +106,14 @@ impl PeerAccess {
         Ok(access)
     }
 
-    /// A new connection to the manager at `url`.
+    /// A new connection to the manager at `url`, and the certificate that it showed.
     ///
     /// # Errors
     /// In words, for the log.
-    pub(crate) async fn connect(&self, url: &Uri) -> Result<Channel, String> {
+    pub(crate) async fn connect(
+        &self,
+        url: &Uri,
+    ) -> Result<(Channel, Option<Arc<Certificate>>), String> {
         tls::connect(url, self.tls.clone()).await
     }
 

@@ -43,7 +43,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let http_port = http_port.secured(Port::Http, tls.clone(), guard);
     let (grpc_address, http_address) = (grpc_port.address()?, http_port.address()?);
 
-    let mut group = Group::start(&config, security.peers.clone(), &telemetry, &stop).await?;
+    let mut group =
+        Group::start(&config, (security.peers.clone(), guard.clone()), &telemetry, &stop).await?;
     audit::witness(guard, group.keeper.clone(), stop.clone());
     let readiness = Readiness::default();
     let admin = Admin::new(&config, &group, Arc::clone(&telemetry), readiness.clone());

@@ -6,6 +6,7 @@
 //! | `postgres` | PostgreSQL, of `[store] url` (feature `postgres`) |
 //! | `memory` | nothing that outlives the process, for `data_dir = ":memory:"` |
 //! | `handle` | the asynchronous face: a thread that owns a store, its queue, joint commits |
+//! | `refusals` | how often commits were refused, and why |
 //! | `place`, `restore` | opening what the configuration names; from a backup to a store |
 //! | `copy` | a backup of a store that is in use |
 //! | `batch`, `error`, `doubt` | a change; why it was refused; what to do when that is not known |
@@ -26,6 +27,7 @@ pub use self::{
     memory::MemoryStore,
     place::Place,
     redb::RedbStore,
+    refusals::Refusals,
     restore::{inspect, restore},
 };
 
@@ -39,6 +41,7 @@ mod place;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod redb;
+mod refusals;
 mod restore;
 
 /// The layout of stores that this version writes, and the newest that it reads.

@@ -6,13 +6,16 @@ use traffic_manager_core::Input;
 use weir_proto::{
     convert::WireError,
     decision::{CreditEntry, CreditFrame},
-    id::AgentLife,
+    id::{AgentId, AgentLife},
     share::View,
     time::Time,
     usage::{KeyDef, KeyId, UsageEntry, UsageFrame},
 };
 
-use crate::driver::{Command, Driver, End};
+use crate::{
+    auth::Speaker,
+    driver::{Command, Driver, End},
+};
 
 /// Largest frame. Agents cut their state into frames far below this.
 pub(crate) const MAX_FRAME: usize = 4 << 20;
@@ -29,6 +32,26 @@ pub(crate) struct Plane<D> {
     pub(crate) close: Box<dyn FnOnce(End) -> Command + Send>,
     /// Counts frames that were refused here.
     pub(crate) malformed: metrics::Counter,
+    /// Who is at the other end.
+    pub(crate) speaker: Speaker,
+}
+
+/// What a frame says of its sender.
+pub(crate) trait Introduction {
+    /// The agent that it speaks for, in the first frame of a stream.
+    fn agent(&self) -> Option<&AgentId>;
+}
+
+impl Introduction for UsageFrame {
+    fn agent(&self) -> Option<&AgentId> {
+        self.identity.as_ref().map(|identity| &identity.life.id)
+    }
+}
+
+impl Introduction for CreditFrame {
+    fn agent(&self) -> Option<&AgentId> {
+        self.attach.as_ref().map(|attach| &attach.identity.life.id)
+    }
 }
 
 /// What a frame takes while it waits.
@@ -66,7 +89,7 @@ pub(crate) async fn read<W: prost::Message, D>(
     driver: Driver,
     plane: Plane<D>,
 ) where
-    D: TryFrom<W, Error = WireError> + Memory,
+    D: TryFrom<W, Error = WireError> + Memory + Introduction,
 {
     let end = loop {
         let frame = tokio::select! {
@@ -89,6 +112,10 @@ pub(crate) async fn read<W: prost::Message, D>(
         };
         match frame {
             Ok((bytes, frame)) => {
+                let known = frame.agent().map(|id| plane.speaker.may_be(id.as_str()));
+                if let Some(Err(refused)) = known {
+                    break End::because(refused);
+                }
                 if driver.send_frame((plane.input)(frame), bytes).await.is_err() {
                     return;
                 }

@@ -8,36 +8,22 @@ use std::{io::IsTerminal, sync::Arc};
 use metrics::{Counter, Gauge, Histogram};
 use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
-use traffic_manager_core::{
-    replica::PeerStatus,
-    roles::Role,
-    view::{FleetView, Stats},
-};
+use traffic_manager_core::view::{FleetView, Stats};
 
-use self::registry::Registry;
+use self::{group::GroupMetrics, registry::Registry};
+pub(crate) use self::{group::GroupView, peers::PeerGauges};
 use crate::{
     auth::Why,
     config::{Config, LogFormat},
     tls::Port,
 };
 
+mod group;
+mod peers;
 mod registry;
-
-/// A manager's group, for the metrics.
-pub(crate) struct GroupView {
-    /// Roles that this manager holds.
-    pub(crate) roles: Vec<Role>,
-    /// The other managers; at most 64.
-    pub(crate) peers: Vec<PeerStatus>,
-    /// Losers in the log.
-    pub(crate) conflicts: usize,
-    /// Windows in no usage record.
-    pub(crate) unrecorded: usize,
-}
 
 /// The manager's metrics. No label ever holds a counter's key.
 pub(crate) struct Telemetry {
-    registry: Registry,
     handle: PrometheusHandle,
     overshoot: Histogram,
     undershoot: Histogram,
@@ -53,16 +39,17 @@ pub(crate) struct Telemetry {
     agents: Gauge,
     sessions: Gauge,
     fleet_role: Gauge,
-    ledger_role: Gauge,
-    janitor_role: Gauge,
-    conflicts: Gauge,
-    unrecorded: Gauge,
+    group: GroupMetrics,
     /// Usage frames refused before the core saw them.
     pub(crate) malformed_usage: Counter,
     /// Credit frames refused before the core saw them.
     pub(crate) malformed_credit: Counter,
     /// Peers' frames that could not be read.
     pub(crate) malformed_peers: Counter,
+    /// Frames for peers that no link took.
+    pub(crate) dropped_by_links: Counter,
+    /// Deltas of peers that came while too many waited for the store.
+    pub(crate) dropped_for_store: Counter,
     /// Usage that is in no record, because too much of it waited.
     pub(crate) usage_given_up: Counter,
     /// Subscribers that read too slowly.
@@ -88,6 +75,7 @@ impl Telemetry {
         let malformed = "weir_manager_malformed_frames_total";
         let refused = "weir_manager_refused_connections_total";
         let decisions = "weir_manager_decisions_total";
+        let dropped = "weir_manager_peer_frames_dropped_total";
         let denied = |port: &'static str| {
             let labels = |why: Why| [("port", port), ("reason", why.label())];
             Why::ALL.map(|why| registry.counter("weir_manager_denied_total", &labels(why)))
@@ -108,13 +96,12 @@ impl Telemetry {
             agents: registry.gauge("weir_manager_agents", &[]),
             sessions: registry.gauge("weir_manager_decision_sessions", &[]),
             fleet_role: registry.gauge("weir_manager_role", &[("role", "fleet")]),
-            ledger_role: registry.gauge("weir_manager_role", &[("role", "ledger")]),
-            janitor_role: registry.gauge("weir_manager_role", &[("role", "janitor")]),
-            conflicts: registry.gauge("weir_manager_conflicts", &[]),
-            unrecorded: registry.gauge("weir_manager_usage_unrecorded", &[]),
+            group: GroupMetrics::new(&registry),
             malformed_usage: registry.counter(malformed, &[("plane", "usage")]),
             malformed_credit: registry.counter(malformed, &[("plane", "decisions")]),
             malformed_peers: registry.counter(malformed, &[("plane", "peers")]),
+            dropped_by_links: registry.counter(dropped, &[("queue", "link")]),
+            dropped_for_store: registry.counter(dropped, &[("queue", "store")]),
             usage_given_up: registry.counter("weir_manager_usage_records_given_up_total", &[]),
             subscribers_cut_off: registry.counter("weir_manager_subscribers_cut_off_total", &[]),
             clock_jumps: registry.counter("weir_manager_clock_jumps_total", &[]),
@@ -124,7 +111,6 @@ impl Telemetry {
             denied_http: denied("http"),
             certificate_expiry: registry.gauge("weir_manager_certificate_expiry_seconds", &[]),
             handle: registry.handle(),
-            registry,
         }))
     }
 
@@ -141,9 +127,10 @@ impl Telemetry {
         self.undershoot.record(part(refused.min(limit.saturating_sub(admitted))));
     }
 
-    /// The text for Prometheus, with the core's numbers as they are now.
+    /// The text for Prometheus, with the numbers of the core and of the group as they are now.
     #[expect(clippy::cast_precision_loss, reason = "gauges are floating point")]
-    pub(crate) fn render(&self, stats: &Stats, fleet: &FleetView) -> String {
+    pub(crate) fn render(&self, stats: &Stats, fleet: &FleetView, group: &GroupView) -> String {
+        self.group.set(group);
         self.usage_reports.absolute(stats.usage_frames);
         self.usage_entries.absolute(stats.usage_entries);
         self.grants.absolute(stats.decisions_grant);
@@ -156,22 +143,7 @@ impl Telemetry {
         self.agents.set(stats.agents as f64);
         self.sessions.set(stats.decision_sessions as f64);
         self.fleet_role.set(f64::from(u8::from(fleet.incumbent)));
-        self.handle.render()
-    }
-
-    /// What the next text says of the group.
-    #[expect(clippy::cast_precision_loss, reason = "gauges are floating point")]
-    pub(crate) fn group(&self, group: &GroupView) {
-        let flag = |is: bool| f64::from(u8::from(is));
-        self.ledger_role.set(flag(group.roles.contains(&Role::Ledger)));
-        self.janitor_role.set(flag(group.roles.contains(&Role::Janitor)));
-        self.conflicts.set(group.conflicts as f64);
-        self.unrecorded.set(group.unrecorded as f64);
-        for peer in &group.peers {
-            let of = |name| self.registry.gauge_of(name, "peer", peer.id.as_str());
-            of("weir_manager_replication_lag_seconds").set(peer.lag.as_secs_f64());
-            of("weir_manager_peer_up").set(flag(peer.up));
-        }
+        self.handle.render() + &peers::render(&group.peers)
     }
 
     /// Counts calls and connections that were refused for that reason.

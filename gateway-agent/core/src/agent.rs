@@ -5,6 +5,7 @@ mod explore;
 mod near;
 mod reporting;
 mod risk;
+mod rivalry;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ use crate::{
 };
 use near::Near;
 pub use risk::Risk;
+use rivalry::Refusals;
 pub use status::{ManagerStatus, Status};
 use waiting::Waiting;
 
@@ -107,6 +109,7 @@ pub struct Agent {
     session: Option<Session>,
     former: Option<ManagerLife>,
     links: Vec<Link>,
+    refusals: Refusals,
     outbox: Outbox,
     stamp: u64,
     waiting: Waiting,
@@ -137,6 +140,7 @@ impl Agent {
             session: None,
             former: None,
             links: (0..config.managers).map(|_| Link::default()).collect(),
+            refusals: Refusals::new(config.managers),
             outbox: Outbox::default(),
             stamp: 0,
             waiting: Waiting::default(),
@@ -183,14 +187,16 @@ impl Agent {
                 }
                 self.pump(now, out);
             }
-            Input::UsageClosed(manager, connection, _) => {
+            Input::UsageClosed(manager, connection, why) => {
                 if let Some(link) = self.link(manager, connection) {
                     link.close();
                 }
+                self.refused(manager, why, out);
             }
             Input::UsageAck { manager, connection, seq, life } => {
                 if let Some(link) = self.link(manager, connection) {
                     link.ack(seq, life, now);
+                    self.accepted(manager);
                 }
                 self.pump(now, out);
             }
@@ -287,7 +293,10 @@ impl Agent {
                     if let Some(connection) = self.session.as_ref().map(|s| s.connection) {
                         moved |= self.end_session(connection, now);
                     }
-                    out.push(Output::Notice(Notice::Detached(manager, why)));
+                    // Whom it is refused by for another agent's sake it asks again and again.
+                    if !self.refusals.is_refused_by(manager) {
+                        out.push(Output::Notice(Notice::Detached(manager, why)));
+                    }
                 }
             }
         }

@@ -29,7 +29,7 @@ pub enum Input {
     Decision(ConnectionId, DecisionFrame),
     /// A usage stream to this manager is open (the shell keeps trying by itself).
     UsageOpened(ManagerIndex, ConnectionId),
-    /// It ended.
+    /// It ended, or could not be opened: then the number is 0.
     UsageClosed(ManagerIndex, ConnectionId, String),
     /// The manager merged everything up to `seq`.
     UsageAck {
@@ -83,6 +83,8 @@ pub enum Notice {
         /// Agents that share each limit.
         fleet: u32,
     },
+    /// The manager refuses this agent, because another one that lives has its id.
+    SameId(ManagerIndex, String),
     /// The manager sent a policy that this agent cannot use.
     BadPolicy(String),
 }

@@ -75,6 +75,13 @@ impl Receiver {
         }
     }
 
+    /// From the start again; numbers are not used twice.
+    #[must_use]
+    pub fn anew(&self, now: Time) -> Self {
+        let fresh = Self::new(self.managers, self.fail_back, now);
+        Receiver { next: self.next, failovers: self.failovers, ..fresh }
+    }
+
     /// The session that is followed.
     pub fn active(&self) -> Option<(ManagerIndex, ConnectionId)> {
         self.active.map(|a| (a.manager, a.connection))

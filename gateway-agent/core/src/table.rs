@@ -36,6 +36,7 @@ pub use self::{
 };
 use crate::standing::{Counted, Snapshot, Standing};
 
+mod clear;
 mod family;
 mod fork;
 mod index;

@@ -38,6 +38,27 @@ fn files_that_cannot_be_used_are_named() {
     }
 }
 
+#[cfg(feature = "sidecar")]
+#[test]
+fn a_certificate_that_has_ended_or_has_another_key_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = write(folder.path());
+    let now = crate::clock::unix_seconds();
+    assert_eq!(good.valid_at(now), Ok(()));
+    let late = good.valid_at(u64::MAX / 2).unwrap_err();
+    assert!(
+        late.contains("tls.cert") && late.contains("gw.pem") && late.contains("ended"),
+        "{late}"
+    );
+    let early = good.valid_at(0).unwrap_err();
+    assert!(early.contains("valid from"), "{early}");
+    let other = KeyPair::generate().unwrap().serialize_pem();
+    fs::write(folder.path().join("gw.key"), other).unwrap();
+    let error = Access::load(good).unwrap_err();
+    let named = error.contains("tls.cert and tls.key") && error.contains("not that of");
+    assert!(named, "{error}");
+}
+
 #[test]
 fn a_token_is_sent_and_never_printed() {
     let folder = tempfile::tempdir().unwrap();

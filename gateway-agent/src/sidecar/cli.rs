@@ -14,6 +14,7 @@ use super::{
     Sidecar,
     settings::{Overrides, Settings},
 };
+use crate::agent::check_files;
 
 /// Weir's gateway agent: answers rate limit checks from local memory.
 #[derive(Debug, Parser)]
@@ -36,7 +37,8 @@ enum Command {
         #[command(flatten)]
         overrides: Box<Overrides>,
     },
-    /// Check a configuration file, with the environment's overrides, and exit with 0 or 1
+    /// Check a configuration file and the files that it names, with the environment's overrides, and exit
+    /// with 0 or 1
     CheckConfig {
         /// The configuration file
         file: PathBuf,
@@ -58,6 +60,7 @@ impl Cli {
             }
             Command::CheckConfig { file, overrides } => {
                 let settings = Settings::load(Some(&file), *overrides)?;
+                check_files(&settings.agent).with_context(|| file.display().to_string())?;
                 announce(&format!("{}: valid; agent {}", file.display(), settings.agent.id()));
                 Ok(())
             }

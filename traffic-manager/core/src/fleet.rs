@@ -17,7 +17,7 @@ use std::{
 use foldhash::fast::FixedState;
 use weir_proto::{
     decision::Attach,
-    id::{AgentLife, ManagerLife, SAME_ID},
+    id::{AgentLife, ManagerLife, RIVAL_ENDED, SAME_ID},
     share::{ShareHistory, View},
     time::Time,
     usage::AgentIdentity,
@@ -63,11 +63,18 @@ pub enum Attached {
     Refused(String),
 }
 
-/// Why an agent is refused.
-fn rival(life: &AgentLife, known: u64) -> String {
+/// Why an agent is refused for the sake of the `latest` one with its id. One that has ended is nobody's
+/// rival any more; the other cannot go on with a life that was taken for over, but begin a new one.
+fn refuse(latest: &mut AgentRecord, life: &AgentLife, hold: Duration, now: Time) -> String {
+    let over = latest.over(hold, now);
+    if !over {
+        latest.rival_at = Some(now);
+    }
+    let advice = if over { RIVAL_ENDED } else { SAME_ID };
     format!(
-        "another agent with id {:?} started later (incarnation {known} > {}); {SAME_ID}",
+        "another agent with id {:?} started later (incarnation {} > {}); {advice}",
         life.id.as_str(),
+        latest.identity.life.incarnation,
         life.incarnation
     )
 }
@@ -178,11 +185,10 @@ impl Fleet {
     pub fn meet(&mut self, identity: &AgentIdentity, now: Time) -> Result<AgentIx, String> {
         let life = &identity.life;
         if let Some(latest) = self.latest.get(life.id.as_str()) {
-            let known = self.agents[*latest as usize].identity.life.incarnation;
+            let latest = &mut self.agents[*latest as usize];
+            let known = latest.identity.life.incarnation;
             if known > life.incarnation {
-                let latest = *latest;
-                self.agents[latest as usize].rival_at = Some(now);
-                return Err(rival(life, known));
+                return Err(refuse(latest, life, self.config.silent_hold, now));
             }
         }
         let ix = match self.by_life.get(life).copied() {
@@ -219,8 +225,7 @@ impl Fleet {
         let life = record.identity.life.clone();
         let latest = *self.latest.get(life.id.as_str())?;
         let latest = &mut self.agents[latest as usize];
-        latest.rival_at = Some(now);
-        Some(rival(&life, latest.identity.life.incarnation))
+        Some(refuse(latest, &life, self.config.silent_hold, now))
     }
 
     fn admit(&mut self, identity: &AgentIdentity, now: Time) -> AgentIx {

@@ -34,8 +34,8 @@ pub use self::{
         WriteId,
     },
     view::{
-        AuditFilter, AuditRecord, Conflict, PeerStatus, Totals, UsageFilter, UsageRecord, Winner,
-        Won,
+        AuditFilter, AuditRecord, Conflict, PeerStatus, Sizes, Totals, UsageFilter, UsageRecord,
+        Winner, Won,
     },
 };
 use conflict::Rivals;
@@ -181,10 +181,10 @@ impl Replica {
         self.sync.handle(input, cx, out);
     }
 
-    /// What heartbeats say of this manager from now on; if it is news, one is sent at once.
-    pub fn announce(&mut self, announcement: Announcement, now: Time, out: &mut Vec<Output>) {
-        let cx = context(&self.entries, &self.clock, self.revisions, now);
-        self.sync.announce(announcement, cx, out);
+    /// What heartbeats say of this manager from now on; if it is news, one is due at once: call
+    /// [`Replica::on_deadline`] next.
+    pub fn announce(&mut self, announcement: Announcement, now: Time) {
+        self.sync.announce(announcement, now);
     }
 
     /// When [`Replica::on_deadline`] must be called next.
@@ -285,6 +285,16 @@ impl Replica {
     /// Which ones, by name.
     pub fn holding(&self, write: WriteId) -> impl Iterator<Item = &ManagerId> {
         self.sync.holders(write)
+    }
+
+    /// How much is kept, beside the policies that hold.
+    pub fn sizes(&self) -> Sizes {
+        Sizes {
+            tombstones: self.entries.policies().len().saturating_sub(self.held.len()),
+            conflicts: self.conflicts().count(),
+            audit_records: self.entries.audit_by_age().len(),
+            usage_records: self.entries.usage_by_age().len(),
+        }
     }
 
     /// Totals since start.

@@ -7,11 +7,12 @@ use utoipa::ToSchema;
 use weir_proto::id::ManagerId;
 
 use super::{Admin, problem::Problem, query::Params, views::instant};
+use crate::peers::Contact;
 
 /// The managers.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Nodes {
-    /// The one that answers first, then its peers by name.
+    /// The one that answers first, then its peers by name, then those that it never met by address.
     nodes: Vec<Node>,
     /// Addresses of the other managers, from the configuration.
     peers: Vec<String>,
@@ -22,7 +23,7 @@ pub(super) struct Nodes {
 #[serde(untagged)]
 enum Node {
     Me(Box<Me>),
-    Peer(Peer),
+    Peer(Box<Peer>),
 }
 
 /// The manager that answers.
@@ -71,30 +72,37 @@ struct Fleet {
     members: Vec<String>,
 }
 
-/// Another manager, as the one that answers sees it.
-#[derive(Serialize, ToSchema)]
+/// Another manager, as the one that answers sees it. What is not known of one that was never met is
+/// null.
+#[derive(Default, Serialize, ToSchema)]
 struct Peer {
-    /// Its name.
-    id: String,
+    /// Its name; null while nobody has told it.
+    id: Option<String>,
     /// False.
     #[serde(rename = "self")]
     is_self: bool,
     /// Which life of it.
-    incarnation: u64,
+    incarnation: Option<u64>,
     /// `ledger`, `janitor`: as for the manager that answers.
     roles: Vec<&'static str>,
     /// `up` or `down`.
     link: &'static str,
+    /// Where it answered last, or should answer: of `peers`. Null for one that only dials.
+    address: Option<String>,
+    /// Why the last attempt to reach it there failed; null while that works.
+    last_failure: Option<String>,
+    /// When that was.
+    last_failure_at: Option<String>,
     /// It serves.
     ready: bool,
     /// Its own revision.
-    revision: u64,
+    revision: Option<u64>,
     /// It has everything of this manager up to this revision.
-    acknowledged_revision: u64,
+    acknowledged_revision: Option<u64>,
     /// Entries that it is not known to have.
-    outstanding: usize,
+    outstanding: Option<usize>,
     /// For how long it has lacked something, in seconds; 0 if it lacks nothing.
-    lag_seconds: f64,
+    lag_seconds: Option<f64>,
     /// It and this manager have the same policies and records.
     equal: bool,
     /// When it was last heard.
@@ -102,22 +110,27 @@ struct Peer {
 }
 
 impl Peer {
-    fn new(peer: PeerStatus, holders: &[(Role, Option<ManagerId>)]) -> Self {
+    fn met(peer: PeerStatus, holders: &[(Role, Option<ManagerId>)]) -> Self {
         let held = holders.iter().filter(|(_, holder)| holder.as_ref() == Some(&peer.id));
         Peer {
             roles: held.map(|(role, _)| role.as_str()).collect(),
-            id: peer.id.to_string(),
-            is_self: false,
-            incarnation: peer.life.incarnation,
+            id: Some(peer.id.to_string()),
+            incarnation: Some(peer.life.incarnation),
             link: if peer.up { "up" } else { "down" },
             ready: peer.up && peer.ready,
-            revision: peer.revision,
-            acknowledged_revision: peer.acked,
-            outstanding: peer.outstanding,
-            lag_seconds: peer.lag.as_secs_f64(),
+            revision: Some(peer.revision),
+            acknowledged_revision: Some(peer.acked),
+            outstanding: Some(peer.outstanding),
+            lag_seconds: Some(peer.lag.as_secs_f64()),
             equal: peer.equal,
             last_seen: peer.heard.map(instant),
+            ..Peer::default()
         }
+    }
+
+    fn at(self, (address, contact): (String, Contact)) -> Self {
+        let (at, why) = contact.failure.unzip();
+        Peer { address: Some(address), last_failure: why, last_failure_at: at.map(instant), ..self }
     }
 }
 
@@ -164,6 +177,17 @@ pub(super) async fn nodes(
         },
     };
     let mut nodes = vec![Node::Me(Box::new(me))];
-    nodes.extend(peers.into_iter().map(|peer| Node::Peer(Peer::new(peer, &holders))));
-    Ok(Json(Nodes { nodes, peers: admin.peers.to_vec() }))
+    let directory = &admin.directory;
+    let unmet = directory.unmet(peers.iter().map(|peer| &peer.id));
+    nodes.extend(peers.into_iter().map(|peer| {
+        let contact = directory.find(&peer.id);
+        let peer = Peer::met(peer, &holders);
+        Node::Peer(Box::new(match contact {
+            Some(contact) => peer.at(contact),
+            None => peer,
+        }))
+    }));
+    let never = || Peer { link: "down", ..Peer::default() };
+    nodes.extend(unmet.into_iter().map(|contact| Node::Peer(Box::new(never().at(contact)))));
+    Ok(Json(Nodes { nodes, peers: directory.addresses() }))
 }

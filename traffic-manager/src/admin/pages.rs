@@ -9,7 +9,7 @@ use axum::{
 };
 
 use super::{Admin, problem::Problem};
-use crate::telemetry::GroupView;
+use crate::telemetry::{GroupView, PeerGauges};
 
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -36,13 +36,22 @@ fn asset(kind: &'static str, text: &'static str) -> axum::routing::MethodRouter<
 
 async fn metrics(State(admin): State<Admin>) -> Result<impl IntoResponse, Problem> {
     let (stats, fleet) = admin.with(|manager, _, _| (manager.stats(), manager.fleet())).await?;
-    let look = admin.ask(|replica, now| (replica.peers(now), replica.conflicts().count()));
-    let (peers, conflicts) = look.await?;
+    let look = admin.ask(|replica, now| (replica.peers(now), replica.sizes(), replica.totals()));
+    let (peers, sizes, totals) = look.await?;
     let look = admin.keeper.ask_office(|office, now| (office.held(now), office.unrecorded()));
     let (roles, unrecorded) =
         look.await.map_err(|stopped| Problem::unavailable(&stopped.to_string()))?;
-    admin.telemetry.group(&GroupView { roles, peers, conflicts, unrecorded });
-    let text = admin.telemetry.render(&stats, &fleet);
+    let unmet = admin.directory.unmet(peers.iter().map(|peer| &peer.id)).into_iter();
+    let unmet = unmet.map(|(name, _)| PeerGauges { name, up: false, lag: None });
+    let met = peers.iter().map(|peer| PeerGauges {
+        name: peer.id.to_string(),
+        up: peer.up,
+        lag: Some(peer.lag.as_secs_f64()),
+    });
+    let peers = met.chain(unmet).collect();
+    let refusals = admin.store.refusals();
+    let group = GroupView { roles, peers, sizes, totals, unrecorded, refusals };
+    let text = admin.telemetry.render(&stats, &fleet, &group);
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(EXPOSITION))], text))
 }
 

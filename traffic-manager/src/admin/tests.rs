@@ -11,7 +11,7 @@ use utoipa::OpenApi;
 use super::*;
 use crate::{
     auth::Guard,
-    config::Settings,
+    config::{Config, Settings},
     group::Group,
     security::PeerAccess,
     stop::{Stopper, stop},
@@ -34,11 +34,11 @@ async fn serve() -> Served {
     let config = Config::resolve(settings).unwrap();
     let telemetry = Telemetry::new().unwrap();
     let (stopper, stop) = stop();
-    let group =
-        Group::start(&config, PeerAccess::load(&config).unwrap(), &telemetry, &stop).await.unwrap();
+    let guard = Guard::open(Arc::clone(&telemetry));
+    let access = (PeerAccess::load(&config).unwrap(), guard.clone());
+    let group = Group::start(&config, access, &telemetry, &stop).await.unwrap();
     let readiness = Readiness::default();
     let driver = group.driver.clone();
-    let guard = Guard::open(Arc::clone(&telemetry));
     let admin = Admin::new(&config, &group, telemetry, readiness.clone());
     let access = Access { guard, metrics_open: false };
     Served { router: router(admin, access), readiness, stopper, driver, _group: group }

@@ -196,7 +196,7 @@ impl Admin {
 
     /// For how many peers the writer waits.
     pub(super) fn wanted(&self, writer: &Writer) -> Result<usize, Problem> {
-        let all = self.peers.len();
+        let all = self.directory.addresses().len();
         match writer.wait {
             Wait::Here => Ok(0),
             Wait::All => Ok(all),

@@ -6,7 +6,11 @@ use axum::http::HeaderValue;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::{Role, Why, token::TokenHash};
+use super::{
+    Role, Scope, Why,
+    scope::{self, fits},
+    token::TokenHash,
+};
 use crate::{config::Auth, tls::Certificate};
 
 /// Most tokens: each call compares with all of them.
@@ -26,6 +30,13 @@ pub struct TokenEntry {
     pub name: String,
     /// What the owner may do.
     pub role: Role,
+    /// For the role agent: ids of the agents that it may speak for; any if absent. One `*` in each stands
+    /// for any text, `{name}` for the token's name.
+    #[serde(default)]
+    pub agents: Option<Vec<String>>,
+    /// The same for the role peer, and managers.
+    #[serde(default)]
+    pub managers: Option<Vec<String>>,
     /// The SHA-256 of the token.
     pub sha256: TokenHash,
     /// When it ends (RFC 3339); never if absent.
@@ -41,20 +52,24 @@ pub struct CertificateEntry {
     pub subject: String,
     /// What the owner may do.
     pub role: Role,
+    /// As for tokens; `{name}` is the name that fits `subject`.
+    #[serde(default)]
+    pub agents: Option<Vec<String>>,
+    /// As for tokens.
+    #[serde(default)]
+    pub managers: Option<Vec<String>>,
 }
 
 impl CertificateEntry {
     /// The first name of the certificate that fits.
     fn name_in<'a>(&self, certificate: &'a Certificate) -> Option<&'a str> {
-        let fits = |name: &&String| match self.subject.split_once('*') {
-            None => **name == self.subject,
-            Some((head, tail)) => {
-                name.len() >= head.len() + tail.len()
-                    && name.starts_with(head)
-                    && name.ends_with(tail)
-            }
-        };
-        certificate.names.iter().find(fits).map(String::as_str)
+        let names = certificate.names.iter().map(String::as_str);
+        names.into_iter().find(|name| fits(&self.subject, name))
+    }
+
+    /// Whom the owner of that name may speak for.
+    fn scope(&self, name: &str) -> Scope {
+        Scope::of(self.agents.as_ref().or(self.managers.as_ref()), name)
     }
 }
 
@@ -119,6 +134,8 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 pub(crate) struct Known {
     pub(crate) name: Arc<str>,
     pub(crate) role: Role,
+    /// Which agents or managers it may speak for.
+    pub(crate) scope: Scope,
     /// When the credentials end.
     pub(crate) until: Option<Timestamp>,
 }
@@ -182,7 +199,9 @@ impl Book {
         if token.expires.is_some_and(|end| end <= now) {
             return Err((Why::ExpiredToken, Some(token.name.clone())));
         }
-        Ok(Known { name: token.name.as_str().into(), role: token.role, until: token.expires })
+        let scope = Scope::of(token.agents.as_ref().or(token.managers.as_ref()), &token.name);
+        let name = token.name.as_str().into();
+        Ok(Known { name, role: token.role, scope, until: token.expires })
     }
 
     fn by_certificate(&self, own: &Certificate, now: Timestamp) -> Result<Known, Stranger> {
@@ -191,9 +210,9 @@ impl Book {
         if end.is_some_and(|end| end < now) {
             return Err((Why::ExpiredCertificate, first()));
         }
-        let found = self.certificates.iter().find_map(|e| Some((e.name_in(own)?, e.role)));
-        let (name, role) = found.ok_or_else(|| (Why::UnknownCertificate, first()))?;
-        Ok(Known { name: name.into(), role, until: end })
+        let found = self.certificates.iter().find_map(|entry| Some((entry.name_in(own)?, entry)));
+        let (name, entry) = found.ok_or_else(|| (Why::UnknownCertificate, first()))?;
+        Ok(Known { name: name.into(), role: entry.role, scope: entry.scope(name), until: end })
     }
 }
 
@@ -229,12 +248,44 @@ fn check(tokens: &[TokenEntry], certificates: &[CertificateEntry]) -> Result<(),
             ));
         }
     }
+    let of_token = |t: &TokenEntry| {
+        let whose = format!("auth: the token {:?}", t.name);
+        check_scope(whose, t.role, [&t.agents, &t.managers])
+    };
+    tokens.iter().try_for_each(of_token)?;
+    let of_rule = |rule: &CertificateEntry| {
+        let whose = format!("auth.certificates: the rule for {:?}", rule.subject);
+        check_scope(whose, rule.role, [&rule.agents, &rule.managers])
+    };
+    certificates.iter().try_for_each(of_rule)?;
     for (index, token) in tokens.iter().enumerate() {
         if let Some(other) = tokens[..index].iter().find(|other| other.sha256 == token.sha256) {
             return Err(format!(
                 "auth: the tokens {:?} and {:?} have the same hash; make one for each",
                 other.name, token.name
             ));
+        }
+    }
+    Ok(())
+}
+
+/// What an entry says of ids must fit its role.
+fn check_scope(
+    whose: String,
+    role: Role,
+    [agents, managers]: [&Option<Vec<String>>; 2],
+) -> Result<(), String> {
+    for (field, patterns, needed) in
+        [("agents", agents, Role::Agent), ("managers", managers, Role::Peer)]
+    {
+        let Some(patterns) = patterns else { continue };
+        if role != needed {
+            return Err(format!(
+                "{whose} has {field}, which go with the role {needed}, not {role}"
+            ));
+        }
+        if let Some(fault) = scope::fault(patterns) {
+            return Err(format!("{whose}: {field} {fault}"));
         }
     }
     Ok(())

@@ -9,8 +9,11 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::{Actor, Book, Credentials, Need, Refused, Why, book::Known};
-use crate::{telemetry::Telemetry, tls::Port};
+use super::{Actor, Book, Credentials, Need, Refused, Role, Why, book::Known};
+use crate::{
+    telemetry::Telemetry,
+    tls::{Certificate, Port},
+};
 
 /// Refusals of a port and a reason that are logged in [`LOG_SPAN`]; what is beyond is only counted,
 /// so that a stranger cannot fill the disk.
@@ -84,7 +87,7 @@ impl Guard {
         }
         match self.judge(credentials, need, Timestamp::now()) {
             Ok(None) => Ok(Actor::anonymous(address)),
-            Ok(Some(known)) => Ok(Actor { name: known.name, role: Some(known.role), address }),
+            Ok(Some(known)) => Ok(Actor::known(known, address)),
             Err((why, name)) => {
                 self.refuse(&Refused { port, why, name, address, what: what() });
                 Err(why)
@@ -109,14 +112,30 @@ impl Guard {
         }
     }
 
-    /// Resolves when these credentials are not enough any more: they have ended, or were taken out
-    /// of the book.
+    /// Who a manager that was dialled is, by the certificate that it showed: it may speak for whom the
+    /// rules of the configuration say; for anybody if none is about it, as its name was checked by TLS.
+    pub(crate) fn recognise(&self, certificate: Option<Arc<Certificate>>) -> Actor {
+        let credentials = Credentials::new(None, certificate);
+        let known = self.judge(&credentials, Need::Role(Role::Peer), Timestamp::now());
+        match known {
+            Ok(Some(known)) => Actor::known(known, None),
+            _ => Actor::anonymous(None),
+        }
+    }
+
+    /// Resolves when these credentials are not enough any more: they have ended, were taken out of the
+    /// book, or are for other ids now.
     pub(crate) async fn withdrawn(self, credentials: Credentials, need: Need) {
         let mut book = self.book.clone();
+        let mut scope = None;
         loop {
             book.borrow_and_update();
             let now = Timestamp::now();
             let Ok(known) = self.judge(&credentials, need, now) else { return };
+            let present = known.as_ref().map(|known| known.scope.clone());
+            if *scope.get_or_insert_with(|| present.clone()) != present {
+                return;
+            }
             let end = known.and_then(|known| known.until);
             let left =
                 end.map(|end| Duration::try_from(end.duration_since(now)).unwrap_or_default());

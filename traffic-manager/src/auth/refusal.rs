@@ -17,6 +17,8 @@ pub(crate) enum Why {
     UnknownCertificate,
     /// Known, but not allowed to do this.
     Role,
+    /// It speaks for an agent or a manager that its credentials do not name.
+    Identity,
     /// A handshake without the certificate that is asked for.
     NoCertificate,
     /// A handshake with a certificate of another authority.
@@ -29,12 +31,13 @@ pub(crate) enum Why {
 
 impl Why {
     /// Every reason, in the order of [`Why::index`].
-    pub(crate) const ALL: [Why; 9] = [
+    pub(crate) const ALL: [Why; 10] = [
         Why::NoCredentials,
         Why::UnknownToken,
         Why::ExpiredToken,
         Why::UnknownCertificate,
         Why::Role,
+        Why::Identity,
         Why::NoCertificate,
         Why::UntrustedCertificate,
         Why::ExpiredCertificate,
@@ -54,6 +57,7 @@ impl Why {
             Why::ExpiredToken => "expired_token",
             Why::UnknownCertificate => "unknown_certificate",
             Why::Role => "role",
+            Why::Identity => "identity",
             Why::NoCertificate => "no_certificate",
             Why::UntrustedCertificate => "untrusted_certificate",
             Why::ExpiredCertificate => "expired_certificate",
@@ -79,7 +83,7 @@ impl Why {
 
     /// Whether other credentials would help (401) or the caller is known and may not (403).
     pub(crate) fn is_identity(self) -> bool {
-        !matches!(self, Why::Role | Why::UnknownCertificate)
+        !matches!(self, Why::Role | Why::Identity | Why::UnknownCertificate)
     }
 
     /// What the caller is told. It says nothing that a stranger could use.
@@ -92,6 +96,7 @@ impl Why {
             Why::ExpiredToken => "the token has expired",
             Why::UnknownCertificate => "the certificate has no role here ([[auth.certificates]])",
             Why::Role => "your role does not allow this",
+            Why::Identity => "the credentials are not for this id",
             Why::NoCertificate => "a client certificate is needed",
             Why::UntrustedCertificate => "the client certificate is not of our authority",
             Why::ExpiredCertificate => "the client certificate is not valid at this time",

@@ -19,12 +19,16 @@ use crate::{
 
 fn entry(name: &str, role: Role, token: &Secret, expires: Option<Timestamp>) -> TokenEntry {
     let sha256 = TokenHash::of(token.expose().as_bytes());
-    TokenEntry { name: name.to_owned(), role, sha256, expires }
+    TokenEntry { name: name.to_owned(), role, agents: None, managers: None, sha256, expires }
 }
 
 fn auth(tokens: Vec<TokenEntry>, certificates: &[(&str, Role)]) -> Auth {
-    let certificate =
-        |&(subject, role): &(&str, Role)| CertificateEntry { subject: subject.to_owned(), role };
+    let certificate = |&(subject, role): &(&str, Role)| CertificateEntry {
+        subject: subject.to_owned(),
+        role,
+        agents: None,
+        managers: None,
+    };
     Auth {
         tokens,
         tokens_file: None,
@@ -213,4 +217,103 @@ fn nothing_prints_a_secret() {
     let printed = format!("{token:?} {bearer:?} {auth:?} {:?}", Book::load(&auth));
     let hash = TokenHash::of(token.expose().as_bytes()).to_string();
     assert!(!printed.contains(token.expose()) && !printed.contains(&hash), "{printed}");
+}
+
+/// A call that was let through, as a stream's reader sees it.
+fn speaker(guard: &Guard, credentials: &Credentials, need: Need) -> Speaker {
+    let mut call = tonic::Request::new(());
+    call.extensions_mut().insert(admit(guard, credentials, need).unwrap());
+    Speaker::of(guard, &call, "usage")
+}
+
+#[test]
+fn credentials_speak_for_the_ids_that_they_name() {
+    let (token, peer) = (generate().unwrap(), generate().unwrap());
+    let list = |ids: &[&str]| Some(ids.iter().map(|id| (*id).to_owned()).collect());
+    let bound =
+        TokenEntry { agents: list(&["gw-1", "eu-*"]), ..entry("ann", Role::Agent, &token, None) };
+    let other =
+        TokenEntry { managers: list(&["{name}"]), ..entry("tm-2", Role::Peer, &peer, None) };
+    let mut auth = auth(vec![bound, other], &[("*.gateways", Role::Agent), ("any", Role::Agent)]);
+    auth.certificates[0].agents = list(&["{name}"]);
+    let (guard, _, telemetry) = guard(&auth);
+    let bearer = |token: &Secret| bearing(&format!("Bearer {}", token.expose()));
+    let agents = speaker(&guard, &bearer(&token), Need::Role(Role::Agent));
+    for (id, may) in [("gw-1", true), ("eu-7", true), ("gw-2", false)] {
+        assert_eq!(agents.may_be(id).is_ok(), may, "{id}");
+    }
+    let refused = agents.may_be("gw-2").unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+    for part in ["\"ann\"", "\"gw-2\"", "gw-1, eu-*"] {
+        assert!(refused.message().contains(part), "{part} in {}", refused.message());
+    }
+    let peers = speaker(&guard, &bearer(&peer), Need::Role(Role::Peer));
+    assert!(peers.may_be("tm-2").is_ok() && peers.may_be("tm-1").is_err());
+    let own = speaker(&guard, &showing(&["gw-1.gateways"], 60), Need::Role(Role::Agent));
+    assert!(own.may_be("gw-1.gateways").is_ok() && own.may_be("gw-2.gateways").is_err());
+    let any = speaker(&guard, &showing(&["any"], 60), Need::Role(Role::Agent));
+    assert!(any.may_be("whoever").is_ok(), "without a list any id will do");
+    let text = telemetry.text();
+    let count = "weir_manager_denied_total{port=\"grpc\",reason=\"identity\"} 4";
+    assert!(text.contains(count), "{count} in {text}");
+}
+
+#[test]
+fn a_manager_that_was_dialled_is_who_its_certificate_says() {
+    let list = |ids: &[&str]| Some(ids.iter().map(|id| (*id).to_owned()).collect());
+    let mut auth = auth(Vec::new(), &[("tm-2", Role::Peer), ("gw-*", Role::Agent)]);
+    auth.certificates[0].managers = list(&["tm-2"]);
+    let (guard, ..) = guard(&auth);
+    let shown = |name: &str| {
+        let certificate = Certificate { names: vec![name.to_owned()], not_after: u64::MAX };
+        Speaker::dialled(&guard, guard.recognise(Some(Arc::new(certificate))))
+    };
+    assert!(shown("tm-2").may_be("tm-2").is_ok() && shown("tm-2").may_be("tm-1").is_err());
+    assert!(
+        shown("localhost").may_be("tm-1").is_ok(),
+        "TLS has checked its name, and no rule is about it"
+    );
+}
+
+#[test]
+fn lists_of_ids_go_with_their_role() {
+    let token = generate().unwrap();
+    let list = |ids: &[&str]| Some(ids.iter().map(|id| (*id).to_owned()).collect());
+    let of = |role, agents, managers| {
+        let entry = TokenEntry { agents, managers, ..entry("ann", role, &token, None) };
+        Book::load(&auth(vec![entry], &[]))
+    };
+    assert!(of(Role::Agent, list(&["a"]), None).is_ok());
+    for (found, part) in [
+        (of(Role::Viewer, list(&["a"]), None), "agents"),
+        (of(Role::Agent, None, list(&["a"])), "managers"),
+        (of(Role::Peer, None, list(&[])), "0 entries"),
+        (of(Role::Agent, list(&["a b"]), None), "a b"),
+    ] {
+        let error = found.unwrap_err();
+        assert!(error.contains("\"ann\"") && error.contains(part), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn streams_end_when_their_credentials_are_for_other_ids() {
+    let token = generate().unwrap();
+    let bearer = bearing(&format!("Bearer {}", token.expose()));
+    let of = |agents: Option<Vec<String>>| {
+        let entry = TokenEntry { agents, ..entry("ann", Role::Agent, &token, None) };
+        Some(Arc::new(Book::load(&auth(vec![entry], &[])).unwrap()))
+    };
+    let (_, post, telemetry) = guard(&auth(Vec::new(), &[("nobody", Role::Agent)]));
+    post.send_replace(of(None));
+    let guard = Guard::new(post.subscribe(), telemetry);
+    let mut end = Box::pin(guard.withdrawn(bearer, Need::Role(Role::Agent)));
+    let mut ended = || {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        end.as_mut().poll(&mut context).is_ready()
+    };
+    assert!(!ended());
+    post.send_replace(of(None));
+    assert!(!ended(), "nothing has changed for it");
+    post.send_replace(of(Some(vec!["gw-1".to_owned()])));
+    assert!(ended());
 }

@@ -8,7 +8,7 @@ use ureq::http::Method;
 use super::{
     Failure, Filter,
     client::{Client, escape},
-    output::{Output, cells, list, tell_truncated},
+    output::{Output, cells, list, tell_truncated, text},
     table::Table,
     units::{duration, moment},
     wait::Waiting,
@@ -23,7 +23,10 @@ pub(super) fn status(
     let nodes = client.get("/nodes")?;
     let agents = client.get("/agents")?;
     let whole = json!({ "nodes": nodes["nodes"], "agents": agents["agents"] });
-    output.print(out, &whole, |whole| vec![managers(whole), agents_table(whole)])
+    output.print(out, &whole, |whole| {
+        let unreached = unreached(whole);
+        [managers(whole), agents_table(whole)].into_iter().chain(unreached).collect()
+    })
 }
 
 fn managers(whole: &Value) -> Table {
@@ -35,9 +38,23 @@ fn managers(whole: &Value) -> Table {
             cells(node, ["id", "link", "roles", "revision", "policies", "counters", "agents"]);
         let link = if node["self"] == true { "self".to_owned() } else { link };
         let (lag, started) = (duration(node, "lag_seconds"), moment(node, "started"));
+        // One that was never met has not told its name.
+        let id = if id.is_empty() { text(node, "address") } else { id };
         table.row([id, link, roles, revision, lag, policies, counters, agents, started]);
     }
     table
+}
+
+/// Why peers cannot be reached; `None` if all can.
+fn unreached(whole: &Value) -> Option<Table> {
+    let mut table = Table::new(&["UNREACHED", "ADDRESS", "LAST TRIED", "BECAUSE"]);
+    let mut nodes = list(whole, "nodes").filter(|node| node["last_failure"].is_string()).peekable();
+    nodes.peek()?;
+    for node in nodes {
+        let [id, address, because] = cells(node, ["id", "address", "last_failure"]);
+        table.row([id, address, moment(node, "last_failure_at"), because]);
+    }
+    Some(table)
 }
 
 fn agents_table(whole: &Value) -> Table {

@@ -61,6 +61,23 @@ fn check_config_reads_certificates_and_tokens() {
     assert!(!check("[auth]\ntokens_file = 'tokens.toml'\n"));
     std::fs::write(folder.path().join("tokens.toml"), "").unwrap();
     assert!(check("[auth]\ntokens_file = 'tokens.toml'\n"));
+
+    let key = rcgen::KeyPair::generate().unwrap();
+    let tls = "[tls]\ncert = 'tm.pem'\nkey = 'tm.key'\n";
+    let issue = |year: i32, own: &rcgen::KeyPair| {
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        let pem = params.self_signed(own).unwrap().pem();
+        std::fs::write(folder.path().join("tm.pem"), pem).unwrap();
+        std::fs::write(folder.path().join("tm.key"), key.serialize_pem()).unwrap();
+    };
+    issue(2999, &key);
+    assert!(check(tls));
+    issue(2021, &key);
+    assert!(!check(tls), "it has ended");
+    issue(2999, &rcgen::KeyPair::generate().unwrap());
+    assert!(!check(tls), "of another key");
 }
 
 #[test]

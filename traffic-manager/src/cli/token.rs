@@ -13,7 +13,7 @@ use weir_proto::window::Window;
 
 use super::Failure;
 use crate::auth::{
-    Role,
+    Role, scope_fault,
     token::{Secret, TokenHash, generate},
 };
 
@@ -32,6 +32,12 @@ pub(super) enum TokenCommand {
         /// agent, peer, viewer or admin
         #[arg(long, value_name = "ROLE", value_parser = role)]
         role: Role,
+        /// Ids that an agent's token may speak for, like gw-1 or gw-*; {name} is NAME [default: any]
+        #[arg(long, value_name = "ID", value_delimiter = ',')]
+        agents: Vec<String>,
+        /// Ids that a peer's token may speak for, likewise
+        #[arg(long, value_name = "ID", value_delimiter = ',')]
+        managers: Vec<String>,
         /// How long it holds, like 12h or 90d [default: for ever]
         #[arg(long, value_name = "DURATION", value_parser = lifetime)]
         expires: Option<Duration>,
@@ -65,9 +71,19 @@ fn make(
     out: &mut dyn io::Write,
     terminal: Option<&mut dyn io::Write>,
 ) -> Result<(), Failure> {
-    let TokenCommand::New { name, role, expires, write } = command;
+    let TokenCommand::New { name, role, agents, managers, expires, write } = command;
     if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
         return Err(refused("--name takes 1 to 128 bytes without control characters"));
+    }
+    for (option, ids, needed) in
+        [("--agents", &agents, Role::Agent), ("--managers", &managers, Role::Peer)]
+    {
+        if !ids.is_empty() && role != needed {
+            return Err(refused(format!("{option} goes with --role {needed}")));
+        }
+        if let Some(fault) = scope_fault(ids).filter(|_| !ids.is_empty()) {
+            return Err(refused(format!("{option} {fault}")));
+        }
     }
     let token = generate().map_err(refused)?;
     match (&write, terminal) {
@@ -90,6 +106,11 @@ fn make(
     writeln!(out, "[[tokens]]")?;
     writeln!(out, "name = {}", toml::Value::from(name))?;
     writeln!(out, "role = \"{role}\"")?;
+    for (field, ids) in [("agents", agents), ("managers", managers)] {
+        if !ids.is_empty() {
+            writeln!(out, "{field} = {}", toml::Value::from(ids))?;
+        }
+    }
     writeln!(out, "sha256 = \"{}\"", TokenHash::of(token.expose().as_bytes()))?;
     if let Some(lifetime) = expires {
         let end = Timestamp::now().saturating_add(lifetime);
@@ -118,7 +139,14 @@ mod tests {
     use super::*;
 
     fn new(write: Option<PathBuf>) -> TokenCommand {
-        TokenCommand::New { name: "ann".to_owned(), role: Role::Viewer, expires: None, write }
+        TokenCommand::New {
+            name: "ann".to_owned(),
+            role: Role::Viewer,
+            agents: Vec::new(),
+            managers: Vec::new(),
+            expires: None,
+            write,
+        }
     }
 
     #[test]

@@ -39,15 +39,15 @@ async fn start() -> Served {
     let config = Config::resolve(settings).unwrap();
     let telemetry = Telemetry::new().unwrap();
     let (stopper, stop) = stop();
-    let group =
-        Group::start(&config, PeerAccess::load(&config).unwrap(), &telemetry, &stop).await.unwrap();
+    let guard = Guard::open(Arc::clone(&telemetry));
+    let access = (PeerAccess::load(&config).unwrap(), guard.clone());
+    let group = Group::start(&config, access, &telemetry, &stop).await.unwrap();
     let driver = group.driver.clone();
     let services = Services { driver: driver.clone(), peers: group.peers() };
     let anywhere = "127.0.0.1:0".parse().unwrap();
     let refused = telemetry.refused_grpc.clone();
     let listener = Listener::bind(anywhere, "listen.grpc", refused).await.unwrap();
     let address = listener.address().unwrap();
-    let guard = Guard::open(Arc::clone(&telemetry));
     let server = tokio::spawn(serve(listener, services, telemetry, guard, stop));
     let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
     Served { channel: endpoint.connect().await.unwrap(), driver, stopper, server, _group: group }

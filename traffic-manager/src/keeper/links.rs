@@ -32,12 +32,18 @@ pub(super) enum Change {
 }
 
 /// Links to all peers.
-#[derive(Debug, Default)]
 pub(super) struct Links {
     peers: BTreeMap<ManagerId, Peer>,
+    /// Counts frames that no link took.
+    dropped: metrics::Counter,
 }
 
 impl Links {
+    /// No link yet.
+    pub(super) fn new(dropped: metrics::Counter) -> Self {
+        Links { peers: BTreeMap::new(), dropped }
+    }
+
     /// A link was opened. One to another life of a peer whose links are open is refused: a life that has
     /// ended has no link for long, and a second manager with the id of a first must not take its place.
     pub(super) fn open(&mut self, life: &ManagerLife, link: Link) -> Change {
@@ -81,10 +87,15 @@ impl Links {
     pub(super) fn send(&self, to: &ManagerId, frame: &PeerFrame) {
         let Some(peer) = self.peers.get(to) else { return };
         let everywhere = matches!(frame, PeerFrame::Heartbeat(_));
+        let mut taken = false;
         for link in peer.links.iter().rev() {
-            if link.send(frame.clone()) && !everywhere {
+            taken |= link.send(frame.clone());
+            if taken && !everywhere {
                 return;
             }
+        }
+        if !taken {
+            self.dropped.increment(1);
         }
     }
 

@@ -11,7 +11,10 @@ use super::{
     Keeper, errands::Errands, links::Links, office::Office, recall::Recall, task::Task,
     turns::Turns, waiters::Waiters,
 };
-use crate::{clock::Clock, driver::Driver, peers::LinkEvent, stop::Stop, store::StoreHandle};
+use crate::{
+    clock::Clock, driver::Driver, peers::LinkEvent, stop::Stop, store::StoreHandle,
+    telemetry::Telemetry,
+};
 
 /// The record of the store that holds the highest epochs seen.
 pub(crate) const EPOCHS: &[u8] = b"epochs";
@@ -34,6 +37,8 @@ pub(crate) struct Parts {
     pub(crate) roles: Roles,
     /// Its priority for them.
     pub(crate) priority: u32,
+    /// Where dropped frames are counted.
+    pub(crate) telemetry: Arc<Telemetry>,
 }
 
 /// Puts the policies in force that the store had, before anybody is served.
@@ -72,7 +77,8 @@ pub(crate) fn start(
         store: parts.store,
         errands: Errands::new(parts.driver),
         clock,
-        links: Links::default(),
+        links: Links::new(parts.telemetry.dropped_by_links.clone()),
+        dropped: parts.telemetry.dropped_for_store.clone(),
         office: Office::new(parts.roles, now),
         closed: parts.closed,
         priority: parts.priority,

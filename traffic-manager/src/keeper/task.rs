@@ -61,6 +61,8 @@ pub(super) struct Task {
     pub(super) recall: Recall,
     pub(super) waiters: Waiters<WriteId>,
     pub(super) backlog: VecDeque<(ManagerLife, Delta)>,
+    /// Counts deltas that found the backlog full.
+    pub(super) dropped: metrics::Counter,
     pub(super) turns: Turns,
     pub(super) synced: Option<oneshot::Sender<()>>,
     pub(super) outputs: Vec<Output>,
@@ -77,9 +79,6 @@ impl Task {
         let mut commit: Option<Commit> = None;
         loop {
             let now = self.clock.now();
-            if self.replica.next_deadline().is_some_and(|deadline| deadline <= now) {
-                self.replica.on_deadline(now, &mut self.outputs);
-            }
             self.renew(now);
             for (peer, ask) in self.recall.due(now) {
                 self.links.send(&peer, &ask);
@@ -125,11 +124,14 @@ impl Task {
         self.perform();
     }
 
-    /// Renews the roles' leases, and tells peers of it.
+    /// Renews the roles' leases, and does what the replica has to do now: one heartbeat tells of both.
     fn renew(&mut self, now: Time) {
         if let Some(claims) = self.office.on_deadline(now) {
             let said = Announcement { ready: self.ready, priority: self.priority, claims };
-            self.replica.announce(said, now, &mut self.outputs);
+            self.replica.announce(said, now);
+        }
+        if self.replica.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.replica.on_deadline(now, &mut self.outputs);
         }
     }
 
@@ -351,6 +353,8 @@ impl Task {
                 Output::Receive(from, delta) => {
                     if self.backlog.len() < BACKLOG {
                         self.backlog.push_back((from, delta));
+                    } else {
+                        self.dropped.increment(1);
                     }
                 }
                 Output::Acked(_) => self.waiters.look(|write| self.replica.holders(*write)),

@@ -21,6 +21,7 @@ use crate::{
     peers::{self, LinkEvent, LinkId},
     stop::{Stopper, stop},
     store::{Identity, MemoryStore, StoreHandle},
+    telemetry::Telemetry,
 };
 
 fn life(name: &str) -> ManagerLife {
@@ -65,6 +66,7 @@ async fn scene() -> Scene {
         closed,
         roles: Roles::new(roles, Epochs::default(), now),
         priority: 1,
+        telemetry: Telemetry::new().expect("a recorder"),
     };
     let (stopper, stop) = stop();
     let (keeper, _synced, _ended) = start(parts, stop);

@@ -1,7 +1,6 @@
 //! The links that this manager dials: one task for each peer, for as long as the manager runs.
 
 use std::{
-    collections::BTreeSet,
     error::Error,
     sync::{
         Arc,
@@ -11,16 +10,13 @@ use std::{
 };
 
 use axum::http::Uri;
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Code, Request, Status};
 use weir_proto::{peer::PeerFrame, wire::weir::v1::peers_client::PeersClient};
 
 use super::{LinkId, MAX_FRAME, Me, follow, open};
-use crate::stop::Stop;
+use crate::{auth::Speaker, clock::Clock, stop::Stop};
 
 /// How long a peer may take to answer the call with its headers: a stopped process still accepts connections.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -39,15 +35,12 @@ impl LinkNumbers {
     }
 }
 
-/// Addresses at which nobody has answered for [`GIVE_UP`], of those that are dialled.
-pub(crate) type Absent = watch::Sender<BTreeSet<String>>;
-
 /// Keeps a link to the peer at `address` open until the shutdown.
 pub(crate) async fn keep(
     address: String,
     me: Me,
     numbers: LinkNumbers,
-    absent: Arc<Absent>,
+    mut clock: Clock,
     mut shutdown: Stop,
 ) {
     let mut pause = PAUSES.0;
@@ -57,7 +50,7 @@ pub(crate) async fn keep(
         let mut linked = false;
         let ended = tokio::select! {
             () = shutdown.requested() => return,
-            ended = attempt(&address, &me, &numbers, &absent, &mut linked) => ended,
+            ended = attempt(&address, &me, &numbers, &mut linked) => ended,
         };
         if linked {
             // It worked for a while: begin anew at once, and say so if that fails.
@@ -67,14 +60,13 @@ pub(crate) async fn keep(
             Ok(()) => {}
             Err(status) => {
                 let why = describe(&status);
+                let absent = failing_since.elapsed() > GIVE_UP;
+                me.directory.failed(&address, why.clone(), absent, clock.now());
                 if why != said {
                     tracing::warn!(peer = address, "no link to a peer: {why}; trying on");
                     said = why;
                 }
-                if failing_since.elapsed() > GIVE_UP {
-                    absent.send_if_modified(|absent| absent.insert(address.clone()));
-                }
-                if status.code() == Code::AlreadyExists {
+                if matches!(status.code(), Code::AlreadyExists | Code::PermissionDenied) {
                     pause = PAUSES.1;
                 }
             }
@@ -91,11 +83,11 @@ async fn attempt(
     address: &str,
     me: &Me,
     numbers: &LinkNumbers,
-    absent: &Absent,
     linked: &mut bool,
 ) -> Result<(), Status> {
     let url = address.parse::<Uri>().map_err(|e| Status::invalid_argument(e.to_string()))?;
-    let channel = me.access.connect(&url).await.map_err(Status::unavailable)?;
+    let (channel, certificate) = me.access.connect(&url).await.map_err(Status::unavailable)?;
+    let speaker = Speaker::dialled(&me.guard, me.guard.recognise(certificate));
     let mut client = PeersClient::new(channel).max_decoding_message_size(MAX_FRAME);
     let (link, queue, dropped) = open(numbers.next());
     let hello = PeerFrame::Hello(me.greeting.clone()).into();
@@ -104,9 +96,9 @@ async fn attempt(
     me.access.authorize(&mut call).map_err(Status::unauthenticated)?;
     let silent = |_| Status::deadline_exceeded("it did not answer in time");
     let answer = timeout(ANSWER, client.link(call)).await.map_err(silent)??;
-    absent.send_if_modified(|absent| absent.remove(address));
+    me.directory.answered(address);
     *linked = true;
-    follow(me, Some(address.to_owned()), link, answer.into_inner(), dropped).await
+    follow(me, Some(address.to_owned()), &speaker, link, answer.into_inner(), dropped).await
 }
 
 /// The innermost reason: the outer ones only say that something failed.

@@ -10,6 +10,7 @@ use weir_proto::{
 };
 
 use super::{Me, dial::LinkNumbers, follow, open};
+use crate::auth::Speaker;
 
 /// The `Peers` service.
 pub(crate) struct PeerService {
@@ -29,9 +30,10 @@ impl Peers for PeerService {
     ) -> Result<Response<Self::LinkStream>, Status> {
         let (link, queue, dropped) = open(self.numbers.next());
         let me = self.me.clone();
+        let speaker = Speaker::of(&me.guard, &request, "peers");
         let (refusal, refused) = tokio::sync::oneshot::channel();
         tokio::spawn(async move {
-            let ended = follow(&me, None, link, request.into_inner(), dropped).await;
+            let ended = follow(&me, None, &speaker, link, request.into_inner(), dropped).await;
             // The queue has ended with the link; what is left is to say why.
             let _ = refusal.send(ended);
         });

@@ -3,11 +3,13 @@
 //! What waits in the queue is committed together: a disk needs as long to make one change durable
 //! as a hundred.
 
-use std::thread;
+use std::{sync::Arc, thread};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Batch, Identity, Place, Report, Snapshot, Store, StoreError, Table};
+use super::{
+    Batch, Identity, Place, Refusals, Report, Snapshot, Store, StoreError, Table, refusals::Counts,
+};
 
 /// Requests that wait. When it is full, callers wait.
 const QUEUE: usize = 256;
@@ -36,6 +38,7 @@ enum Request {
 #[derive(Clone)]
 pub struct StoreHandle {
     requests: mpsc::Sender<Request>,
+    refused: Arc<Counts>,
 }
 
 impl StoreHandle {
@@ -58,7 +61,7 @@ impl StoreHandle {
             Err(error) => drop(answer.send(Err(error))),
         })?;
         let records = opened.await.unwrap_or(Err(StoreError::Stopped))?;
-        Ok((StoreHandle { requests }, records))
+        Ok((StoreHandle { requests, refused: Arc::default() }, records))
     }
 
     /// Gives an open store its thread.
@@ -68,7 +71,7 @@ impl StoreHandle {
     pub fn start(store: Box<dyn Store>) -> Result<StoreHandle, StoreError> {
         let (requests, queue) = mpsc::channel(QUEUE);
         spawn(move || serve(store, queue))?;
-        Ok(StoreHandle { requests })
+        Ok(StoreHandle { requests, refused: Arc::default() })
     }
 
     /// Writes a batch: all of it, and durable on return. Waits while the queue is full. When the
@@ -77,11 +80,19 @@ impl StoreHandle {
     /// # Errors
     /// Why nothing of it was written.
     pub async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        batch.bounded()?;
         if batch.is_empty() {
             return Ok(());
         }
-        self.ask(|answer| Request::Commit(batch, answer)).await
+        let done = match batch.bounded() {
+            Ok(()) => self.ask(|answer| Request::Commit(batch, answer)).await,
+            Err(error) => Err(error),
+        };
+        done.inspect_err(|error| self.refused.count(error))
+    }
+
+    /// How often commits were refused.
+    pub fn refusals(&self) -> Refusals {
+        self.refused.read()
     }
 
     /// Examines the whole store. Commits wait meanwhile.

@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use tokio::{runtime::Runtime, time::timeout};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub use self::place::PostgresPlace;
 use self::rows::Rows;
@@ -16,6 +17,7 @@ mod faults;
 mod place;
 mod rows;
 mod snapshot;
+mod tls;
 
 /// How long to connect, and to become the holder of the rows.
 const CONNECT: Duration = Duration::from_secs(6);
@@ -202,6 +204,25 @@ impl Store for PostgresStore {
     }
 }
 
+/// A connection, which runs whenever the store's thread waits for an answer, and ends with the client.
+async fn connect(
+    config: &Config,
+    tls: Option<MakeRustlsConnect>,
+) -> Result<Client, tokio_postgres::Error> {
+    match tls {
+        None => {
+            let (client, connection) = config.connect(NoTls).await?;
+            drop(tokio::spawn(connection));
+            Ok(client)
+        }
+        Some(tls) => {
+            let (client, connection) = config.connect(tls).await?;
+            drop(tokio::spawn(connection));
+            Ok(client)
+        }
+    }
+}
+
 /// A connection that holds the manager's rows.
 async fn open(
     place: &PostgresPlace,
@@ -210,9 +231,9 @@ async fn open(
 ) -> Result<(Client, rows::Meta), StoreError> {
     let name = place.to_string();
     let fault = |error: tokio_postgres::Error| faults::meaning(&name, &error);
-    let (mut client, connection) = place.config().connect(NoTls).await.map_err(fault)?;
-    // It runs whenever the store's thread waits for an answer, and ends with the client.
-    drop(tokio::spawn(connection));
+    let unusable = |detail| StoreError::Unavailable { place: name.clone(), detail };
+    let mut client =
+        connect(place.config(), place.connector().map_err(unusable)?).await.map_err(fault)?;
     if !rows.lock(&client).await.map_err(fault)? {
         let holder = format!("another manager with the id {}", me.manager);
         return Err(StoreError::Held { place: name.clone(), holder });

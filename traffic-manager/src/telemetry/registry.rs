@@ -11,7 +11,7 @@ use metrics_exporter_prometheus::{
 const PARTS: [f64; 11] = [0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0];
 const META: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
 
-const COUNTERS: [(&str, &str); 11] = [
+const COUNTERS: [(&str, &str); 18] = [
     ("weir_manager_usage_reports_total", "Usage frames merged."),
     ("weir_manager_usage_entries_total", "Counter entries in the merged usage frames."),
     ("weir_manager_decisions_total", "Decisions sent to agents, by kind."),
@@ -28,13 +28,35 @@ const COUNTERS: [(&str, &str); 11] = [
         "weir_manager_usage_records_given_up_total",
         "Windows whose usage is in no record, because too many waited to be recorded.",
     ),
+    (
+        "weir_manager_refused_commits_total",
+        "Changes that the store refused, by reason; nothing of them was kept.",
+    ),
+    (
+        "weir_manager_peer_frames_dropped_total",
+        "Frames of the links between managers given up, by the queue that was full; they are told again.",
+    ),
+    ("weir_manager_conflicts_given_up_total", "Losers that left a policy which had too many."),
+    ("weir_manager_refused_entries_total", "Entries of peers that had no room here."),
+    (
+        "weir_manager_unreadable_policies_total",
+        "Versions of policies that this build cannot read; the one before stayed in force.",
+    ),
+    (
+        "weir_manager_deltas_resent_total",
+        "Deltas sent to peers again, as they were not acknowledged.",
+    ),
+    (
+        "weir_manager_digest_rounds_total",
+        "Comparisons with peers of everything that is replicated.",
+    ),
     ("weir_manager_subscribers_cut_off_total", "Subscribers cut off because they read too slowly."),
     ("weir_manager_clock_jumps_total", "Jumps of the wall clock, absorbed into manager time."),
     ("weir_manager_refused_connections_total", "Connections closed because there were too many."),
     ("weir_manager_denied_total", "Calls and handshakes refused, by port and reason."),
 ];
 
-const GAUGES: [(&str, &str); 11] = [
+const GAUGES: [(&str, &str); 12] = [
     ("weir_build_info", "Always 1; the label tells the version."),
     ("weir_manager_counters", "Counters kept."),
     ("weir_manager_policies", "Policies in force."),
@@ -49,12 +71,10 @@ const GAUGES: [(&str, &str); 11] = [
         "1 if this manager has the role: fleet = it sizes the agents' shares, ledger = it records usage, \
          janitor = it clears away what is old.",
     ),
-    (
-        "weir_manager_replication_lag_seconds",
-        "For how long the peer has lacked something that this manager has; 0 if it lacks nothing.",
-    ),
-    ("weir_manager_peer_up", "1 if there is a link to the peer."),
     ("weir_manager_conflicts", "Losers of concurrent edits in the conflict log."),
+    ("weir_manager_tombstones", "Deletions of policies kept, so that they reach every manager."),
+    ("weir_manager_audit_records", "Records of who changed what."),
+    ("weir_manager_usage_records", "Records of what was used in windows that are over."),
     ("weir_manager_usage_unrecorded", "Windows that closed and are in no usage record yet."),
 ];
 
@@ -106,12 +126,6 @@ impl Registry {
         labels: &[(&'static str, &'static str)],
     ) -> Gauge {
         self.0.register_gauge(&key(name, labels), &META)
-    }
-
-    /// With a label whose values are few, and known only while the manager runs.
-    pub(super) fn gauge_of(&self, name: &'static str, label: &'static str, value: &str) -> Gauge {
-        let label = Label::new(label, value.to_owned());
-        self.0.register_gauge(&Key::from_parts(name, vec![label]), &META)
     }
 
     pub(super) fn histogram(&self, name: &'static str) -> Histogram {

@@ -3,7 +3,7 @@
 use std::{
     io,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -19,6 +19,7 @@ use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint};
 
 use super::{
+    Certificate,
     files::{self, Stamp},
     provider,
 };
@@ -83,12 +84,13 @@ fn read(files: &ClientFiles) -> Result<ClientConfig, String> {
         .with_root_certificates(roots);
     let mut config = match &files.identity {
         None => builder.with_no_client_auth(),
-        Some((cert, key)) => {
+        Some((cert, key_file)) => {
             let chain = files::certificates("tls.cert", cert)?;
-            let key = files::key("tls.key", key)?;
+            let key = files::key("tls.key", key_file)?;
+            let files = (cert, key_file);
             builder
                 .with_client_auth_cert(chain, key)
-                .map_err(|error| format!("tls.cert and tls.key do not serve together: {error}"))?
+                .map_err(|error| files::not_together(files, &error))?
         }
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
@@ -96,22 +98,34 @@ fn read(files: &ClientFiles) -> Result<ClientConfig, String> {
     Ok(config)
 }
 
-/// A new connection to the manager at `url` (`http://…` or `https://…`). The name is resolved anew
-/// each time. `tls` is needed for `https`.
+/// A new connection to the manager at `url` (`http://…` or `https://…`), and the certificate that it
+/// showed. The name is resolved anew each time. `tls` is needed for `https`.
 ///
 /// # Errors
 /// In words, for the log.
-pub(crate) async fn connect(url: &Uri, tls: Option<Arc<TlsClient>>) -> Result<Channel, String> {
+pub(crate) async fn connect(
+    url: &Uri,
+    tls: Option<Arc<TlsClient>>,
+) -> Result<(Channel, Option<Arc<Certificate>>), String> {
+    let shown = Arc::new(OnceLock::new());
+    let seen = Arc::clone(&shown);
     let endpoint = Endpoint::from(url.clone())
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE)
         .keep_alive_while_idle(true);
     let dial = tower::service_fn(move |url: Uri| {
-        let tls = tls.clone();
-        async move { dial(&url, tls.as_deref()).await.map(TokioIo::new) }
+        let (tls, seen) = (tls.clone(), Arc::clone(&seen));
+        async move {
+            let (stream, certificate) = dial(&url, tls.as_deref()).await?;
+            if let Some(certificate) = certificate {
+                // Only one connection is made.
+                let _ = seen.set(Arc::new(certificate));
+            }
+            Ok::<_, io::Error>(TokioIo::new(stream))
+        }
     });
     match timeout(CONNECT_TIMEOUT, endpoint.connect_with_connector(dial)).await {
-        Ok(Ok(channel)) => Ok(channel),
+        Ok(Ok(channel)) => Ok((channel, shown.get().cloned())),
         Ok(Err(error)) => Err(format!("cannot connect: {}", root_cause(&error))),
         Err(_) => Err("cannot connect: timed out".to_owned()),
     }
@@ -121,7 +135,11 @@ pub(crate) async fn connect(url: &Uri, tls: Option<Arc<TlsClient>>) -> Result<Ch
 pub(crate) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
-pub(super) async fn dial(url: &Uri, tls: Option<&TlsClient>) -> io::Result<Box<dyn Wire>> {
+/// A byte stream, and the certificate of its other end.
+pub(super) async fn dial(
+    url: &Uri,
+    tls: Option<&TlsClient>,
+) -> io::Result<(Box<dyn Wire>, Option<Certificate>)> {
     let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, why.to_owned());
     let authority = url.authority().ok_or_else(|| invalid("the URL names no host"))?;
     // Brackets of an IPv6 address are for the URL alone.
@@ -130,12 +148,14 @@ pub(super) async fn dial(url: &Uri, tls: Option<&TlsClient>) -> io::Result<Box<d
     let stream = TcpStream::connect((host, port)).await?;
     stream.set_nodelay(true)?;
     if url.scheme_str() != Some("https") {
-        return Ok(Box::new(stream));
+        return Ok((Box::new(stream), None));
     }
     let tls = tls.ok_or_else(|| invalid("https needs an authority to trust (tls.peer_ca)"))?;
     let name = ServerName::try_from(host.to_owned()).map_err(|e| invalid(&e.to_string()))?;
     let stream = TlsConnector::from(tls.config()).connect(name, stream).await?;
-    Ok(Box::new(stream))
+    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let certificate = certificate.and_then(Certificate::read);
+    Ok((Box::new(stream), certificate))
 }
 
 /// The innermost reason: the outer ones only say that something failed.

@@ -79,6 +79,19 @@ pub(crate) fn key(field: &str, file: &Path) -> Result<PrivateKeyDer<'static>, St
     })
 }
 
+/// Why a certificate and a key are of no use to each other.
+pub(crate) fn not_together((cert, key): (&PathBuf, &PathBuf), error: &rustls::Error) -> String {
+    let why = match error {
+        rustls::Error::InconsistentKeys(_) => "the key is not that of the certificate".to_owned(),
+        error => error.to_string(),
+    };
+    format!(
+        "tls.cert and tls.key: {} and {} do not serve together: {why}",
+        cert.display(),
+        key.display()
+    )
+}
+
 /// The authorities of a file.
 pub(crate) fn authorities(field: &str, file: &Path) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();

@@ -113,13 +113,9 @@ fn config(
     };
     let chain = files::certificates("tls.cert", &files.cert)?;
     let key = files::key("tls.key", &files.key)?;
-    let mut config = builder.with_single_cert(chain, key).map_err(|error| {
-        format!(
-            "tls.cert and tls.key: {} and {} do not serve together: {error}",
-            files.cert.display(),
-            files.key.display()
-        )
-    })?;
+    let mut config = builder
+        .with_single_cert(chain, key)
+        .map_err(|error| files::not_together((&files.cert, &files.key), &error))?;
     config.alpn_protocols = vec![protocol.to_vec()];
     // A resumed session would skip the check of a certificate that has expired since.
     config.send_tls13_tickets = 0;

@@ -23,6 +23,7 @@ impl Agent {
             session: self.session.clone(),
             former: self.former.clone(),
             links: self.links.clone(),
+            refusals: self.refusals.clone(),
             outbox: self.outbox.clone(),
             stamp: self.stamp,
             waiting: self.waiting.clone(),

@@ -25,6 +25,8 @@ pub struct ManagerStatus {
     pub usage_acked: u64,
     /// Batches that it has still to get.
     pub usage_behind: u64,
+    /// Why there is no usage link that works; `None` while there is, or nothing is known yet.
+    pub problem: Option<String>,
 }
 
 /// The whole agent.
@@ -38,6 +40,8 @@ pub struct Status {
     pub active_name: String,
     /// It has policies and is part of the fleet.
     pub ready: bool,
+    /// Managers refuse it for the sake of another agent with its id: what one of them says of that.
+    pub same_id: Option<String>,
     /// No manager is reachable: `on_disconnect` applies.
     pub isolated: bool,
     /// Number of the fleet view.
@@ -100,12 +104,14 @@ impl Agent {
                 && self.session.as_ref().is_some_and(|s| s.life.is_some()),
             usage_acked: link.acked,
             usage_behind: if link.connection.is_some() { link.behind(&self.outbox) } else { 0 },
+            problem: self.refusals.of(i).map(str::to_owned),
         };
         Status {
             identity: self.config.identity.clone(),
             active,
             active_name: self.session.as_ref().and_then(name).unwrap_or_default(),
-            ready: self.revision_known() && share.fleet > 0,
+            ready: self.revision_known() && share.fleet > 0 && self.refusals.rival().is_none(),
+            same_id: self.refusals.rival().map(str::to_owned),
             isolated: self.standing.isolated,
             view: self.view.number,
             fleet: share.fleet,

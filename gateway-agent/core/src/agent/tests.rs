@@ -1,5 +1,7 @@
 //! The owner, driven by hand.
 
+mod rivalry;
+
 use std::sync::Arc;
 
 use weir_proto::{

@@ -103,6 +103,13 @@ impl Leases {
         Some(parts)
     }
 
+    /// Forgets all; none of them can be released any more.
+    pub(super) fn clear(&self) {
+        let mut inner = self.0.lock();
+        inner.held.clear();
+        inner.ends.clear();
+    }
+
     /// The same, to go on with apart.
     pub(super) fn fork(&self) -> Leases {
         Leases(Mutex::new(self.0.lock().clone()))

@@ -14,7 +14,7 @@ pub(super) struct StatusBody {
     version: String,
     ready: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    not_ready_because: Option<&'static str>,
+    not_ready_because: Option<String>,
     /// No manager has been reachable for a while.
     isolated: bool,
     active_manager: Option<ActiveManager>,
@@ -63,6 +63,9 @@ struct ManagerBody {
     /// The newest usage frame that it merged, and how many frames it is behind.
     usage_acknowledged: u64,
     usage_behind: u64,
+    /// Why there is no usage link, or none that works.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -84,18 +87,29 @@ pub(super) async fn status(State(gate): State<Gate>) -> Json<StatusBody> {
 }
 
 /// Why the agent is not ready; `None` when it is.
-pub(super) fn unready(status: &Status, ended: bool) -> Option<&'static str> {
-    if ended {
-        Some("The agent has ended and speaks with no traffic manager; the log tells why.")
-    } else if status.ready {
-        None
-    } else if status.active.is_none() {
-        Some("No traffic manager has been reached yet: checks pass unlimited.")
-    } else if status.policies_revision == 0 {
-        Some("The policies have not arrived yet: checks pass unlimited.")
-    } else {
-        Some("This agent is not yet part of the fleet: it has no share of the limits.")
+pub(super) fn unready(status: &Status, ended: bool) -> Option<String> {
+    if let Some(rival) = status.same_id.as_ref().filter(|_| !ended) {
+        return Some(format!(
+            "The traffic managers refuse this agent until the other one with its id is gone; then it \
+             joins by itself. They say: {rival}."
+        ));
     }
+    let reason = if ended {
+        "The agent has ended and speaks with no traffic manager; the log tells why."
+    } else if status.ready {
+        return None;
+    } else if status.active.is_none() {
+        "No traffic manager has been reached yet: checks pass unlimited."
+    } else if status.policies_revision == 0 {
+        "The policies have not arrived yet: checks pass unlimited."
+    } else {
+        "This agent is not yet part of the fleet: it has no share of the limits."
+    };
+    let problem = status.managers.iter().find_map(|manager| manager.problem.as_ref());
+    Some(match problem.filter(|_| !ended && status.active.is_none()) {
+        Some(problem) => format!("{reason} The last attempt: {problem}."),
+        None => reason.to_owned(),
+    })
 }
 
 fn body(status: Status, ended: bool, urls: &[String]) -> StatusBody {
@@ -110,6 +124,7 @@ fn body(status: Status, ended: bool, urls: &[String]) -> StatusBody {
         decisions: manager.decisions_up.into(),
         usage_acknowledged: manager.usage_acked,
         usage_behind: manager.usage_behind,
+        problem: manager.problem,
     });
     StatusBody {
         id: status.identity.life.id.to_string(),

@@ -103,6 +103,13 @@ impl AgentRecord {
         self.gone.filter(|_| self.superseded || self.ended.is_some())
     }
 
+    /// Whether it can be taken for gone: it left, it crashed, or nothing was heard of it for `hold`.
+    pub(super) fn over(&self, hold: Duration, now: Time) -> bool {
+        let linked = self.session.is_some() || self.usage.is_some();
+        let crashed = self.ended.is_some_and(|at| at + CRASH_HOLD <= now);
+        !linked && (self.gone.is_some() || crashed || self.last_heard + hold <= now)
+    }
+
     /// What it says of itself. When its session here is over, and it says so, it lives on: where it went,
     /// it may be given what nobody tells here.
     pub fn tell(&mut self, status: AgentStatus, me: &ManagerLife) {

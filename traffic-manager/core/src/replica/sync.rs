@@ -262,15 +262,11 @@ impl Sync {
         peer.answered(summary.round, (summary.part, summary.parts), &wanted);
     }
 
-    pub(super) fn announce(
-        &mut self,
-        announcement: Announcement,
-        cx: Context<'_>,
-        out: &mut Vec<Output>,
-    ) {
+    /// News is told at once: the next heartbeat is due, and the only one of this moment.
+    pub(super) fn announce(&mut self, announcement: Announcement, now: Time) {
         if announcement != self.announcement {
             self.announcement = announcement;
-            self.beat(cx, out);
+            self.heartbeat_at = self.heartbeat_at.min(now);
         }
     }
 

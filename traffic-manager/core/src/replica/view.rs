@@ -156,6 +156,19 @@ pub struct PeerStatus {
     pub equal: bool,
 }
 
+/// How much is kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Names of policies that are deleted, or that no version known here holds for.
+    pub tombstones: usize,
+    /// Losers in the conflict log.
+    pub conflicts: usize,
+    /// Audit records.
+    pub audit_records: usize,
+    /// Usage records.
+    pub usage_records: usize,
+}
+
 /// Totals since start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {

@@ -50,7 +50,7 @@ const limits = (policy) => {
   return own.join(", ") || "refuses";
 };
 async function refresh() {
-  const [{ nodes, peers }, { agents }, { policies }, { decisions, truncated }] = await Promise.all(
+  const [{ nodes }, { agents }, { policies }, { decisions, truncated }] = await Promise.all(
     ["/nodes", "/agents", "/policies", "/decisions"].map(read));
   const self = nodes.find((node) => node.self);
   at("manager").textContent = `${self.id} · ${self.version}`;
@@ -73,9 +73,8 @@ async function refresh() {
   const managers = nodes.map((it) => (it.self
     ? [it.id, "this one", it.roles.join(", "), "", `${it.policies} (r${it.policies_revision})`, it.counters,
       it.decision_sessions, `${it.fleet.size} in view ${it.fleet.view}`, "started " + new Date(it.started).toLocaleString()]
-    : [it.id, link(it), it.roles.join(", "), lag(it), "", "", "", "", it.last_seen ? ago(it.last_seen) : "never"]));
-  const unmet = peers.length - (nodes.length - 1);
-  if (unmet > 0) managers.push([`${unmet} of ${peers.length} peers`, flag(false, "", "not met yet"), "", "", "", "", "", "", "never"]);
+    : [it.id ?? it.address, link(it), it.roles.join(", "), it.id ? lag(it) : "", "", "", "", "",
+      it.last_seen ? ago(it.last_seen) : `never${it.last_failure ? `: ${it.last_failure}` : ""}`]));
   table("nodes", ["Manager", "Link", "Roles", "Lag", "Policies", "Counters", "Sessions", "Fleet", "Last heard"], managers, "");
   table("policies", ["Name", "Level", "Mode", "Key", "Limits", "Match"], policies.map((it) =>
     [it.name, it.level, it.mode, (it.key ?? []).join(", "), limits(it), element("code", it.match)]),

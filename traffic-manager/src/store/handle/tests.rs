@@ -109,6 +109,7 @@ async fn without_room_for_all_those_that_fit_are_committed() {
     let fits: Vec<bool> = results.iter().map(Result::is_ok).collect();
     assert_eq!(fits, [true, true, false, true]);
     assert!(matches!(results[2], Err(StoreError::Full { .. })));
+    assert_eq!(handle.refusals(), Refusals([1, 0, 0, 0]), "what a full disk refused is counted");
     assert_eq!(handle.check().await.unwrap().records, [4, 0, 0]);
 }
 
@@ -141,4 +142,5 @@ async fn a_record_that_is_too_large_is_the_callers_fault_alone() {
     assert!(matches!(error, StoreError::TooLarge { what: "key", .. }), "{error}");
     assert!(!error.may_pass());
     assert_eq!(handle.commit(Batch::new()).await, Ok(()));
+    assert_eq!(handle.refusals(), Refusals([0, 0, 0, 1]));
 }

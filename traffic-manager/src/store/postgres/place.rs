@@ -3,11 +3,15 @@
 use std::{fmt, time::Duration};
 
 use tokio_postgres::config::{Config, Host, SslMode};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::tls::Protection;
 
 /// A database and a schema. What it prints never has the password in it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresPlace {
     config: Config,
+    protection: Protection,
     schema: String,
 }
 
@@ -15,7 +19,8 @@ impl PostgresPlace {
     /// The schema if none is named.
     pub const SCHEMA: &str = "weir";
 
-    /// Reads a URL, `postgres://user@host:port/database?option=value`.
+    /// Reads a URL, `postgres://user@host:port/database?option=value`. Without `sslmode` nothing is
+    /// encrypted.
     ///
     /// # Errors
     /// What is wrong with it, phrased to follow the name of the field; without the URL itself, which
@@ -25,6 +30,7 @@ impl PostgresPlace {
         if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
             return Err(format!("does not begin with postgres://; {LIKE}"));
         }
+        let (protection, url) = Protection::taken_from(url)?;
         let mut config: Config =
             url.parse().map_err(|_| format!("is not the URL of a database; {LIKE}"))?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
@@ -33,17 +39,15 @@ impl PostgresPlace {
         if config.get_user().is_none() {
             return Err(format!("names no user; {LIKE}"));
         }
-        if config.get_ssl_mode() == SslMode::Require {
-            let why = "asks for sslmode=require, and this version speaks to databases without TLS";
-            return Err(format!("{why}; keep the database on a network that you trust"));
-        }
         if let Some(password) = password {
             config.password(password);
         }
-        config.application_name("weir traffic-manager").ssl_mode(SslMode::Disable);
+        let plain = protection == Protection::None;
+        let mode = if plain { SslMode::Disable } else { SslMode::Require };
+        config.application_name("weir traffic-manager").ssl_mode(mode);
         // A server that vanished is noticed, on its side too: else it would keep the rows locked.
         config.tcp_user_timeout(Duration::from_secs(10)).keepalives_idle(Duration::from_secs(10));
-        Ok(PostgresPlace { config, schema })
+        Ok(PostgresPlace { config, protection, schema })
     }
 
     /// Whether a schema may have this name; it needs no quotes then.
@@ -56,6 +60,11 @@ impl PostgresPlace {
 
     pub(super) fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// How to connect with TLS; `None` in plain text.
+    pub(super) fn connector(&self) -> Result<Option<MakeRustlsConnect>, String> {
+        self.protection.connector()
     }
 
     pub(super) fn schema(&self) -> &str {
@@ -109,7 +118,8 @@ mod tests {
             "postgres://weir:sesame@db:port/limits",
             "postgres://weir:sesame@/limits",
             "postgres://db/limits",
-            "postgres://weir:sesame@db/limits?sslmode=require",
+            "postgres://weir:sesame@db/limits?sslmode=verify-full",
+            "postgres://weir:sesame@db/limits?sslmode=prefer",
             "postgres://weir:sesame@db/limits?no_such_option=1",
         ] {
             let error = place(url).unwrap_err();

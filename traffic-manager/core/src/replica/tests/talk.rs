@@ -251,3 +251,28 @@ fn what_a_former_life_sent_is_not_acknowledged_to_a_later_one() {
     assert!(!out.iter().any(acks), "{out:?}");
     assert_eq!(requests(&two, "p"), Some(1), "but it is kept");
 }
+
+#[test]
+fn a_heartbeat_with_news_leaves_once() {
+    let mut replica = replica(0, 2);
+    let mut out = Vec::new();
+    replica.handle(Input::Up(life(1)), at(0), &mut out);
+    out.clear();
+    let mut beats = 0;
+    // As the keeper does: the leases are renewed as often as heartbeats leave.
+    for beat in 0..25_u8 {
+        let now = at(0) + Duration::from_millis(200) * u32::from(beat);
+        let claims = Bytes::from(vec![beat]);
+        replica.announce(Announcement { ready: true, priority: 1, claims: claims.clone() }, now);
+        assert!(replica.next_deadline().is_some_and(|at| at <= now), "it is due at once");
+        replica.on_deadline(now, &mut out);
+        for output in out.drain(..) {
+            if let Output::Send(_, PeerFrame::Heartbeat(heartbeat)) = output {
+                assert_eq!(heartbeat.claims, claims, "it says the newest");
+                beats += 1;
+            }
+        }
+        assert!(replica.next_deadline() > Some(now), "and nothing more is due");
+    }
+    assert_eq!(beats, 25, "5 s, of 5 heartbeats each");
+}

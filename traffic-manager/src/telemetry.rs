@@ -33,6 +33,8 @@ pub(crate) struct GroupView {
     pub(crate) conflicts: usize,
     /// Windows in no usage record.
     pub(crate) unrecorded: usize,
+    /// Entries of peers that had no room.
+    pub(crate) refused_entries: u64,
 }
 
 /// The manager's metrics. No label ever holds a counter's key.
@@ -57,6 +59,7 @@ pub(crate) struct Telemetry {
     janitor_role: Gauge,
     conflicts: Gauge,
     unrecorded: Gauge,
+    refused_entries: Counter,
     /// Usage frames refused before the core saw them.
     pub(crate) malformed_usage: Counter,
     /// Credit frames refused before the core saw them.
@@ -112,6 +115,7 @@ impl Telemetry {
             janitor_role: registry.gauge("weir_manager_role", &[("role", "janitor")]),
             conflicts: registry.gauge("weir_manager_conflicts", &[]),
             unrecorded: registry.gauge("weir_manager_usage_unrecorded", &[]),
+            refused_entries: registry.counter("weir_manager_refused_entries_total", &[]),
             malformed_usage: registry.counter(malformed, &[("plane", "usage")]),
             malformed_credit: registry.counter(malformed, &[("plane", "decisions")]),
             malformed_peers: registry.counter(malformed, &[("plane", "peers")]),
@@ -167,6 +171,7 @@ impl Telemetry {
         self.janitor_role.set(flag(group.roles.contains(&Role::Janitor)));
         self.conflicts.set(group.conflicts as f64);
         self.unrecorded.set(group.unrecorded as f64);
+        self.refused_entries.absolute(group.refused_entries);
         for peer in &group.peers {
             let of = |name| self.registry.gauge_of(name, "peer", peer.id.as_str());
             of("weir_manager_replication_lag_seconds").set(peer.lag.as_secs_f64());

@@ -4,12 +4,18 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use foldhash::fast::FixedState;
-use weir_proto::{decision::PolicyUpdate, policy::Policy};
+use weir_proto::{
+    convert::MAX_FRAME_BYTES,
+    decision::PolicyUpdate,
+    policy::{MAX_POLICY_BYTES, Policy},
+};
 
 /// Most policies in one set.
 pub const MAX_POLICIES: usize = 100_000;
-/// Bytes of policies in one frame to an agent.
+/// Bytes of policies in one frame to an agent; a larger policy has one for itself.
 const PART: usize = 256 * 1024;
+// Each policy with its tag and length; fewer than one for two bytes.
+const _: () = assert!(MAX_POLICY_BYTES + 8 < MAX_FRAME_BYTES && PART * 4 < MAX_FRAME_BYTES);
 
 /// A policy in one version.
 #[derive(Debug, Clone)]
@@ -148,23 +154,33 @@ impl Policies {
 
     /// Everything, in parts that fit a frame.
     pub fn snapshot(&self) -> Vec<PolicyUpdate> {
-        let mut parts =
-            vec![PolicyUpdate { revision: self.revision, full: true, ..PolicyUpdate::default() }];
-        let mut size = 0;
-        for stored in self.by_name.values() {
-            let json = encode(&stored.policy);
+        let policies = self.by_name.values().map(|stored| encode(&stored.policy));
+        let mut parts = self.update(policies, Vec::new());
+        if let Some(first) = parts.first_mut() {
+            first.full = true;
+        }
+        parts
+    }
+
+    /// These policies, and that others are gone, in parts that fit a frame.
+    pub fn update(
+        &self,
+        put: impl IntoIterator<Item = Bytes>,
+        deleted: Vec<String>,
+    ) -> Vec<PolicyUpdate> {
+        let part = || PolicyUpdate { revision: self.revision, ..PolicyUpdate::default() };
+        let mut size = deleted.iter().map(|name| name.len() + 8).sum::<usize>();
+        let mut parts = Vec::new();
+        let mut last = PolicyUpdate { deleted, ..part() };
+        for json in put {
             if size + json.len() > PART && size > 0 {
-                parts.push(PolicyUpdate { revision: self.revision, ..PolicyUpdate::default() });
+                parts.push(std::mem::replace(&mut last, part()));
                 size = 0;
             }
             size += json.len();
-            if let Some(part) = parts.last_mut() {
-                part.put.push(json);
-            }
+            last.put.push(json);
         }
-        if let Some(part) = parts.last_mut() {
-            part.last = true;
-        }
+        parts.push(PolicyUpdate { last: true, ..last });
         parts
     }
 }
@@ -172,4 +188,27 @@ impl Policies {
 /// A policy as it travels to agents.
 pub fn encode(policy: &Policy) -> Bytes {
     Bytes::from(policy.to_json().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_of_many_policies_reaches_agents_in_parts() {
+        let policies = Policies::default();
+        let large = |bytes| Bytes::from(vec![b'x'; bytes]);
+        let put = [MAX_POLICY_BYTES, 10, 10, PART - 20, 1, MAX_POLICY_BYTES].map(large);
+        let parts = policies.update(put, vec!["gone".to_owned()]);
+        let sizes: Vec<Vec<usize>> =
+            parts.iter().map(|part| part.put.iter().map(Bytes::len).collect()).collect();
+        let large = MAX_POLICY_BYTES;
+        assert_eq!(sizes, [vec![], vec![large], vec![10, 10, PART - 20], vec![1], vec![large]]);
+        assert_eq!(parts[0].deleted, ["gone"]);
+        let last: Vec<bool> = parts.iter().map(|part| part.last).collect();
+        assert_eq!(last, [false, false, false, false, true]);
+        assert!(parts.iter().all(|part| !part.full));
+        let none = policies.snapshot();
+        assert!(none.len() == 1 && none[0].full && none[0].last, "{none:?}");
+    }
 }

@@ -36,12 +36,15 @@ fn asset(kind: &'static str, text: &'static str) -> axum::routing::MethodRouter<
 
 async fn metrics(State(admin): State<Admin>) -> Result<impl IntoResponse, Problem> {
     let (stats, fleet) = admin.with(|manager, _, _| (manager.stats(), manager.fleet())).await?;
-    let look = admin.ask(|replica, now| (replica.peers(now), replica.conflicts().count()));
-    let (peers, conflicts) = look.await?;
+    let look = admin.ask(|replica, now| {
+        (replica.peers(now), replica.conflicts().count(), replica.totals().refused_entries)
+    });
+    let (peers, conflicts, refused_entries) = look.await?;
     let look = admin.keeper.ask_office(|office, now| (office.held(now), office.unrecorded()));
     let (roles, unrecorded) =
         look.await.map_err(|stopped| Problem::unavailable(&stopped.to_string()))?;
-    admin.telemetry.group(&GroupView { roles, peers, conflicts, unrecorded });
+    let group = GroupView { roles, peers, conflicts, unrecorded, refused_entries };
+    admin.telemetry.group(&group);
     let text = admin.telemetry.render(&stats, &fleet);
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(EXPOSITION))], text))
 }

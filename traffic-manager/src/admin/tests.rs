@@ -264,6 +264,17 @@ async fn as_many_overrides_as_a_policy_may_have_fit_into_a_body() {
     let long = post(policy(3_500, 1_000)).await;
     assert_eq!(long.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(long.text.contains("3145728") && long.text.contains("overrides"), "{}", long.text);
+    // What no request can have is not remembered: no manager could read the policy back.
+    let reset = async |key: String| {
+        let order = serde_json::json!({ "policy": "customers", "key": [key] }).to_string();
+        let json = [("content-type", "application/json")];
+        served.call("POST", "/api/v1/counters:reset", &json, &order).await
+    };
+    let long = reset("x".repeat(1_025)).await;
+    assert_eq!(long.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", long.text);
+    assert!(long.text.contains("1025 bytes") && long.text.contains("\"key\""), "{}", long.text);
+    assert!(long.text.len() < 1_000, "the key is not repeated whole");
+    assert_eq!(reset("x".repeat(1_024)).await.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -112,7 +112,7 @@ async fn a_malformed_frame_ends_only_its_stream() {
 async fn a_huge_frame_is_refused() {
     let served = start().await;
     let (frames, mut acks) = report(&served).await;
-    let entries = vec![0; MAX_FRAME].into();
+    let entries = vec![0; MAX_FRAME_BYTES].into();
     frames.send(UsageFrame { entries, ..usage(1) }).await.unwrap();
     assert_eq!(end(&mut acks).await, Some(Code::InvalidArgument));
 }

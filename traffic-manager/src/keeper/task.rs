@@ -30,7 +30,7 @@ use crate::{
     driver::Driver,
     peers::LinkEvent,
     stop::Stop,
-    store::{Batch, StoreError, StoreHandle, Table},
+    store::{self, Batch, StoreError, StoreHandle, Table},
 };
 
 /// Peers' deltas that wait for the store. What comes beyond is dropped: it is sent again, later.
@@ -260,7 +260,11 @@ impl Task {
     /// A peer's turn: as many deltas as there are need a turn each.
     fn next_of_backlog(&mut self, now: Time) -> Option<Commit> {
         let (from, delta) = self.backlog.pop_front()?;
-        let change = self.replica.receive(&from, delta, now);
+        let mut change = self.replica.receive(&from, delta, now);
+        for entry in change.retain(store::fits) {
+            let peer = &from.id;
+            tracing::error!(%peer, "the entry {entry} of a peer is too large to be stored: left out");
+        }
         Some(self.commit(change, Writer::Peer(from)))
     }
 

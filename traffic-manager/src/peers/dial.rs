@@ -17,9 +17,11 @@ use tokio::{
 };
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Code, Request, Status};
-use weir_proto::{peer::PeerFrame, wire::weir::v1::peers_client::PeersClient};
+use weir_proto::{
+    convert::MAX_FRAME_BYTES, peer::PeerFrame, wire::weir::v1::peers_client::PeersClient,
+};
 
-use super::{LinkId, MAX_FRAME, Me, follow, open};
+use super::{LinkId, Me, follow, open};
 use crate::stop::Stop;
 
 /// How long a peer may take to answer the call with its headers: a stopped process still accepts connections.
@@ -96,7 +98,7 @@ async fn attempt(
 ) -> Result<(), Status> {
     let url = address.parse::<Uri>().map_err(|e| Status::invalid_argument(e.to_string()))?;
     let channel = me.access.connect(&url).await.map_err(Status::unavailable)?;
-    let mut client = PeersClient::new(channel).max_decoding_message_size(MAX_FRAME);
+    let mut client = PeersClient::new(channel).max_decoding_message_size(MAX_FRAME_BYTES);
     let (link, queue, dropped) = open(numbers.next());
     let hello = PeerFrame::Hello(me.greeting.clone()).into();
     let frames = tokio_stream::once(hello).chain(ReceiverStream::new(queue));

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use weir_proto::{decision::PolicyUpdate, policy::Policy, time::Time};
+use bytes::Bytes;
+use weir_proto::{policy::Policy, time::Time};
 
 use super::{Manager, reset::keep_resets};
 use crate::{
@@ -33,11 +34,11 @@ impl Manager {
         now: Time,
         out: &mut Vec<Output>,
     ) {
-        let mut update = PolicyUpdate::default();
+        let (mut put, mut deleted) = (Vec::new(), Vec::new());
         for change in changes {
             match change {
                 PolicyChange::Put(stored) => {
-                    update.put.push(encode(&stored.policy));
+                    put.push(encode(&stored.policy));
                     let policy = Arc::clone(&stored.policy);
                     self.policies.install(stored);
                     self.relimit(policy.name.as_str(), Some(&policy));
@@ -45,11 +46,11 @@ impl Manager {
                 PolicyChange::Drop { name, revision } => {
                     self.policies.uninstall(&name, revision);
                     self.relimit(&name, None);
-                    update.deleted.push(name);
+                    deleted.push(name);
                 }
             }
         }
-        self.publish(update, now, out);
+        self.publish(put, deleted, now, out);
     }
 
     /// Adds a policy and publishes it.
@@ -90,30 +91,25 @@ impl Manager {
     ) -> Result<(), PolicyWriteError> {
         self.policies.delete(name, if_match)?;
         self.relimit(name, None);
-        let update = PolicyUpdate { deleted: vec![name.to_owned()], ..PolicyUpdate::default() };
-        self.publish(update, now, out);
+        self.publish(Vec::new(), vec![name.to_owned()], now, out);
         Ok(())
     }
 
     fn published(&mut self, stored: &StoredPolicy, now: Time, out: &mut Vec<Output>) {
         self.relimit(stored.policy.name.as_str(), Some(&stored.policy));
-        let update = PolicyUpdate { put: vec![encode(&stored.policy)], ..PolicyUpdate::default() };
-        self.publish(update, now, out);
+        self.publish(vec![encode(&stored.policy)], Vec::new(), now, out);
     }
 
-    fn publish(&mut self, mut update: PolicyUpdate, now: Time, out: &mut Vec<Output>) {
-        update.revision = self.policies.revision();
-        update.last = true;
+    fn publish(&mut self, put: Vec<Bytes>, deleted: Vec<String>, now: Time, out: &mut Vec<Output>) {
+        let parts = self.policies.update(put, deleted);
         let sessions: Vec<StreamId> = self.fleet.sessions().map(|(s, _)| s).collect();
         for session in sessions {
-            self.feeds.fill(session, |frame| {
-                let part = frame.policies.get_or_insert_with(PolicyUpdate::default);
-                part.revision = update.revision;
-                part.last = true;
-                part.put.extend(update.put.iter().cloned());
-                part.deleted.extend(update.deleted.iter().cloned());
-            });
-            self.feeds.seal(session);
+            for part in &parts {
+                // In a frame of its own: decisions before it may fill theirs.
+                self.feeds.seal(session);
+                self.feeds.fill(session, |frame| frame.policies = Some(part.clone()));
+                self.feeds.seal(session);
+            }
         }
         self.finish(now, out);
     }

@@ -6,6 +6,7 @@
 
 use weir_proto::{
     policy::{MAX_RESETS, Policy, Reset},
+    request::MAX_VALUE_BYTES,
     time::Time,
 };
 
@@ -32,6 +33,11 @@ pub enum ResetError {
         /// As the policy says.
         parts: usize,
     },
+    /// No request has such a value.
+    #[error(
+        "has a value of {0} bytes; at most {MAX_VALUE_BYTES} are allowed, so no request has it"
+    )]
+    Long(usize),
     /// One policy remembers so many.
     #[error("was reset for {MAX_RESETS} keys since it was reset as a whole; reset all of it")]
     Full,
@@ -55,6 +61,10 @@ pub fn with_reset(
     }
     let last = policy.resets.iter().map(|reset| reset.at).max().unwrap_or(0);
     let at = now.as_secs().max(last + 1);
+    let longest = key.iter().flatten().map(String::len).max().unwrap_or(0);
+    if longest > MAX_VALUE_BYTES {
+        return Err(ResetError::Long(longest));
+    }
     // One for all supersedes those of keys, and a key's last one its former ones. The last one for
     // all stays: its names are those under which the other keys count.
     policy.resets.retain(|reset| key.is_some() && reset.key != key);

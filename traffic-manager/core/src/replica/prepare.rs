@@ -185,6 +185,7 @@ impl Replica {
             number: delta.number,
             arrived: Vec::with_capacity(delta.entries.len()),
             known: Vec::new(),
+            refused: Vec::new(),
         };
         let mut added = 0;
         for entry in delta.entries {
@@ -199,6 +200,7 @@ impl Replica {
             };
             if full {
                 change.refused += 1;
+                received.refused.push(key);
                 continue;
             }
             let joined = self.stage(&mut change, key.clone(), theirs.clone());

@@ -300,10 +300,14 @@ async fn an_empty_manager_shows_itself() {
     let served = serve().await;
     assert_eq!(served.get("/api/v1/nodes").await.json()["nodes"][0]["id"], "tm-1");
     assert_eq!(served.get("/api/v1/agents").await.json(), json!({ "agents": [] }));
-    let nothing = json!({ "counters": [], "truncated": false });
-    assert_eq!(served.get("/api/v1/counters?policy=gold&limit=5").await.json(), nothing);
-    let nothing = json!({ "decisions": [], "truncated": false });
-    assert_eq!(served.get("/api/v1/decisions").await.json(), nothing);
+    let of = json!({ "manager": "tm-1", "followed": [], "truncated": false });
+    let none = |list: &str| {
+        let mut answer = of.clone();
+        answer[list] = json!([]);
+        answer
+    };
+    assert_eq!(served.get("/api/v1/counters?policy=gold&limit=5").await.json(), none("counters"));
+    assert_eq!(served.get("/api/v1/decisions").await.json(), none("decisions"));
     served.json("POST", POLICIES, &gold(5)).await;
     let metrics = served.get("/metrics").await.text;
     for line in ["weir_manager_policies 1", "weir_build_info{version=", "weir_manager_role{role="] {

@@ -152,9 +152,10 @@ pub(super) fn decisions(
 ) -> Result<(), Failure> {
     let answer = client.get(&format!("/decisions{}", query(filter)))?;
     output.print(out, &answer, |answer| {
-        let mut table = Table::new(&["POLICY", "LIMIT", "KEY", "USED", "OF", "UNTIL"]);
+        let mut table = Table::new(&["POLICY", "LIMIT", "KEY", "USED", "OF", "REASON", "UNTIL"]);
         for decision in list(answer, "decisions") {
-            table.row(cells(decision, ["policy", "limit_id", "key", "used", "limit", "until"]));
+            let fields = ["policy", "limit_id", "key", "used", "limit", "reason", "until"];
+            table.row(cells(decision, fields));
         }
         vec![table]
     })?;

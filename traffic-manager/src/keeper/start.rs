@@ -8,7 +8,7 @@ use traffic_manager_core::{
 };
 
 use super::{
-    Keeper, links::Links, office::Office, recall::Recall, task::Task, turns::Turns,
+    Keeper, asks::Asks, links::Links, office::Office, recall::Recall, task::Task, turns::Turns,
     waiters::Waiters,
 };
 use crate::{clock::Clock, driver::Driver, peers::LinkEvent, stop::Stop, store::StoreHandle};
@@ -78,6 +78,7 @@ pub(crate) fn start(
         priority: parts.priority,
         ready: false,
         recall: Recall::default(),
+        asks: Asks::default(),
         waiters: Waiters::default(),
         backlog: VecDeque::new(),
         turns: Turns::default(),

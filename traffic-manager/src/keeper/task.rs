@@ -5,12 +5,12 @@ use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc, time::Dura
 use tokio::sync::{mpsc, oneshot};
 use traffic_manager_core::{
     accounts::Closed,
-    manager::{Export, PolicyChange},
+    manager::PolicyChange,
     policies::StoredPolicy,
     replica::{Announcement, Change, Input, Output, Replica, WriteId},
 };
 use weir_proto::{
-    counters::{Counters, CountersAsk},
+    counters::Counters,
     id::{ManagerId, ManagerLife},
     peer::{Delta, PeerFrame},
     time::Time,
@@ -18,6 +18,7 @@ use weir_proto::{
 
 use super::{
     Ask, WRITES, WriteJob,
+    asks::Asks,
     links::{self, Links},
     office::{Office, Undone, Work},
     recall::Recall,
@@ -59,6 +60,7 @@ pub(super) struct Task {
     pub(super) priority: u32,
     pub(super) ready: bool,
     pub(super) recall: Recall,
+    pub(super) asks: Asks,
     pub(super) waiters: Waiters<WriteId>,
     pub(super) backlog: VecDeque<(ManagerLife, Delta)>,
     pub(super) turns: Turns,
@@ -85,6 +87,7 @@ impl Task {
                 self.links.send(&peer, &ask);
             }
             self.perform().await;
+            self.tell_counters(now).await;
             if commit.is_none() {
                 commit = self.next(&mut writes, now);
             }
@@ -133,6 +136,7 @@ impl Task {
         let deadline = if busy { self.office.beat() } else { self.office.next_deadline() };
         let deadline = self.replica.next_deadline().map_or(deadline, |at| at.min(deadline));
         let deadline = self.recall.next_deadline().map_or(deadline, |at| at.min(deadline));
+        let deadline = self.asks.next_deadline().map_or(deadline, |at| at.min(deadline));
         deadline.since(now).min(LONGEST_SLEEP)
     }
 
@@ -161,7 +165,7 @@ impl Task {
             }
             LinkEvent::Frame(life, _) if !self.links.is_current(&life) => {}
             LinkEvent::Frame(life, PeerFrame::AskCounters(ask)) => {
-                self.tell_counters(&life.id, &ask).await;
+                self.asks.add(&life.id, ask, now);
             }
             LinkEvent::Frame(life, PeerFrame::Counters(piece)) => {
                 self.take_counters(&life.id, piece).await;
@@ -172,22 +176,11 @@ impl Task {
             LinkEvent::Down(life, id) => {
                 if self.links.close(&life, id) == links::Change::Down {
                     tracing::warn!(peer = %life.id, "the last link to a peer has ended");
+                    self.asks.forget(&life.id);
                     self.office.lost(&life.id, now);
                     self.replica.handle(Input::Down(life), now, &mut self.outputs);
                 }
             }
-        }
-    }
-
-    /// A peer that starts asks what is known here.
-    async fn tell_counters(&mut self, peer: &ManagerId, ask: &CountersAsk) {
-        let (longer_than, cursor) = (ask.min_window, ask.cursor);
-        let piece = self.driver.with(move |manager, now, _| {
-            manager.export_counters(&Export { longer_than, cursor, ..Export::all() }, now)
-        });
-        // A driver that is gone takes the manager with it.
-        if let Ok(piece) = piece.await {
-            self.links.send(peer, &PeerFrame::Counters(piece));
         }
     }
 

@@ -122,7 +122,7 @@ impl Reporter {
 fn manager(policy: &Policy) -> Manager {
     let life = ManagerLife { id: ManagerId::new("tm-bench").expect("a name"), incarnation: 1 };
     let mut manager = Manager::new(Config::new(life), NOW);
-    manager.create_policy(policy.clone(), NOW, &mut Vec::new()).expect("the first policy");
+    manager.put_policy(policy.clone(), NOW, &mut Vec::new());
     manager
 }
 

@@ -3,15 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use foldhash::fast::FixedState;
 use weir_proto::{
     convert::MAX_FRAME_BYTES,
     decision::PolicyUpdate,
     policy::{MAX_POLICY_BYTES, Policy},
 };
 
-/// Most policies in one set.
-pub const MAX_POLICIES: usize = 100_000;
 /// Bytes of policies in one frame to an agent; a larger policy has one for itself.
 const PART: usize = 256 * 1024;
 // Each policy with its tag and length; fewer than one for two bytes.
@@ -26,32 +23,6 @@ pub struct StoredPolicy {
     pub tag: String,
     /// Revision of the set that brought this version.
     pub revision: u64,
-}
-
-/// Why a write was refused; nothing was changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PolicyWriteError {
-    /// Created, but it exists.
-    #[error("a policy of this name exists; replace it with PUT")]
-    Exists {
-        /// Its tag.
-        tag: String,
-    },
-    /// Replaced or deleted, but it does not exist.
-    #[error("there is no policy of this name")]
-    NotFound,
-    /// `If-Match` names another version.
-    #[error("the policy has changed meanwhile; read it again and repeat the change")]
-    Stale {
-        /// The present tag.
-        current: String,
-    },
-    /// Too many.
-    #[error("there are {max} policies, the most that one manager keeps; delete some first")]
-    Full {
-        /// The bound.
-        max: usize,
-    },
 }
 
 /// All policies.
@@ -87,35 +58,6 @@ impl Policies {
         self.revision
     }
 
-    /// Adds a policy whose name is new.
-    pub fn create(&mut self, policy: Policy) -> Result<StoredPolicy, PolicyWriteError> {
-        if let Some(stored) = self.by_name.get(policy.name.as_str()) {
-            return Err(PolicyWriteError::Exists { tag: stored.tag.clone() });
-        }
-        if self.by_name.len() >= MAX_POLICIES {
-            return Err(PolicyWriteError::Full { max: MAX_POLICIES });
-        }
-        Ok(self.store(policy))
-    }
-
-    /// Replaces an existing policy; with `if_match`, only that version.
-    pub fn replace(
-        &mut self,
-        policy: Policy,
-        if_match: Option<&str>,
-    ) -> Result<StoredPolicy, PolicyWriteError> {
-        self.matching(policy.name.as_str(), if_match)?;
-        Ok(self.store(policy))
-    }
-
-    /// Deletes an existing policy; with `if_match`, only that version.
-    pub fn delete(&mut self, name: &str, if_match: Option<&str>) -> Result<(), PolicyWriteError> {
-        self.matching(name, if_match)?;
-        self.by_name.remove(name);
-        self.revision += 1;
-        Ok(())
-    }
-
     /// Takes over a version that others decided on.
     pub(crate) fn install(&mut self, stored: StoredPolicy) {
         self.revision = self.revision.max(stored.revision);
@@ -126,30 +68,6 @@ impl Policies {
     pub(crate) fn uninstall(&mut self, name: &str, revision: u64) {
         self.revision = self.revision.max(revision);
         self.by_name.remove(name);
-    }
-
-    fn matching(&self, name: &str, if_match: Option<&str>) -> Result<(), PolicyWriteError> {
-        let stored = self.by_name.get(name).ok_or(PolicyWriteError::NotFound)?;
-        match if_match {
-            Some(tag) if tag != stored.tag => {
-                Err(PolicyWriteError::Stale { current: stored.tag.clone() })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn store(&mut self, policy: Policy) -> StoredPolicy {
-        use std::hash::BuildHasher;
-        self.revision += 1;
-        // A fixed seed: the same content at the same revision has the same tag on every manager.
-        let hash = FixedState::with_seed(self.revision).hash_one(policy.to_json().to_string());
-        let stored = StoredPolicy {
-            tag: format!("{:x}-{hash:016x}", self.revision),
-            revision: self.revision,
-            policy: Arc::new(policy),
-        };
-        self.by_name.insert(stored.policy.name.as_str().to_owned(), stored.clone());
-        stored
     }
 
     /// Everything, in parts that fit a frame.

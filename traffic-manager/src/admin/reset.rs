@@ -88,7 +88,6 @@ pub(super) async fn reset(
 
 fn refused(policy: &str, key: Option<&Vec<String>>, error: ResetError) -> Problem {
     match error {
-        ResetError::Policy(_) => Problem::no_policy(policy),
         ResetError::Key { .. } | ResetError::Long(_) => {
             let key = Value::from(key.cloned().unwrap_or_default()).to_string();
             let key: String = key.chars().take(EXCERPT).collect();

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use weir_proto::{policy::Policy, time::Time};
 
-use super::{Manager, reset::keep_resets};
+use super::Manager;
 use crate::{
     message::{Output, StreamId},
-    policies::{PolicyWriteError, StoredPolicy, encode},
+    policies::{StoredPolicy, encode},
 };
 
 /// What became of a policy: its newest version, or its end.
@@ -53,51 +53,12 @@ impl Manager {
         self.publish(put, deleted, now, out);
     }
 
-    /// Adds a policy and publishes it.
-    pub fn create_policy(
-        &mut self,
-        policy: Policy,
-        now: Time,
-        out: &mut Vec<Output>,
-    ) -> Result<StoredPolicy, PolicyWriteError> {
-        let stored = self.policies.create(policy)?;
-        self.published(&stored, now, out);
-        Ok(stored)
-    }
-
-    /// Replaces a policy and publishes it.
-    pub fn replace_policy(
-        &mut self,
-        mut policy: Policy,
-        if_match: Option<&str>,
-        now: Time,
-        out: &mut Vec<Output>,
-    ) -> Result<StoredPolicy, PolicyWriteError> {
-        if let Some(known) = self.policies.get(policy.name.as_str()) {
-            keep_resets(&known.policy, &mut policy);
-        }
-        let stored = self.policies.replace(policy, if_match)?;
-        self.published(&stored, now, out);
-        Ok(stored)
-    }
-
-    /// Deletes a policy and says so.
-    pub fn delete_policy(
-        &mut self,
-        name: &str,
-        if_match: Option<&str>,
-        now: Time,
-        out: &mut Vec<Output>,
-    ) -> Result<(), PolicyWriteError> {
-        self.policies.delete(name, if_match)?;
-        self.relimit(name, None);
-        self.publish(Vec::new(), vec![name.to_owned()], now, out);
-        Ok(())
-    }
-
-    fn published(&mut self, stored: &StoredPolicy, now: Time, out: &mut Vec<Output>) {
-        self.relimit(stored.policy.name.as_str(), Some(&stored.policy));
-        self.publish(vec![encode(&stored.policy)], Vec::new(), now, out);
+    /// Takes over a policy where nothing is replicated, as the set's next revision.
+    pub fn put_policy(&mut self, policy: Policy, now: Time, out: &mut Vec<Output>) {
+        let revision = self.policies.revision() + 1;
+        let (policy, tag) = (Arc::new(policy), revision.to_string());
+        let stored = StoredPolicy { policy, tag, revision };
+        self.install_policies(vec![PolicyChange::Put(stored)], now, out);
     }
 
     fn publish(&mut self, put: Vec<Bytes>, deleted: Vec<String>, now: Time, out: &mut Vec<Output>) {

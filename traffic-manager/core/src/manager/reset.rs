@@ -10,18 +10,9 @@ use weir_proto::{
     time::Time,
 };
 
-use super::Manager;
-use crate::{
-    message::Output,
-    policies::{PolicyWriteError, StoredPolicy},
-};
-
 /// Why nothing was reset.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResetError {
-    /// The policy could not be written.
-    #[error(transparent)]
-    Policy(#[from] PolicyWriteError),
     /// The policy counts nothing.
     #[error("is a deny policy, which counts nothing")]
     Counts,
@@ -79,23 +70,5 @@ pub fn with_reset(
 pub fn keep_resets(known: &Policy, policy: &mut Policy) {
     if policy.resets.is_empty() && known.key.len() == policy.key.len() {
         policy.resets.clone_from(&known.resets);
-    }
-}
-
-impl Manager {
-    /// Sets back the counters of a policy, or of one key, and publishes the policy.
-    ///
-    /// # Errors
-    /// [`ResetError`]; then nothing was changed.
-    pub fn reset(
-        &mut self,
-        name: &str,
-        key: Option<Vec<String>>,
-        now: Time,
-        out: &mut Vec<Output>,
-    ) -> Result<StoredPolicy, ResetError> {
-        let stored = self.policies.get(name).ok_or(PolicyWriteError::NotFound)?;
-        let policy = with_reset(&stored.policy, key, now)?;
-        Ok(self.replace_policy(policy, None, now, out)?)
     }
 }

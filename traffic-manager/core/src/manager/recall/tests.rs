@@ -25,7 +25,7 @@ fn manager(incarnation: u64, limit: &serde_json::Value) -> Manager {
         "name": "p", "level": "application", "key": ["application"], "limits": [limit],
     });
     let policy = Policy::from_json(&policy).expect("a policy");
-    manager.create_policy(policy, NOW, &mut Vec::new()).expect("a new policy");
+    manager.put_policy(policy, NOW, &mut Vec::new());
     manager
 }
 

@@ -3,6 +3,7 @@
 mod support;
 
 use std::{
+    collections::BTreeMap,
     fs,
     sync::{
         Arc,
@@ -103,11 +104,14 @@ fn rivals_have_one_winner_and_the_loser_can_be_restored() {
 #[test]
 fn policies_as_long_as_they_may_be_reach_every_manager_and_agent() {
     const MOST: usize = 3 << 20;
+    const KEY: [&str; 4] = ["application", "api", "user", "tenant"];
+    let part = |n: usize| format!("{n:0>1000}");
     let long = |requests: u64| {
-        let one = |n: usize| json!({ "key": [format!("{n:0>1000}")], "limits": [{ "requests": requests, "window": "1m" }] });
-        let overrides: Vec<Value> = (0..2_850).map(one).collect();
+        let limits = json!([{ "requests": requests, "window": "1m" }]);
+        let one = |n: usize| json!({ "key": vec![part(n); KEY.len()], "limits": limits });
+        let overrides: Vec<Value> = (0..750).map(one).collect();
         json!({
-            "name": "gold", "level": "application", "key": ["application"], "overrides": overrides,
+            "name": "gold", "level": "application", "key": KEY, "overrides": overrides,
             "limits": [{ "requests": 1_000, "window": "1m", "algorithm": "fixed_window" }],
         })
     };
@@ -118,7 +122,8 @@ fn policies_as_long_as_they_may_be_reach_every_manager_and_agent() {
         let url = node.url("/api/v1/policies/gold");
         http::send("PUT", &url, &json, &body.to_string()).expect("an answer").status
     };
-    let made = create(&group.managers[0], "?wait=all", &long(1)).expect("an answer");
+    let url = group.managers[0].url("/api/v1/policies?wait=all");
+    let made = http::post_json_within(&url, &long(1), SOON).expect("an answer");
     assert_eq!((made.status, made.header("weir-replicas")), (201, Some("1")), "{}", made.body);
     // Both change it while they cannot reach each other: a register with two versions of that length.
     group.managers[1].process().kill();
@@ -143,7 +148,8 @@ fn policies_as_long_as_they_may_be_reach_every_manager_and_agent() {
     };
     let most = won(&group.managers[0]).expect("a limit");
     let agent = &group.agents[0];
-    let body = json!({ "attributes": { "application": format!("{:0>1000}", 7) } });
+    let attributes: BTreeMap<&str, String> = KEY.iter().map(|name| (*name, part(7))).collect();
+    let body = json!({ "attributes": attributes });
     wait_until("the agent has it", SOON, &group.processes(), || {
         let answer = http::post_json(&agent.url("/v1/check"), &body);
         answer.is_ok_and(|answer| answer.json()["limit"] == most)

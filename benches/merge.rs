@@ -120,9 +120,14 @@ impl Reporter {
 }
 
 fn manager(policy: &Policy) -> Manager {
+    manager_with(policy, false)
+}
+
+/// One that records usage, or not.
+fn manager_with(policy: &Policy, accounts: bool) -> Manager {
     let life = ManagerLife { id: ManagerId::new("tm-bench").expect("a name"), incarnation: 1 };
-    let mut manager = Manager::new(Config::new(life), NOW);
-    manager.create_policy(policy.clone(), NOW, &mut Vec::new()).expect("the first policy");
+    let mut manager = Manager::new(Config { accounts, ..Config::new(life) }, NOW);
+    manager.put_policy(policy.clone(), NOW, &mut Vec::new());
     manager
 }
 
@@ -312,10 +317,73 @@ fn memory() {
     println!("{} bytes per counter, of which {length} are the key", grown / COUNT);
 }
 
+/// What records of usage cost: managers with and without them take turns in one run, so that whatever else the machine
+/// does meets both.
+fn recording() {
+    const COUNT: usize = 100_000;
+    println!("records of usage: ns CPU off, on; median of on / off");
+    for (label, policy) in [("merge", gateway::policy()), ("merge, sliding window", rolling())] {
+        let mut reporter = Reporter::new(0, &keys(&policy, COUNT));
+        let state = reporter.state();
+        let mut managers = [false, true].map(|on| manager_with(&policy, on));
+        let mut out = Vec::new();
+        managers.iter_mut().for_each(|manager| feed(manager, StreamId(0), &state, &mut out));
+        turns(label, COUNT, || {
+            let frames = reporter.frames(COUNT, 1_000, Named::Before);
+            managers.each_mut().map(|manager| {
+                let begun = lanes::cpu();
+                feed(manager, StreamId(0), &frames, &mut out);
+                lanes::cpu().saturating_sub(begun)
+            })
+        });
+    }
+    let policy = gateway::policy();
+    let state = Reporter::new(0, &keys(&policy, COUNT)).state();
+    turns("windows that end", COUNT, || {
+        [false, true].map(|on| {
+            let (mut manager, mut out) = (manager_with(&policy, on), Vec::new());
+            feed(&mut manager, StreamId(0), &state, &mut out);
+            out.clear();
+            let begun = lanes::cpu();
+            while manager.stats().counters > 0 {
+                manager.on_deadline(NOW + Duration::from_secs(7_200), &mut out);
+            }
+            let took = lanes::cpu().saturating_sub(begun);
+            let closed = out.iter().map(|out| match out {
+                Output::Closed(closed) => closed.len(),
+                _ => 0,
+            });
+            assert_eq!(closed.sum::<usize>(), if on { COUNT } else { 0 });
+            took
+        })
+    });
+}
+
+/// Prints what `turn` takes without and with something, for each of so many.
+fn turns(label: &str, each: usize, mut turn: impl FnMut() -> [Duration; 2]) {
+    const TURNS: usize = 51;
+    // The first turns meet cold caches.
+    let mut all: Vec<[Duration; 2]> = (0..TURNS + 5).map(|_| turn()).skip(5).collect();
+    all.sort_by(|a, b| ratio(a).total_cmp(&ratio(b)));
+    let sum = |which: usize| all.iter().map(|turn| turn[which].as_nanos()).sum::<u128>();
+    let [off, on] = [0, 1].map(|which| sum(which) / (TURNS * each) as u128);
+    let [low, median, high] = [TURNS / 10, TURNS / 2, TURNS - TURNS / 10].map(|n| ratio(&all[n]));
+    println!(
+        "{label}: {off}, {on}; {median:.2} (of ten turns, eight between {low:.2} and {high:.2})"
+    );
+}
+
+fn ratio([off, on]: &[Duration; 2]) -> f64 {
+    on.as_secs_f64() / off.as_secs_f64()
+}
+
 fn main() {
     let fixed = gateway::policy();
     if std::env::args().any(|arg| "memory".contains(&arg) && !arg.is_empty()) {
         return memory();
+    }
+    if std::env::args().any(|arg| arg == "recording") {
+        return recording();
     }
     let mut criterion = Criterion::default().sample_size(20).configure_from_args();
     let mut group = criterion.benchmark_group("merge");

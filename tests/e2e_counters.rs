@@ -14,7 +14,7 @@ use support::{
     group::Group,
     http::{self, Session},
     load::{Book, Load, Target},
-    wait::{wait_for_room, wait_until},
+    wait::{wait_for, wait_for_room, wait_until},
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -185,4 +185,41 @@ fn a_single_manager_that_restarts_is_filled_by_its_agent_and_no_check_fails() {
     assert_eq!(book.failures, Vec::<String>::new());
     assert_eq!(book.answers.values().map(|a| a.allowed).sum::<u64>(), admitted(&book));
     wait_counted(&group, &book);
+}
+
+#[test]
+fn every_manager_tells_alike_what_is_used_up_and_who_tells_it() {
+    const FEW: u64 = 20;
+    wait_for_room(HOUR, SOON * 3);
+    let group = Group::start(3, &[]).with_agents(2);
+    policy(&group, FEW);
+    let book = exhaust(&group, &group.agents);
+    assert_eq!(admitted(&book), FEW);
+    let answers = wait_for("all managers tell alike", SOON, &group.processes(), || {
+        let path = "/api/v1/decisions?policy=hourly";
+        let answers: Option<Vec<Value>> = group.managers.iter().map(|m| m.get(path)).collect();
+        let answers = answers?;
+        let told = |answer: &Value| {
+            answer["decisions"].as_array().is_some_and(|all| all.len() == 1)
+                && answer["decisions"] == answers[0]["decisions"]
+                && answer["followed"] == json!(["tm-1"])
+        };
+        answers.iter().all(told).then_some(answers)
+    });
+    for (manager, answer) in group.managers.iter().zip(&answers) {
+        let id = manager.id.as_str();
+        assert_eq!(answer["manager"], id);
+        let decision = &answer["decisions"][0];
+        let told = ["key", "used", "limit", "reason"].map(|field| decision[field].clone());
+        assert_eq!(told, [json!(["app"]), json!(FEW), json!(FEW), json!("used_up")], "{id}");
+        let counters = manager.get("/api/v1/counters?policy=hourly").expect("an answer");
+        let counter = &counters["counters"][0];
+        assert_eq!((&counters["manager"], &counter["exhausted"]), (&json!(id), &json!(true)));
+        let url = manager.url("/api/v1/explain");
+        let asked = json!({ "attributes": { "application": "app" } });
+        let explained = http::post_json(&url, &asked).expect("an answer").json();
+        assert_eq!(explained["verdict"], "limited", "{id}: {explained}");
+        assert_eq!((&explained["manager"], &explained["followed"]), (&json!(id), &json!(["tm-1"])));
+        assert_eq!(explained["met"][0]["counters"][0]["remaining"], 0);
+    }
 }

@@ -122,14 +122,7 @@ fn the_conflict_log_names_who_lost_and_where() {
     let mut group = Group::start(2, &[]);
     group.managers[0].put_policy("gold", 1).expect("an answer");
     group.wait_converged();
-    group.managers[1].process().kill();
-    group.managers[0].put_policy("gold", 111).expect("an answer");
-    group.managers[0].process().kill();
-    group.managers[1].restart();
-    group.managers[1].wait_ready();
-    group.managers[1].put_policy("gold", 222).expect("an answer");
-    group.managers[0].restart();
-    group.wait_linked();
+    group.edit_apart("gold");
     group.wait_converged();
     wait_until("both have the loser", SOON, &group.processes(), || {
         group.managers.iter().all(|manager| {

@@ -3,6 +3,7 @@
 mod support;
 
 use std::{
+    collections::BTreeMap,
     fs,
     sync::{
         Arc,
@@ -73,15 +74,7 @@ fn a_policy_written_to_any_manager_is_at_all_of_them() {
 fn rivals_have_one_winner_and_the_loser_can_be_restored() {
     let mut group = Group::start(2, &[]);
     create(&group.managers[0], "?wait=all", &policy("gold", 10)).expect("an answer");
-    group.managers[1].process().kill();
-    group.managers[0].put_policy("gold", 111).expect("an answer");
-    group.managers[0].process().kill();
-    group.managers[1].restart();
-    // Its peer is away: it waits for that one's counters, and then serves alone.
-    group.managers[1].wait_ready();
-    group.managers[1].put_policy("gold", 222).expect("an answer");
-    group.managers[0].restart();
-    group.wait_linked();
+    group.edit_apart("gold");
     let versions = group.wait_converged();
     assert_eq!(versions.len(), 1, "{versions:?}");
     let (winner, _) = read(&group.managers[0], "gold").expect("it is there");
@@ -105,6 +98,62 @@ fn rivals_have_one_winner_and_the_loser_can_be_restored() {
         let left = manager.get("/api/v1/conflicts").expect("an answer");
         assert_eq!(left["conflicts"], json!([]), "{}", manager.id);
     }
+}
+
+/// A policy that fills a frame, with rivals of it, goes all the way: to the store, the peers, the agents, and back.
+#[test]
+fn policies_as_long_as_they_may_be_reach_every_manager_and_agent() {
+    const MOST: usize = 3 << 20;
+    const KEY: [&str; 4] = ["application", "api", "user", "tenant"];
+    let part = |n: usize| format!("{n:0>1000}");
+    let long = |requests: u64| {
+        let limits = json!([{ "requests": requests, "window": "1m" }]);
+        let one = |n: usize| json!({ "key": vec![part(n); KEY.len()], "limits": limits });
+        let overrides: Vec<Value> = (0..750).map(one).collect();
+        json!({
+            "name": "gold", "level": "application", "key": KEY, "overrides": overrides,
+            "limits": [{ "requests": 1_000, "window": "1m", "algorithm": "fixed_window" }],
+        })
+    };
+    assert!(long(1).to_string().len() > MOST - 100_000, "{}", long(1).to_string().len());
+    let mut group = Group::start(2, &[]).with_agents(1);
+    let put = |node: &Node, body: &Value| {
+        let json = [("content-type", "application/json")];
+        let url = node.url("/api/v1/policies/gold");
+        http::send("PUT", &url, &json, &body.to_string()).expect("an answer").status
+    };
+    let url = group.managers[0].url("/api/v1/policies?wait=all");
+    let made = http::post_json_within(&url, &long(1), SOON).expect("an answer");
+    assert_eq!((made.status, made.header("weir-replicas")), (201, Some("1")), "{}", made.body);
+    // Both change it while they cannot reach each other: a register with two versions of that length.
+    group.managers[1].process().kill();
+    assert_eq!(put(&group.managers[0], &long(2)), 200);
+    group.managers[0].process().kill();
+    group.managers[1].restart();
+    group.managers[1].wait_ready();
+    assert_eq!(put(&group.managers[1], &long(3)), 200);
+    group.managers[0].restart();
+    group.wait_linked();
+    wait_until("both have the winner and the loser", SOON * 2, &group.processes(), || {
+        let tags: Vec<_> = group.managers.iter().map(|manager| read(manager, "gold")).collect();
+        let log = |manager: &Node| {
+            let log = manager.get("/api/v1/conflicts").unwrap_or_default();
+            log["conflicts"].as_array().map_or(0, Vec::len)
+        };
+        tags[0].is_some() && tags[0] == tags[1] && group.managers.iter().all(|m| log(m) == 1)
+    });
+    let won = |manager: &Node| {
+        let policy = manager.get("/api/v1/policies/gold").unwrap_or_default();
+        policy["overrides"][0]["limits"][0]["requests"].as_u64()
+    };
+    let most = won(&group.managers[0]).expect("a limit");
+    let agent = &group.agents[0];
+    let attributes: BTreeMap<&str, String> = KEY.iter().map(|name| (*name, part(7))).collect();
+    let body = json!({ "attributes": attributes });
+    wait_until("the agent has it", SOON, &group.processes(), || {
+        let answer = http::post_json(&agent.url("/v1/check"), &body);
+        answer.is_ok_and(|answer| answer.json()["limit"] == most)
+    });
 }
 
 #[test]

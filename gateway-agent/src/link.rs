@@ -43,8 +43,6 @@ pub(crate) const LINGER: Duration = Duration::from_millis(250);
 /// A silent connection is asked for a sign of life after this, and closed after this much again.
 /// Without it a cut cable would look like a manager with nothing to say.
 const KEEPALIVE: Duration = Duration::from_millis(500);
-/// Largest message accepted from a manager, in bytes.
-pub(crate) const MAX_MESSAGE: usize = 4 << 20;
 
 /// First pause between attempts.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);

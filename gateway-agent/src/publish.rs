@@ -16,6 +16,7 @@ use tokio::{
 use tokio_stream::StreamExt;
 use tonic::Streaming;
 use weir_proto::{
+    convert::MAX_FRAME_BYTES,
     id::{ManagerId, ManagerLife},
     wire::weir::v1::{UsageAck, UsageFrame as WireFrame, usage_client::UsageClient},
 };
@@ -24,7 +25,7 @@ use crate::{
     access::Access,
     config::ManagerUrl,
     driver::Event,
-    link::{Backoff, MAX_MESSAGE, OPEN_TIMEOUT, Outbox, call, connect, describe, entropy},
+    link::{Backoff, OPEN_TIMEOUT, Outbox, call, connect, describe, entropy},
 };
 
 /// Frames that wait for the network. The core keeps at most four unacknowledged; one that finds
@@ -87,7 +88,7 @@ impl Publisher {
             Err(reason) => return Ended::unopened(reason),
         };
         let (outbox, frames, dropped) = Outbox::new(QUEUE);
-        let mut client = UsageClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
+        let mut client = UsageClient::new(channel).max_decoding_message_size(MAX_FRAME_BYTES);
         let call = match call(&self.access, frames.map(WireFrame::from)) {
             Ok(call) => client.report(call),
             Err(reason) => return Ended::unopened(reason),

@@ -14,6 +14,7 @@ use tokio::{
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::Streaming;
 use weir_proto::{
+    convert::MAX_FRAME_BYTES,
     decision::{CreditFrame, DecisionFrame},
     wire::weir::v1::{
         CreditFrame as WireCredit, DecisionFrame as WireDecision, decisions_client::DecisionsClient,
@@ -24,7 +25,7 @@ use crate::{
     access::Access,
     config::ManagerUrl,
     driver::Event,
-    link::{LINGER, MAX_MESSAGE, OPEN_TIMEOUT, Outbox, call, connect, describe},
+    link::{LINGER, OPEN_TIMEOUT, Outbox, call, connect, describe},
 };
 
 /// Frames that wait for the network; one that finds the queue full closes the session.
@@ -73,7 +74,7 @@ impl Session {
         frames: ReceiverStream<CreditFrame>,
     ) -> Result<Streaming<WireDecision>, String> {
         let channel = connect(&self.url, &self.access).await?;
-        let mut client = DecisionsClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
+        let mut client = DecisionsClient::new(channel).max_decoding_message_size(MAX_FRAME_BYTES);
         let call = client.subscribe(call(&self.access, frames.map(WireCredit::from))?);
         match timeout(OPEN_TIMEOUT, call).await {
             Ok(Ok(response)) => Ok(response.into_inner()),

@@ -7,8 +7,10 @@ mod packed;
 mod peers;
 mod usage;
 
+pub use counters::MAX_COUNTERS_BYTES;
+
 use crate::{
-    id::{AgentId, AgentLife, ManagerId, ManagerLife, NameError},
+    id::{AgentId, AgentLife, MAX_NAME, ManagerId, ManagerLife, NameError},
     key::{CounterKey, KeyError},
     share::View,
     time::Time,
@@ -58,6 +60,8 @@ pub enum WireError {
     Repeated(&'static str),
 }
 
+/// Largest frame of any stream, encoded: what both ends take.
+pub const MAX_FRAME_BYTES: usize = 4 << 20;
 /// Largest amount in a counter or ceiling: 2^48 - 1 (256 TiB of bandwidth in one window).
 pub const MAX_AMOUNT: u64 = (1 << 48) - 1;
 /// Most entries, names and forgotten ids in one usage frame, each.
@@ -96,8 +100,8 @@ fn key_defs_out(defs: Vec<KeyDef>) -> Vec<wire::KeyDef> {
 impl TryFrom<wire::AgentIdentity> for AgentIdentity {
     type Error = WireError;
     fn try_from(w: wire::AgentIdentity) -> Result<Self, WireError> {
-        bounded("identity.gateway_group length", w.gateway_group.len() as u64, 128)?;
-        bounded("identity.version length", w.version.len() as u64, 128)?;
+        bounded("identity.gateway_group length", w.gateway_group.len() as u64, MAX_NAME as u64)?;
+        bounded("identity.version length", w.version.len() as u64, MAX_NAME as u64)?;
         Ok(AgentIdentity {
             life: agent_life("identity.id", &w.id, w.incarnation)?,
             gateway_group: w.gateway_group,

@@ -21,6 +21,7 @@ use std::{
 use triomphe::ThinArc;
 
 use self::varint::{put_len, put_text};
+use crate::request::MAX_VALUE_BYTES;
 
 mod varint;
 
@@ -47,6 +48,9 @@ pub enum KeyError {
     /// More than [`MAX_KEY_PARTS`].
     #[error("the key has more than {MAX_KEY_PARTS} parts")]
     TooManyParts,
+    /// A part of more than [`MAX_VALUE_BYTES`], which no attribute of a request has.
+    #[error("the key has a part of more than {MAX_VALUE_BYTES} bytes, so no request has it")]
+    LongPart,
     /// Written by another version of Weir.
     #[error("the key's first byte is not {VERSION}, the encoding that this version reads")]
     Version,
@@ -71,7 +75,7 @@ impl CounterKey {
     /// The key with these fields.
     ///
     /// # Errors
-    /// [`KeyError::Empty`], [`KeyError::TooLong`] or [`KeyError::TooManyParts`].
+    /// [`KeyError::Empty`], [`KeyError::TooLong`], [`KeyError::TooManyParts`] or [`KeyError::LongPart`].
     pub fn new(policy: &str, limit: &str, parts: &[&str]) -> Result<CounterKey, KeyError> {
         let mut bytes = Vec::new();
         encode(policy, limit, parts, &mut bytes);
@@ -98,7 +102,9 @@ impl CounterKey {
             return Err(KeyError::TooManyParts);
         }
         for _ in 0..count {
-            reader.text()?;
+            if reader.text()?.len() > MAX_VALUE_BYTES {
+                return Err(KeyError::LongPart);
+            }
         }
         if !reader.rest.is_empty() {
             return Err(KeyError::Trailing);

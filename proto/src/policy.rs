@@ -12,7 +12,7 @@ pub use self::{
     document::{API_VERSION, MAX_DOCUMENT_BYTES, parse_document},
     error::{FieldError, PolicyErrors},
     limit::{Group, Limit, Override, Reset},
-    name::{KeyPart, PolicyName, PolicyNameError},
+    name::{KeyPart, MAX_POLICY_NAME, PolicyName, PolicyNameError},
 };
 use crate::{
     expr::Expr,
@@ -33,7 +33,8 @@ pub const MAX_LIMITS: usize = 16;
 pub const MAX_GROUPS: usize = 16;
 /// Most keys with amounts of their own.
 pub const MAX_OVERRIDES: usize = 10_000;
-/// Longest policy with overrides, in bytes of its canonical form: it must fit into one frame to an agent.
+/// Longest policy, in bytes of its canonical form: it must fit into one frame to an agent, and, with all
+/// that is replicated beside it, into one to a peer.
 pub const MAX_POLICY_BYTES: usize = 3 << 20;
 /// Most resets that a policy remembers.
 pub const MAX_RESETS: usize = 1_000;

@@ -44,15 +44,21 @@ fn limited(limit: &Value) -> Policy {
 struct Count {
     window: u64,
     used: u64,
+    /// The most that it has been.
+    peak: u64,
 }
 
 impl Count {
-    fn at(&mut self, second: u64) -> &mut u64 {
+    fn at(&mut self, second: u64) -> &mut Count {
         let window = second - second % WINDOW;
         if window != self.window {
-            *self = Count { window, used: 0 };
+            *self = Count { window, ..Count::default() };
         }
-        &mut self.used
+        self
+    }
+
+    fn set(&mut self, used: u64) {
+        (self.used, self.peak) = (used, self.peak.max(used));
     }
 }
 
@@ -75,21 +81,19 @@ proptest! {
                     let mut amounts = Amounts::default();
                     amounts.set(Unit::named(unit).expect("a unit"), *brought);
                     let allowed = pair.check_amounts(&request, &amounts).allowed();
-                    let used = count.at(pair.now().as_secs());
+                    let count = count.at(pair.now().as_secs());
                     // Something must be left, even for a request that brings nothing.
-                    let fits = *used + (*brought).max(1) <= most;
-                    prop_assert_eq!(allowed, fits, "event {} of {:?}", i, events);
-                    *used += if fits { *brought } else { 0 };
+                    let after = count.used + (*brought).max(1);
+                    // What was used beyond the limit and is taken back may be used again: nothing is held for errors.
+                    let room = if unit == "errors" { most } else { most.max(count.peak) };
+                    prop_assert!(allowed || after > most, "event {} of {:?}", i, events);
+                    prop_assert!(!allowed || after <= room, "event {} of {:?}", i, events);
+                    count.set(count.used + if allowed { *brought } else { 0 });
                 }
                 Event::Report(amount) => {
-                    // What credit was exceeded by and is taken back may be used again.
-                    let over = *count.at(pair.now().as_secs()) > most;
-                    if over && *amount < 0 && unit != "errors" {
-                        continue;
-                    }
                     pair.report(&request, unit, *amount);
-                    let used = count.at(pair.now().as_secs());
-                    *used = used.saturating_add_signed(*amount);
+                    let count = count.at(pair.now().as_secs());
+                    count.set(count.used.saturating_add_signed(*amount));
                 }
                 Event::Pass(ms) => pair.pass(Duration::from_millis(*ms)),
             }

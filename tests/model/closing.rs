@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use traffic_manager_core::{Config, Input, Manager, Output, StreamId, accounts::Closed};
+use traffic_manager_core::{
+    Config, Input, Manager, Output, StreamId, accounts::Closed, manager::PolicyChange,
+};
 use weir_proto::{
     key::CounterKey,
     policy::Policy,
@@ -33,7 +35,7 @@ impl Fleet {
         let policy = Policy::from_json(&policy).unwrap_or_else(|e| panic!("{e}"));
         let (limit, _) = policy.all_limits().next().expect("a limit");
         let mut manager = Manager::new(Config { accounts, ..Config::new(manager_life()) }, now);
-        manager.create_policy(policy, now, &mut Vec::new()).expect("the first policy");
+        manager.put_policy(policy, now, &mut Vec::new());
         Fleet { manager, limit, seq: 0, now, closed: Vec::new() }
     }
 
@@ -117,7 +119,8 @@ fn what_was_counted_under_a_limit_that_goes_is_told_then() {
     let mut fleet = Fleet::new(&limit("1h", "fixed_window"), true);
     fleet.tell(1, 0, 3, 0);
     let mut out = Vec::new();
-    fleet.manager.delete_policy("p", None, fleet.now, &mut out).expect("it exists");
+    let gone = PolicyChange::Drop { name: "p".to_owned(), revision: 2 };
+    fleet.manager.install_policies(vec![gone], fleet.now, &mut out);
     fleet.take(out);
     assert_eq!(fleet.pass(1), [(0, 3_600, 3, 0)]);
 }

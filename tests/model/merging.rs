@@ -64,7 +64,7 @@ fn manager(with_policy: bool) -> Manager {
     let (id, _) = policy.all_limits().next().expect("a limit");
     assert_eq!(key(0).limit(), id, "the frames name the policy's limit");
     if with_policy {
-        manager.create_policy(policy, NOW, &mut Vec::new()).expect("the first policy");
+        manager.put_policy(policy, NOW, &mut Vec::new());
     }
     manager
 }

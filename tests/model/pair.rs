@@ -72,7 +72,7 @@ impl Pair {
         let (agent, checker) = agent::agent(config, Arc::new(|| ()), now - BEHIND);
         let mut manager = manager::Manager::new(manager::Config::new(manager_life()), now);
         for policy in policies {
-            manager.create_policy(policy.clone(), now, &mut Vec::new()).expect("a new name");
+            manager.put_policy(policy.clone(), now, &mut Vec::new());
         }
         let mut pair =
             Pair { agent, checker, manager, session: None, now, mail: VecDeque::new(), cut: false };
@@ -131,14 +131,18 @@ impl Pair {
     pub(crate) fn reset(&mut self, policy: &str, key: Option<&str>) {
         let key = key.map(|key| vec![key.to_owned()]);
         let mut out = Vec::new();
-        self.manager.reset(policy, key, self.now, &mut out).expect("it counts");
+        let known = self.manager.policy(policy).expect("it exists").policy;
+        let reset = manager::manager::with_reset(&known, key, self.now).expect("it counts");
+        self.manager.put_policy(reset, self.now, &mut out);
         self.manager_does(out);
     }
 
     /// Replaces a policy.
-    pub(crate) fn replace(&mut self, policy: Policy) {
+    pub(crate) fn replace(&mut self, mut policy: Policy) {
         let mut out = Vec::new();
-        self.manager.replace_policy(policy, None, self.now, &mut out).expect("it exists");
+        let known = self.manager.policy(policy.name.as_str()).expect("it exists").policy;
+        manager::manager::keep_resets(&known, &mut policy);
+        self.manager.put_policy(policy, self.now, &mut out);
         self.manager_does(out);
     }
 

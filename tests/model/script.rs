@@ -109,7 +109,7 @@ pub(crate) struct Desk {
 impl Desk {
     pub(crate) fn new(now: Time) -> Desk {
         let mut manager = manager::Manager::new(manager::Config::new(manager_life()), now);
-        manager.create_policy(policy(), now, &mut Vec::new()).expect("a new name");
+        manager.put_policy(policy(), now, &mut Vec::new());
         Desk { manager, now, sessions: BTreeMap::new(), stamp: 0 }
     }
 

@@ -2,7 +2,8 @@
 
 use std::thread;
 
-use traffic_manager::store::{Batch, Store, StoreError, Table};
+use traffic_manager::store::{Batch, MAX_KEY, MAX_VALUE, Store, StoreError, Table};
+use traffic_manager_core::replica;
 
 pub(crate) type Records = Vec<(Table, Vec<u8>, Vec<u8>)>;
 pub(crate) type Open<'a> = dyn Fn() -> Result<Box<dyn Store>, StoreError> + 'a;
@@ -29,6 +30,7 @@ pub(crate) fn conforms(open: &Open<'_>, persists: bool) {
     assert!(records(store.as_mut()).is_empty(), "a new store is empty");
     writes_overwrites_and_removes(store.as_mut());
     a_refused_batch_leaves_nothing(store.as_mut());
+    the_largest_entries(store.as_mut());
     large_and_odd_records(store.as_mut());
     if persists {
         let before = records(store.as_mut());
@@ -79,10 +81,27 @@ fn writes_overwrites_and_removes(store: &mut dyn Store) {
 fn a_refused_batch_leaves_nothing(store: &mut dyn Store) {
     let mut batch = Batch::new();
     batch.put(Table::Entries, "good", "1");
-    batch.put(Table::Entries, vec![0; 70_000], "key too long");
+    batch.put(Table::Entries, vec![0; MAX_KEY + 1], "key too long");
     let error = store.commit(&batch).unwrap_err();
     assert!(matches!(error, StoreError::TooLarge { what: "key", .. }), "{error}");
     assert!(records(store).is_empty(), "nothing of a refused batch is there");
+    let mut batch = Batch::new();
+    batch.put(Table::Entries, "value too long", vec![0; MAX_VALUE + 1]);
+    let error = store.commit(&batch).unwrap_err();
+    assert!(matches!(error, StoreError::TooLarge { what: "value", .. }), "{error}");
+}
+
+/// The longest key and value of what managers replicate.
+fn the_largest_entries(store: &mut dyn Store) {
+    let (key, value) = (vec![7; MAX_KEY], vec![0xA5; replica::MAX_STORED_VALUE]);
+    let mut batch = Batch::new();
+    batch.put(Table::Entries, key.clone(), value.clone());
+    store.commit(&batch).unwrap();
+    let found = records(store);
+    assert!(found == [(Table::Entries, key.clone(), value)], "it is kept as it is");
+    let mut batch = Batch::new();
+    batch.remove(Table::Entries, key);
+    store.commit(&batch).unwrap();
 }
 
 fn large_and_odd_records(store: &mut dyn Store) {

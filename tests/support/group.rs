@@ -83,6 +83,21 @@ impl Group {
         self.managers.iter().chain(&self.agents).map(Node::process).collect()
     }
 
+    /// Two managers that have a policy, and cannot reach each other, change it: the first to 111 requests, the second
+    /// to 222. When they meet, one of them has won everywhere.
+    #[track_caller]
+    pub(crate) fn edit_apart(&mut self, policy: &str) {
+        self.managers[1].process().kill();
+        self.managers[0].put_policy(policy, 111).expect("an answer");
+        self.managers[0].process().kill();
+        self.managers[1].restart();
+        // Its peer is away: it waits for that one's counters, and then serves alone.
+        self.managers[1].wait_ready();
+        self.managers[1].put_policy(policy, 222).expect("an answer");
+        self.managers[0].restart();
+        self.wait_linked();
+    }
+
     /// Waits until every manager is ready and has a link to each of the others.
     #[track_caller]
     pub(crate) fn wait_linked(&self) {

@@ -5,10 +5,13 @@ use std::{sync::Arc, time::Duration};
 use futures_util::stream;
 use tonic::transport::{Server, server::Router};
 use tower::layer::util::{Identity, Stack};
-use weir_proto::wire::{
-    DESCRIPTORS,
-    weir::v1::{
-        decisions_server::DecisionsServer, peers_server::PeersServer, usage_server::UsageServer,
+use weir_proto::{
+    convert::MAX_FRAME_BYTES,
+    wire::{
+        DESCRIPTORS,
+        weir::v1::{
+            decisions_server::DecisionsServer, peers_server::PeersServer, usage_server::UsageServer,
+        },
     },
 };
 
@@ -18,9 +21,8 @@ use crate::{
     driver::Driver,
     ingest::Ingest,
     net::{Connection, Listener},
-    peers::{self, PeerService},
+    peers::PeerService,
     stop::Stop,
-    streams::MAX_FRAME,
     telemetry::Telemetry,
 };
 
@@ -85,9 +87,9 @@ fn router(
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .max_concurrent_streams(MAX_STREAMS)
         .layer(GuardLayer(guard))
-        .add_service(UsageServer::new(usage).max_decoding_message_size(MAX_FRAME))
-        .add_service(DecisionsServer::new(decisions).max_decoding_message_size(MAX_FRAME))
-        .add_service(PeersServer::new(service).max_decoding_message_size(peers::MAX_FRAME))
+        .add_service(UsageServer::new(usage).max_decoding_message_size(MAX_FRAME_BYTES))
+        .add_service(DecisionsServer::new(decisions).max_decoding_message_size(MAX_FRAME_BYTES))
+        .add_service(PeersServer::new(service).max_decoding_message_size(MAX_FRAME_BYTES))
         .add_service(reflection().build_v1()?)
         // Tools that are a few years old ask for this one.
         .add_service(reflection().build_v1alpha()?))

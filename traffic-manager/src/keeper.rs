@@ -17,6 +17,7 @@ pub(crate) use self::{
 };
 use crate::store::StoreError;
 
+mod asks;
 mod errands;
 mod links;
 mod office;

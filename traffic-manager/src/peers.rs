@@ -35,8 +35,6 @@ mod serve;
 const LINK_QUEUE: usize = 64;
 /// Events of all links that the keeper has not looked at; readers wait while it is full.
 pub(crate) const EVENTS: usize = 32;
-/// Largest frame of a peer.
-pub(crate) const MAX_FRAME: usize = 4 << 20;
 /// A peer speaks at least five times a second: a link that is silent for this long is dead.
 const SILENCE: Duration = Duration::from_secs(3);
 

@@ -20,7 +20,7 @@ use weir_proto::{id::ManagerId, time::Time};
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresPlace, PostgresStore};
 pub use self::{
-    batch::{Batch, MAX_KEY, MAX_VALUE, Table},
+    batch::{Batch, MAX_KEY, MAX_VALUE, Table, fits},
     copy::Copied,
     error::StoreError,
     handle::{Record, StoreHandle},

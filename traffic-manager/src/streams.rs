@@ -17,9 +17,6 @@ use crate::{
     driver::{Command, Driver, End},
 };
 
-/// Largest frame. Agents cut their state into frames far below this.
-pub(crate) const MAX_FRAME: usize = 4 << 20;
-
 /// Bytes of an agent's life in a view, and of a key or name beside its text.
 const LIFE: usize = size_of::<(AgentLife, Time)>() + HEADER;
 const HEADER: usize = 2 * size_of::<usize>();

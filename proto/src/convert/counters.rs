@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Most bytes of one piece.
-pub(super) const MAX_COUNTERS_BYTES: usize = 1 << 20;
+pub const MAX_COUNTERS_BYTES: usize = 1 << 20;
 /// Largest stamp that is told: 49 bits. Agents count frames, and come nowhere near.
 const MAX_STAMP: u64 = (1 << 49) - 1;
 const FIELD: &str = "counters";

@@ -8,7 +8,7 @@ use prost::Message;
 use super::{MAX_TIME_MS, WireError, bounded, manager_life};
 use crate::{
     peer::{
-        BUCKETS, Delta, Digest, Entry, Heartbeat, MAX_CLAIMS, MAX_DELTA_ENTRIES, MAX_HASHES,
+        Ack, BUCKETS, Delta, Digest, Entry, Heartbeat, MAX_CLAIMS, MAX_DELTA_ENTRIES, MAX_HASHES,
         PeerFrame, PeerHello, Stamp, Summary, SummaryBucket,
     },
     time::Time,
@@ -26,7 +26,10 @@ impl TryFrom<wire::PeerFrame> for PeerFrame {
             Kind::Hello(hello) => PeerFrame::Hello(hello.try_into()?),
             Kind::Heartbeat(heartbeat) => PeerFrame::Heartbeat(heartbeat.try_into()?),
             Kind::Delta(delta) => PeerFrame::Delta(delta.try_into()?),
-            Kind::Ack(number) => PeerFrame::Ack(number),
+            Kind::Ack(number) => {
+                bounded("refused", w.refused.len() as u64, MAX_DELTA_ENTRIES as u64)?;
+                PeerFrame::Ack(Ack { number, refused: w.refused })
+            }
             Kind::Digest(digest) => PeerFrame::Digest(digest.try_into()?),
             Kind::Summary(summary) => PeerFrame::Summary(summary.try_into()?),
             Kind::Want(want) => {
@@ -42,11 +45,15 @@ impl TryFrom<wire::PeerFrame> for PeerFrame {
 impl From<PeerFrame> for wire::PeerFrame {
     fn from(frame: PeerFrame) -> Self {
         use wire::peer_frame::Kind;
+        let mut refused = Vec::new();
         let kind = match frame {
             PeerFrame::Hello(hello) => Kind::Hello(hello.into()),
             PeerFrame::Heartbeat(heartbeat) => Kind::Heartbeat(heartbeat.into()),
             PeerFrame::Delta(delta) => Kind::Delta(delta.into()),
-            PeerFrame::Ack(number) => Kind::Ack(number),
+            PeerFrame::Ack(ack) => {
+                refused = ack.refused;
+                Kind::Ack(ack.number)
+            }
             PeerFrame::Digest(digest) => {
                 Kind::Digest(wire::PeerDigest { round: digest.round, buckets: digest.buckets })
             }
@@ -55,7 +62,7 @@ impl From<PeerFrame> for wire::PeerFrame {
             PeerFrame::AskCounters(ask) => Kind::AskCounters(ask.into()),
             PeerFrame::Counters(counters) => Kind::Counters(counters.into()),
         };
-        wire::PeerFrame { kind: Some(kind) }
+        wire::PeerFrame { kind: Some(kind), refused }
     }
 }
 

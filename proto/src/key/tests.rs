@@ -39,6 +39,7 @@ fn a_key_is_found_by_its_bytes() {
 #[test]
 fn everything_but_the_canonical_form_is_refused() {
     let long = [b"\x01\x01p\x01l\x01\xff\x7f".as_slice(), &[b'x'; 25_000]].concat();
+    let long_part = [b"\x01\x01p\x01l\x01\x81\x08".as_slice(), &[b'x'; 1_025]].concat();
     for (bytes, error) in [
         (b"".as_slice(), KeyError::Truncated),
         (b"\x02\x01p\x01l\x00", KeyError::Version),
@@ -56,6 +57,7 @@ fn everything_but_the_canonical_form_is_refused() {
         (b"\x01\x00\x01l\x00", KeyError::Empty),
         (b"\x01\x01p\x00\x00", KeyError::Empty),
         (&long, KeyError::TooLong),
+        (&long_part, KeyError::LongPart),
     ] {
         assert_eq!(CounterKey::parse(bytes), Err(error), "{:?}", bytes.get(..12).unwrap_or(bytes));
     }

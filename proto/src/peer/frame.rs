@@ -51,6 +51,16 @@ pub struct Delta {
     pub entries: Vec<Entry>,
 }
 
+/// A delta is durable, as far as it could be kept.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ack {
+    /// The delta's.
+    pub number: u64,
+    /// Hashes of the keys whose entries had no room; at most
+    /// [`MAX_DELTA_ENTRIES`](super::MAX_DELTA_ENTRIES).
+    pub refused: Vec<u64>,
+}
+
 /// Asks for a [`Summary`] of the buckets that differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Digest {
@@ -91,8 +101,8 @@ pub enum PeerFrame {
     Heartbeat(Heartbeat),
     /// Entries.
     Delta(Delta),
-    /// The delta of this number is durable at the sender of this frame.
-    Ack(u64),
+    /// A delta is durable at the sender of this frame.
+    Ack(Ack),
     /// Digests of all buckets.
     Digest(Digest),
     /// Answer to digests.

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Longest name of a policy or group, in bytes.
-const MAX_NAME: usize = 128;
+pub const MAX_POLICY_NAME: usize = 128;
 
 /// The name of a policy or of a group: 1 to 128 letters, digits and `.`, `_`, `-`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,7 +16,7 @@ pub struct PolicyName(Arc<str>);
 
 /// Why a name was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("is not a name; use 1 to {MAX_NAME} letters, digits and . _ -")]
+#[error("is not a name; use 1 to {MAX_POLICY_NAME} letters, digits and . _ -")]
 pub struct PolicyNameError;
 
 impl PolicyName {
@@ -25,7 +25,7 @@ impl PolicyName {
     /// # Errors
     /// [`PolicyNameError`] if it is empty, too long, or has another character.
     pub fn new(name: &str) -> Result<PolicyName, PolicyNameError> {
-        let fits = (1..=MAX_NAME).contains(&name.len());
+        let fits = (1..=MAX_POLICY_NAME).contains(&name.len());
         let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
         if fits && plain { Ok(PolicyName(name.into())) } else { Err(PolicyNameError) }
     }

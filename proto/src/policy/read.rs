@@ -13,7 +13,7 @@ use super::{
     DEFAULT_WAIT, Group, KeyPart, Level, Limit, MAX_GROUPS, MAX_LIMITS, MAX_POLICY_BYTES, MAX_WAIT,
     Override, Policy, PolicyErrors, PolicyName, Reset, choice::Choice,
 };
-use crate::{expr::Expr, key::MAX_KEY_PARTS};
+use crate::{expr::Expr, key::MAX_KEY_PARTS, request::MAX_VALUE_BYTES};
 
 mod during;
 mod fields;
@@ -44,24 +44,35 @@ const GROUP_FIELDS: [&str; 4] = ["name", "when", "during", "limits"];
 pub(super) fn policy_at(value: &Value, path: &str) -> Result<Policy, PolicyErrors> {
     let mut errors = PolicyErrors::default();
     let policy = policy(value, path, &mut errors);
-    if let Some(policy) = policy.as_ref().filter(|policy| policy.overrides.len() > FEW) {
+    let keys = |policy: &&Policy| policy.overrides.len() + policy.resets.len();
+    if let Some(policy) = policy.as_ref().filter(|policy| keys(policy) > FEW) {
         check_length(policy, value, path, &mut errors);
     }
     policy.filter(|_| errors.0.is_empty()).ok_or(errors)
 }
 
-/// So many overrides, with keys as long as they may be, are short enough.
-const FEW: usize = 64;
+/// So many overrides and resets are short enough, with keys as long as they may be.
+const FEW: usize = 16;
+/// A byte of text has at most six as JSON (`\u001f`); what is no override or reset has less than a third of what
+/// a policy may have.
+const _: () = assert!(FEW * MAX_KEY_PARTS * (6 * MAX_VALUE_BYTES + 3) < MAX_POLICY_BYTES / 3 * 2);
 
 fn check_length(policy: &Policy, value: &Value, path: &str, errors: &mut PolicyErrors) {
     let bytes = policy.to_json().to_string().len();
     if bytes > MAX_POLICY_BYTES {
+        let list = |name| value.get(name).map_or(0, |list| list.to_string().len());
+        let (field, advice) = if list("resets") > list("overrides") {
+            ("resets", "reset the policy as a whole, which leaves none of single keys")
+        } else {
+            let advice = "shorten the keys, or spread the overrides over policies with conditions of \
+                          their own";
+            ("overrides", advice)
+        };
         let message = format!(
-            "make the policy {bytes} bytes long; at most {MAX_POLICY_BYTES} are allowed: shorten the \
-             keys, or spread the overrides over policies with conditions of their own"
+            "make the policy {bytes} bytes long; at most {MAX_POLICY_BYTES} are allowed: {advice}"
         );
-        let at = if path.is_empty() { "overrides".to_owned() } else { format!("{path}.overrides") };
-        errors.refuse(at, value.get("overrides").unwrap_or(value), message);
+        let at = if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") };
+        errors.refuse(at, value.get(field).unwrap_or(value), message);
     }
 }
 

@@ -154,3 +154,33 @@ fn levels_are_ordered_as_they_are_evaluated() {
     assert_eq!(levels.len(), names.len());
     assert!(levels.is_sorted());
 }
+
+#[test]
+fn a_policy_is_no_longer_than_a_frame_whatever_makes_it_long() {
+    let limit = json!({ "requests": 1, "window": "1m" });
+    let key = |n: usize| -> Vec<String> { (0..4).map(|_| format!("{n:0>1000}")).collect() };
+    let reset = |n| json!({ "key": key(n), "at": n });
+    let replaced = |n| json!({ "key": key(n), "limits": [limit] });
+    let policy = |resets: usize, overrides: usize| {
+        Policy::from_json(&with(json!({
+            "key": ["application", "api", "ip", "user"],
+            "resets": (0..resets).map(reset).collect::<Vec<_>>(),
+            "overrides": (0..overrides).map(replaced).collect::<Vec<_>>(),
+        })))
+    };
+    let longest = policy(770, 0).expect("just short enough").to_json().to_string().len();
+    assert!(longest <= MAX_POLICY_BYTES && longest > MAX_POLICY_BYTES - 50_000, "{longest}");
+    for (resets, overrides, field) in
+        [(1_000, 0, "resets"), (0, 1_000, "overrides"), (700, 100, "resets")]
+    {
+        let refused = policy(resets, overrides).expect_err("too long").to_string();
+        assert!(refused.contains(field) && refused.contains("3145728"), "{refused}");
+    }
+    // A byte may have six: what is not measured must be short enough for all that.
+    let dense = |n: usize| -> Vec<String> { vec!["\u{1f}".repeat(1_000 + n); 16] };
+    let dense = |n| json!({ "key": dense(n), "at": n });
+    let fields = vec!["application"; 16];
+    let few = json!({ "key": fields, "resets": (0..16).map(dense).collect::<Vec<_>>() });
+    let few = Policy::from_json(&with(few)).expect("not measured").to_json().to_string().len();
+    assert!(few > 1 << 20 && few < MAX_POLICY_BYTES, "{few}");
+}

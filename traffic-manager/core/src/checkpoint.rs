@@ -19,7 +19,7 @@ use weir_proto::{
 
 use crate::{
     fleet::{CRASH_HOLD, SKEW},
-    manager::{Export, Manager},
+    manager::{Export, MAX_PIECE, Manager},
 };
 
 /// Windows that are longer than this are kept.
@@ -31,6 +31,8 @@ pub const BRIEF: Duration = CRASH_HOLD;
 pub const INTERVAL: Duration = Duration::from_secs(10);
 /// Bytes of one row, about.
 const ROW: usize = 256 << 10;
+/// Most bytes of one row, with the last counter in it.
+pub const MAX_ROW_BYTES: usize = MAX_PIECE;
 /// Rows of changes are rewritten as one full round when they weigh more than that, and more than this.
 const FEW_BYTES: usize = 4 << 20;
 /// Or when there are more of them than this.

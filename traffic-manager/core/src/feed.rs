@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::FixedState;
 use weir_proto::{
+    convert::MAX_FRAME_BYTES,
     decision::{Decision, DecisionFrame},
-    key::CounterKey,
+    key::{CounterKey, MAX_KEY_BYTES},
     time::{Time, WindowStart},
     usage::{KeyDef, KeyId},
 };
@@ -15,8 +16,10 @@ use crate::{
     message::{Output, StreamId},
 };
 
-/// Decisions in one frame; more go into the next one.
+/// Decisions in one frame, and bytes of the keys that it names; more go into the next one.
 const FRAME_DECISIONS: usize = 1_000;
+const FRAME_KEYS: usize = 1 << 20;
+const _: () = assert!(FRAME_DECISIONS * 64 + FRAME_KEYS + MAX_KEY_BYTES < MAX_FRAME_BYTES);
 /// Keys named on one session before it must start anew.
 const MAX_NAMED: usize = 2_000_000;
 
@@ -26,6 +29,8 @@ struct Feed {
     processed: u64,
     pending: Vec<DecisionFrame>,
     sealed: bool,
+    /// Bytes of the keys in the last pending frame.
+    key_bytes: usize,
     named: HashMap<CounterIx, KeyId, FixedState>,
     sent_at: Time,
 }
@@ -59,8 +64,8 @@ impl Feed {
     /// The frame being filled, which goes out at the end of this turn.
     fn open(&mut self) -> &mut DecisionFrame {
         let full = self.pending.last().is_none_or(|f| f.decisions.len() >= FRAME_DECISIONS);
-        if full || self.sealed {
-            self.sealed = false;
+        if full || self.sealed || self.key_bytes >= FRAME_KEYS {
+            (self.sealed, self.key_bytes) = (false, 0);
             self.revision += 1;
             self.pending
                 .push(DecisionFrame { revision: self.revision, ..DecisionFrame::default() });
@@ -120,11 +125,13 @@ impl Feeds {
         let next = KeyId::try_from(feed.named.len()).unwrap_or(KeyId::MAX);
         let id = *feed.named.entry(counter).or_insert(next);
         let frame = feed.open();
+        frame.decisions.push(verdict.decision(id));
+        let revision = frame.revision;
         if id == next {
             frame.keys.push(KeyDef { id, key: key.clone() });
+            feed.key_bytes += key.as_bytes().len();
         }
-        frame.decisions.push(verdict.decision(id));
-        frame.revision
+        revision
     }
 
     /// Answers about a counter that is not kept here: it has no lasting number.
@@ -135,6 +142,7 @@ impl Feeds {
         let id = KeyId::MAX - place;
         frame.keys.push(KeyDef { id, key: key.clone() });
         frame.decisions.push(verdict.decision(id));
+        feed.key_bytes += key.as_bytes().len();
     }
 
     /// Sessions that were sent nothing since `before` get an empty frame: a heartbeat with the time.
@@ -153,7 +161,7 @@ impl Feeds {
                 continue;
             }
             feed.sent_at = now;
-            feed.sealed = false;
+            (feed.sealed, feed.key_bytes) = (false, 0);
             for mut frame in feed.pending.drain(..) {
                 frame.manager_time = now;
                 frame.processed = feed.processed;
@@ -165,5 +173,33 @@ impl Feeds {
     /// Sessions whose interning has grown past its bound: they must start anew.
     pub fn overgrown(&self) -> Option<StreamId> {
         self.feeds.iter().find(|(_, f)| f.named.len() > MAX_NAMED).map(|(s, _)| *s)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_proto::{key::MAX_KEY_PARTS, request::MAX_VALUE_BYTES};
+
+    use super::*;
+
+    #[test]
+    fn keys_as_long_as_they_may_be_go_in_several_frames() {
+        let (mut feeds, session) = (Feeds::default(), StreamId(1));
+        feeds.open(session);
+        let verdict =
+            Verdict { window: WindowStart(1), ceiling: 1, exhausted: true, retry_after_ms: 1 };
+        let part = "k".repeat(MAX_VALUE_BYTES);
+        let key = CounterKey::new("p", "l", &[part.as_str(); MAX_KEY_PARTS]).expect("a key");
+        (0..1_500).for_each(|_| feeds.turn_away(session, &key, verdict));
+        let mut out = Vec::new();
+        feeds.flush(Time::ZERO, &mut out);
+        let mut decisions = 0;
+        for output in out {
+            let Output::Decide(_, frame) = output else { panic!("{output:?}") };
+            decisions += frame.decisions.len();
+            let keys: usize = frame.keys.iter().map(|named| named.key.as_bytes().len() + 16).sum();
+            assert!(keys + frame.decisions.len() * 64 < MAX_FRAME_BYTES);
+        }
+        assert_eq!(decisions, 1_500);
     }
 }

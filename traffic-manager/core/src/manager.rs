@@ -32,6 +32,7 @@ use crate::{
 };
 pub use policies::PolicyChange;
 pub use recall::Export;
+pub(crate) use recall::MAX_PIECE;
 pub use recovery::Missing;
 use recovery::Recovery;
 pub use reset::{ResetError, keep_resets, with_reset};

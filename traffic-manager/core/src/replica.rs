@@ -29,6 +29,7 @@ use weir_proto::{
 
 pub use self::{
     change::Change,
+    key::{MAX_STORED_KEY, MAX_STORED_VALUE},
     message::{
         Announcement, Config, ConflictId, Input, LoadError, Output, Record, TooOld, WriteError,
         WriteId,

@@ -4,21 +4,18 @@ use std::time::Duration;
 
 use weir_proto::{
     amount::Charging,
-    id::{AgentId, AgentLife},
+    id::{AgentId, AgentLife, ManagerId},
     key::CounterKey,
     policy::{Accuracy, OnLimit},
     time::{Time, WindowStart},
     usage::AgentStatus,
 };
 
-use crate::{
-    ledger::{Counter, LimitInfo, WindowState},
-    limits::Meter,
-    manager::Manager,
-    policies::StoredPolicy,
-};
+use crate::{manager::Manager, policies::StoredPolicy};
 
-/// Which counters to show.
+mod live;
+
+/// Which counters to show: the first in the order of their keys, which is the same at all managers.
 #[derive(Debug, Clone, Default)]
 pub struct CounterFilter {
     /// Of this policy only.
@@ -44,8 +41,11 @@ pub struct CounterView {
     pub used: u64,
     /// Refused, all agents.
     pub rejected: u64,
-    /// Nothing is left.
+    /// As much was used as the limit allows, by this manager's count.
     pub exhausted: bool,
+    /// Something is left, but this manager governs, and told agents that they cannot have it: others hold it, or it is too
+    /// little for what was asked.
+    pub held_back: bool,
     /// Each agent's part.
     pub agents: Vec<AgentUse>,
 }
@@ -78,6 +78,8 @@ pub struct DecisionView {
     pub limit: u64,
     /// Admitted.
     pub used: u64,
+    /// Something is left: see [`CounterView::held_back`].
+    pub held_back: bool,
 }
 
 /// One agent.
@@ -156,6 +158,11 @@ pub struct Stats {
 }
 
 impl Manager {
+    /// Its name.
+    pub fn id(&self) -> &ManagerId {
+        &self.config.life.id
+    }
+
     /// All policies in name order.
     pub fn policies(&self) -> Vec<StoredPolicy> {
         self.policies.iter().cloned().collect()
@@ -169,80 +176,6 @@ impl Manager {
     /// Revision of the policy set.
     pub fn revision(&self) -> u64 {
         self.policies.revision()
-    }
-
-    /// Live counters that pass the filter.
-    pub fn counters(&self, filter: &CounterFilter, now: Time) -> Vec<CounterView> {
-        self.ledger
-            .iter()
-            .filter(|(_, c)| filter.policy.as_deref().is_none_or(|p| c.key.policy() == p))
-            .filter(|(_, c)| {
-                filter.key.as_deref().is_none_or(|k| c.key.parts().any(|part| part.contains(k)))
-            })
-            .filter_map(|(ix, _)| self.ledger.read(ix))
-            .flat_map(|c| {
-                let view = |w| self.counter_view(&c, w, now);
-                c.windows.iter().map(view).collect::<Vec<_>>()
-            })
-            .take(filter.limit)
-            .collect()
-    }
-
-    pub(crate) fn counter_view(
-        &self,
-        counter: &Counter,
-        window: &WindowState,
-        now: Time,
-    ) -> CounterView {
-        let limit = counter.limit.as_deref();
-        let used = match limit.filter(|l| l.rolling() && l.meter != Meter::Gauge) {
-            Some(l) => window.spent.clone().at(l, now),
-            None => window.used(),
-        };
-        CounterView {
-            key: counter.key.clone(),
-            window: window.start,
-            ends: limit.filter(|l| !l.rolling()).map(|l| l.window.end(window.start)),
-            limit: limit.map(|l| l.amount),
-            used,
-            rejected: window.rejected(),
-            exhausted: window.exhausted,
-            agents: window
-                .slots
-                .iter()
-                .map(|s| AgentUse {
-                    agent: self.fleet.agent(s.agent).identity.life.id.clone(),
-                    used: s.used,
-                    rejected: s.rejected,
-                    ceiling: s.book,
-                    throttled: s.denied,
-                })
-                .collect(),
-        }
-    }
-
-    /// Who is throttled now.
-    pub fn decisions(&self, now: Time) -> Vec<DecisionView> {
-        let view = |counter: &Counter, limit: &LimitInfo, window: &WindowState| {
-            let until = window.next_release(limit, now);
-            (until > now).then(|| DecisionView {
-                key: counter.key.clone(),
-                window: window.start,
-                until,
-                limit: limit.amount,
-                used: window.used(),
-            })
-        };
-        self.ledger
-            .iter()
-            .filter(|(_, c)| c.windows.iter().any(|w| w.exhausted))
-            .filter_map(|(ix, _)| self.ledger.read(ix))
-            .flat_map(|c| {
-                let exhausted = c.windows.iter().filter(|w| w.exhausted);
-                let limit = c.limit.as_deref();
-                exhausted.filter_map(|w| view(&c, limit?, w)).collect::<Vec<_>>()
-            })
-            .collect()
     }
 
     /// Every agent heard of lately.

@@ -42,6 +42,8 @@ pub struct Plan {
     pub cuts: bool,
     /// Whether ends notice cuts. If not, frames vanish silently, and nobody says when it is over.
     pub noticed: bool,
+    /// Whether managers have no room for some entries, until all heals.
+    pub crowded: bool,
     /// Keep a log.
     pub log: bool,
 }
@@ -64,6 +66,7 @@ impl Plan {
             disks_fail: chance.one_in(2),
             cuts: !chance.one_in(4),
             noticed: chance.one_in(2),
+            crowded: chance.one_in(4),
             log: false,
         }
     }

@@ -183,7 +183,7 @@ pub(super) async fn settle(
         let name = replica.conflict(id).map(|loser| loser.name).unwrap_or_default();
         let change = if restores {
             let policy = as_it_must_be_now(replica, id, &name)?;
-            replica.restore_as(id, &policy, &by.actor, now)?
+            replica.restore(id, &policy, &by.actor, now)?
         } else {
             replica.dismiss(id, &by.actor, now)?
         };

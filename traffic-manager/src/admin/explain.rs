@@ -19,7 +19,13 @@ use weir_proto::{
 };
 
 use self::question::Question;
-use super::{Admin, body::Document, problem::Problem, query::Params, views::instant};
+use super::{
+    Admin,
+    body::Document,
+    problem::Problem,
+    query::Params,
+    views::{Voice, instant},
+};
 
 mod question;
 
@@ -47,6 +53,8 @@ pub(super) struct ExplainRequest {
 /// close to a limit they may know better.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Explanation {
+    #[serde(flatten)]
+    voice: Voice,
     /// The time that was looked at.
     at: String,
     /// `allowed`, `denied` (by a deny policy) or `limited`.
@@ -138,7 +146,7 @@ pub(super) struct ExplainedCounter {
     cost: u64,
     /// The request is too much for it.
     refuses: bool,
-    /// Agents that were told that nothing is left.
+    /// Agents that were told that nothing is left, as far as they follow the manager that answers.
     throttled_agents: Vec<String>,
 }
 
@@ -169,9 +177,12 @@ pub(super) async fn explain(
     let (findings, amounts) = tokio::task::spawn_blocking(move || findings(&body, policies, at))
         .await
         .map_err(|_| Problem::unavailable("the explanation was interrupted"))??;
-    let explained =
-        admin.with(move |manager, now, _| manager.explain(findings, &amounts, at, now)).await?;
-    Ok(Json(answer(&explained, at)))
+    let (explained, voice) = admin
+        .with(move |manager, now, _| {
+            (manager.explain(findings, &amounts, at, now), Voice::of(manager))
+        })
+        .await?;
+    Ok(Json(answer(&explained, at, voice)))
 }
 
 fn findings(
@@ -187,7 +198,7 @@ fn findings(
     Ok((look(&set, &request, at), amounts))
 }
 
-fn answer(explained: &[Explained], at: Time) -> Explanation {
+fn answer(explained: &[Explained], at: Time, voice: Voice) -> Explanation {
     let judgement = judge(explained);
     let (verdict, place, limit) = match judgement {
         Judgement::Allowed => ("allowed", None, None),
@@ -216,6 +227,7 @@ fn answer(explained: &[Explained], at: Time) -> Explanation {
         }
     }
     Explanation {
+        voice,
         at: instant(at),
         verdict,
         detail: detail(judgement, policy.as_deref(), limit, met.len()),

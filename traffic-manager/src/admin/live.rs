@@ -9,7 +9,7 @@ use super::{
     Admin,
     problem::Problem,
     query::{Parameters, Params, Query},
-    views::{Agent, Counter, Decision, page},
+    views::{Agent, Counter, Decision, Voice, page},
 };
 
 const MAX_LIMIT: usize = 1_000;
@@ -36,15 +36,26 @@ impl Parameters for Filter {
     }
 }
 
-/// Some counters.
+impl Filter {
+    /// How many are wanted, and a filter for one more, which tells whether there are more.
+    async fn known(self, admin: &Admin) -> Result<(usize, CounterFilter), Problem> {
+        let Filter { policy, key, limit } = self;
+        admin.known_policy(policy.as_deref()).await?;
+        Ok((limit, CounterFilter { policy, key, limit: limit + 1 }))
+    }
+}
+
+/// Some counters, by key.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Counters {
+    #[serde(flatten)]
+    voice: Voice,
     counters: Vec<Counter>,
     /// There are more; narrow the filter.
     truncated: bool,
 }
 
-/// Live usage.
+/// Live usage, of all agents: every manager counts everything.
 #[utoipa::path(
     get, path = "/api/v1/counters", tag = "live", operation_id = "listCounters", params(Filter),
     responses((status = 200, body = Counters), (status = 400, description = "A parameter is not valid", body = Problem), (status = 404, description = "Nothing is known of the policy that is named", body = Problem)),
@@ -53,24 +64,27 @@ pub(super) async fn counters(
     State(admin): State<Admin>,
     Params(filter): Params<Filter>,
 ) -> Result<Json<Counters>, Problem> {
-    let limit = filter.limit;
-    admin.known_policy(filter.policy.as_deref()).await?;
-    // One more than wanted tells whether there are more.
-    let filter = CounterFilter { policy: filter.policy, key: filter.key, limit: limit + 1 };
-    let found = admin.with(move |manager, now, _| manager.counters(&filter, now)).await?;
-    let (found, truncated) = page(found, limit);
-    Ok(Json(Counters { counters: found.into_iter().map(Counter::from).collect(), truncated }))
+    let (limit, filter) = filter.known(&admin).await?;
+    let found = admin
+        .with(move |manager, now, _| (manager.counters(&filter, now), Voice::of(manager)))
+        .await?;
+    let ((found, truncated), voice) = (page(found.0, limit), found.1);
+    let counters = found.into_iter().map(Counter::from).collect();
+    Ok(Json(Counters { voice, counters, truncated }))
 }
 
-/// Some decisions.
+/// Some decisions, by key.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Decisions {
+    #[serde(flatten)]
+    voice: Voice,
     decisions: Vec<Decision>,
     /// There are more; narrow the filter.
     truncated: bool,
 }
 
-/// Who is throttled now, until when, by which policy.
+/// Who is throttled now, until when, by which policy. What is used up every manager tells alike, of what agents
+/// have told it; a read may go to any.
 #[utoipa::path(
     get, path = "/api/v1/decisions", tag = "live", operation_id = "listDecisions", params(Filter),
     responses((status = 200, body = Decisions), (status = 400, description = "A parameter is not valid", body = Problem), (status = 404, description = "Nothing is known of the policy that is named", body = Problem)),
@@ -79,19 +93,13 @@ pub(super) async fn decisions(
     State(admin): State<Admin>,
     Params(filter): Params<Filter>,
 ) -> Result<Json<Decisions>, Problem> {
-    let limit = filter.limit;
-    admin.known_policy(filter.policy.as_deref()).await?;
-    let found = admin.with(move |manager, now, _| {
-        let all = manager.decisions(now).into_iter();
-        all.filter(|view| filter.policy.as_deref().is_none_or(|name| view.key.policy() == name))
-            .filter(|view| {
-                filter.key.as_deref().is_none_or(|part| view.key.parts().any(|p| p.contains(part)))
-            })
-            .take(limit + 1)
-            .collect::<Vec<_>>()
-    });
-    let (found, truncated) = page(found.await?, limit);
-    Ok(Json(Decisions { decisions: found.into_iter().map(Decision::from).collect(), truncated }))
+    let (limit, filter) = filter.known(&admin).await?;
+    let found = admin
+        .with(move |manager, now, _| (manager.decisions(&filter, now), Voice::of(manager)))
+        .await?;
+    let ((found, truncated), voice) = (page(found.0, limit), found.1);
+    let decisions = found.into_iter().map(Decision::from).collect();
+    Ok(Json(Decisions { voice, decisions, truncated }))
 }
 
 /// The agents.

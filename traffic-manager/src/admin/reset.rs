@@ -18,6 +18,8 @@ use super::{Admin, body::Document, fields::Fields, problem::Problem, write::Writ
 
 /// How long the answer waits for the agents to say that they have it.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// So many characters of a key are repeated when it is refused.
+const EXCERPT: usize = 80;
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -97,9 +99,9 @@ pub(super) async fn reset(
 
 fn refused(policy: &str, key: Option<&Vec<String>>, error: ResetError) -> Problem {
     match error {
-        ResetError::Policy(_) => Problem::no_policy(policy),
-        ResetError::Key { .. } => {
+        ResetError::Key { .. } | ResetError::Long(_) => {
             let key = Value::from(key.cloned().unwrap_or_default()).to_string();
+            let key: String = key.chars().take(EXCERPT).collect();
             Problem::invalid_field("key", &key, error.to_string())
         }
         ResetError::Counts | ResetError::Full => {

@@ -263,6 +263,17 @@ async fn as_many_overrides_as_a_policy_may_have_fit_into_a_body() {
     let long = post(policy(3_500, 1_000)).await;
     assert_eq!(long.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(long.text.contains("3145728") && long.text.contains("overrides"), "{}", long.text);
+    // What no request can have is not remembered: no manager could read the policy back.
+    let reset = async |key: String| {
+        let order = serde_json::json!({ "policy": "customers", "key": [key] }).to_string();
+        let json = [("content-type", "application/json")];
+        served.call("POST", "/api/v1/counters:reset", &json, &order).await
+    };
+    let long = reset("x".repeat(1_025)).await;
+    assert_eq!(long.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", long.text);
+    assert!(long.text.contains("1025 bytes") && long.text.contains("\"key\""), "{}", long.text);
+    assert!(long.text.len() < 1_000, "the key is not repeated whole");
+    assert_eq!(reset("x".repeat(1_024)).await.status, StatusCode::OK);
 }
 
 #[tokio::test]
@@ -283,10 +294,14 @@ async fn an_empty_manager_shows_itself() {
     let served = serve().await;
     assert_eq!(served.get("/api/v1/nodes").await.json()["nodes"][0]["id"], "tm-1");
     assert_eq!(served.get("/api/v1/agents").await.json(), json!({ "agents": [] }));
-    let nothing = json!({ "counters": [], "truncated": false });
-    assert_eq!(served.get("/api/v1/counters?limit=5").await.json(), nothing);
-    let nothing = json!({ "decisions": [], "truncated": false });
-    assert_eq!(served.get("/api/v1/decisions").await.json(), nothing);
+    let of = json!({ "manager": "tm-1", "followed": [], "truncated": false });
+    let none = |list: &str| {
+        let mut answer = of.clone();
+        answer[list] = json!([]);
+        answer
+    };
+    assert_eq!(served.get("/api/v1/counters?limit=5").await.json(), none("counters"));
+    assert_eq!(served.get("/api/v1/decisions").await.json(), none("decisions"));
     served.json("POST", POLICIES, &gold(5)).await;
     let metrics = served.get("/metrics").await.text;
     for line in ["weir_manager_policies 1", "weir_build_info{version=", "weir_manager_role{role="] {

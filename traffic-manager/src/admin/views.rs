@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
-use traffic_manager_core::view::{AgentView, BoundView, CounterView, DecisionView};
+use traffic_manager_core::{
+    Manager,
+    view::{AgentView, BoundView, CounterView, DecisionView},
+};
 use utoipa::ToSchema;
 use weir_proto::time::Time;
 
@@ -50,8 +53,11 @@ pub(super) struct Counter {
     used: u64,
     /// Refused by all agents.
     rejected: u64,
-    /// Nothing is left in this window.
+    /// As much was used as the limit allows: every manager says so of what it has counted.
     exhausted: bool,
+    /// Something is left, but the manager that answers told agents that they cannot have it: others hold it, or it is
+    /// too little for what was asked. Only the manager that agents follow knows.
+    held_back: bool,
     /// Who used how much.
     agents: Vec<AgentUse>,
 }
@@ -87,6 +93,7 @@ impl From<CounterView> for Counter {
             used: view.used,
             rejected: view.rejected,
             exhausted: view.exhausted,
+            held_back: view.held_back,
             agents: agents.collect(),
         }
     }
@@ -107,6 +114,30 @@ pub(super) struct Decision {
     limit: u64,
     /// Admitted by all agents.
     used: u64,
+    /// `used_up`: every manager says so of what it has counted. `held_back`: something is left, but agents were told that
+    /// they cannot have it, as others hold it, or it is too little for what was asked; only the
+    /// manager that they follow knows.
+    reason: &'static str,
+}
+
+/// Who answers, and who governs.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Voice {
+    /// The manager that says this, of what it has counted.
+    manager: String,
+    /// The managers that agents follow, as far as this one knows: what is held back is known there.
+    followed: Vec<String>,
+}
+
+impl Voice {
+    /// As that manager speaks.
+    pub(super) fn of(manager: &Manager) -> Voice {
+        let followed = manager.followed();
+        Voice {
+            manager: manager.id().to_string(),
+            followed: followed.iter().map(ToString::to_string).collect(),
+        }
+    }
 }
 
 impl From<DecisionView> for Decision {
@@ -118,6 +149,7 @@ impl From<DecisionView> for Decision {
             until: instant(view.until),
             limit: view.limit,
             used: view.used,
+            reason: if view.held_back { "held_back" } else { "used_up" },
         }
     }
 }

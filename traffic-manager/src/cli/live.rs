@@ -162,11 +162,11 @@ pub(super) fn decisions(
 ) -> Result<(), Failure> {
     let answer = client.get(&format!("/decisions{}", query(filter)))?;
     output.print(out, &answer, |answer| {
-        let mut table = Table::new(&["POLICY", "LIMIT", "KEY", "USED", "OF", "UNTIL"]);
+        let mut table = Table::new(&["POLICY", "LIMIT", "KEY", "USED", "OF", "REASON", "UNTIL"]);
         for decision in list(answer, "decisions") {
-            let [policy, limit, key, used, of] =
-                cells(decision, ["policy", "limit_id", "key", "used", "limit"]);
-            table.row([policy, limit, key, used, of, moment(decision, "until")]);
+            let [policy, limit, key, used, of, reason] =
+                cells(decision, ["policy", "limit_id", "key", "used", "limit", "reason"]);
+            table.row([policy, limit, key, used, of, reason, moment(decision, "until")]);
         }
         vec![table]
     })?;

@@ -112,7 +112,7 @@ async fn a_malformed_frame_ends_only_its_stream() {
 async fn a_huge_frame_is_refused() {
     let served = start().await;
     let (frames, mut acks) = report(&served).await;
-    let entries = vec![0; MAX_FRAME].into();
+    let entries = vec![0; MAX_FRAME_BYTES].into();
     frames.send(UsageFrame { entries, ..usage(1) }).await.unwrap();
     assert_eq!(end(&mut acks).await, Some(Code::InvalidArgument));
 }
@@ -129,7 +129,7 @@ async fn a_flood_waits_while_the_manager_is_busy_and_arrives_whole() {
     let counter = Arc::clone(&sent);
     let flood = tokio::spawn(async move {
         let mut names = NameWriter::default();
-        let key = CounterKey::new("p", "l", &[&"x".repeat(16_000)]).unwrap();
+        let key = CounterKey::new("p", "l", &[&*"x".repeat(1_000); 16]).unwrap();
         (0..66).for_each(|_| names.push(1, &key));
         let names = names.finish();
         for seq in 1..=FRAMES {

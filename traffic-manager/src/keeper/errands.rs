@@ -4,11 +4,7 @@
 //! goes on to send heartbeats, on which its roles and links depend, and is told when the driver has
 //! answered.
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    future::Future,
-    pin::Pin,
-};
+use std::{collections::VecDeque, future::Future, pin::Pin};
 
 use tokio::sync::oneshot;
 use traffic_manager_core::{
@@ -18,6 +14,7 @@ use traffic_manager_core::{
 use weir_proto::{
     counters::{Counters, CountersAsk},
     id::ManagerId,
+    time::Time,
 };
 
 use crate::driver::Driver;
@@ -53,7 +50,7 @@ impl Then {
 /// One thing to ask.
 enum Errand {
     Install(Vec<PolicyChange>, Vec<Then>),
-    Tell(ManagerId, CountersAsk),
+    Tell(ManagerId, CountersAsk, Time),
     Take(Counters, Option<String>),
 }
 
@@ -63,7 +60,7 @@ pub(super) enum Done {
     /// Nothing is left to be done.
     Nothing,
     /// A peer gets this piece.
-    Told(ManagerId, Counters),
+    Told { peer: ManagerId, piece: Counters, asked_at: Time },
 }
 
 type Running = Pin<Box<dyn Future<Output = Done> + Send>>;
@@ -77,8 +74,8 @@ pub(super) struct Errands {
     policies: usize,
     /// Pieces in the queue.
     pieces: usize,
-    /// Peers whose question is in the queue, or being answered.
-    askers: BTreeSet<ManagerId>,
+    /// A peer's question is in the queue, or being answered.
+    tells: bool,
 }
 
 impl Errands {
@@ -89,7 +86,7 @@ impl Errands {
             running: None,
             policies: 0,
             pieces: 0,
-            askers: BTreeSet::new(),
+            tells: false,
         }
     }
 
@@ -124,11 +121,15 @@ impl Errands {
         }
     }
 
-    /// Answers a peer that asks for counters. One that asks again before it has its answer is not heard.
-    pub(super) fn tell_counters(&mut self, peer: ManagerId, ask: CountersAsk) {
-        if self.askers.insert(peer.clone()) {
-            self.queue.push_back(Errand::Tell(peer, ask));
-        }
+    /// Whether a peer's question is on its way; one at a time is.
+    pub(super) fn tells(&self) -> bool {
+        self.tells
+    }
+
+    /// Answers a peer that asks for counters.
+    pub(super) fn tell_counters(&mut self, peer: ManagerId, question: CountersAsk, now: Time) {
+        self.tells = true;
+        self.queue.push_back(Errand::Tell(peer, question, now));
     }
 
     /// Whether there is room for another piece.
@@ -151,9 +152,7 @@ impl Errands {
         let Some(running) = &mut self.running else { return std::future::pending().await };
         let done = running.await;
         self.running = None;
-        if let Done::Told(peer, _) = &done {
-            self.askers.remove(peer);
-        }
+        self.tells &= !matches!(done, Done::Told { .. });
         done
     }
 
@@ -180,13 +179,13 @@ impl Errands {
                     Done::Nothing
                 })
             }
-            Errand::Tell(peer, CountersAsk { min_window: longer_than, cursor }) => {
+            Errand::Tell(peer, CountersAsk { min_window: longer_than, cursor }, asked_at) => {
                 Box::pin(async move {
                     let piece = driver.with(move |manager, now, _| {
                         let export = Export { longer_than, cursor, ..Export::all() };
                         manager.export_counters(&export, now)
                     });
-                    piece.await.map_or(Done::Nothing, |piece| Done::Told(peer, piece))
+                    piece.await.map_or(Done::Nothing, |piece| Done::Told { peer, piece, asked_at })
                 })
             }
             Errand::Take(piece, told) => {

@@ -8,7 +8,7 @@ use traffic_manager_core::{
 };
 
 use super::{
-    Keeper, errands::Errands, links::Links, office::Office, recall::Recall, task::Task,
+    Keeper, asks::Asks, errands::Errands, links::Links, office::Office, recall::Recall, task::Task,
     turns::Turns, waiters::Waiters,
 };
 use crate::{
@@ -84,6 +84,7 @@ pub(crate) fn start(
         priority: parts.priority,
         ready: false,
         recall: Recall::default(),
+        asks: Asks::default(),
         waiters: Waiters::default(),
         backlog: VecDeque::new(),
         turns: Turns::default(),

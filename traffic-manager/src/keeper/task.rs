@@ -18,6 +18,7 @@ use weir_proto::{
 
 use super::{
     Ask, WRITES, WriteJob,
+    asks::Asks,
     errands::{Done, Errands, Then, Written},
     links::{self, Links},
     office::{Office, Undone, Work},
@@ -30,7 +31,7 @@ use crate::{
     clock::Clock,
     peers::LinkEvent,
     stop::Stop,
-    store::{Batch, StoreError, StoreHandle, Table},
+    store::{self, Batch, StoreError, StoreHandle, Table},
 };
 
 /// Peers' deltas that wait for the store. What comes beyond is dropped: it is sent again, later.
@@ -59,6 +60,7 @@ pub(super) struct Task {
     pub(super) priority: u32,
     pub(super) ready: bool,
     pub(super) recall: Recall,
+    pub(super) asks: Asks,
     pub(super) waiters: Waiters<WriteId>,
     pub(super) backlog: VecDeque<(ManagerLife, Delta)>,
     /// Counts deltas that found the backlog full.
@@ -84,6 +86,11 @@ impl Task {
                 self.links.send(&peer, &ask);
             }
             self.perform();
+            if !self.errands.tells()
+                && let Some((peer, question)) = self.asks.due(now)
+            {
+                self.errands.tell_counters(peer, question, now);
+            }
             let able = !self.errands.full();
             if commit.is_none() && able {
                 commit = self.next(&mut writes, now);
@@ -140,6 +147,9 @@ impl Task {
         let deadline = if busy { self.office.beat() } else { self.office.next_deadline() };
         let deadline = self.replica.next_deadline().map_or(deadline, |at| at.min(deadline));
         let deadline = self.recall.next_deadline().map_or(deadline, |at| at.min(deadline));
+        // A question is looked at when the one before has its answer.
+        let asks = self.asks.next_deadline().filter(|_| !self.errands.tells());
+        let deadline = asks.map_or(deadline, |at| at.min(deadline));
         deadline.since(now).min(LONGEST_SLEEP)
     }
 
@@ -168,7 +178,7 @@ impl Task {
             }
             LinkEvent::Frame(life, _) if !self.links.is_current(&life) => {}
             LinkEvent::Frame(life, PeerFrame::AskCounters(ask)) => {
-                self.errands.tell_counters(life.id, ask);
+                self.asks.add(&life.id, ask, now);
             }
             LinkEvent::Frame(life, PeerFrame::Counters(piece)) => {
                 self.take_counters(&life.id, piece);
@@ -179,6 +189,7 @@ impl Task {
             LinkEvent::Down(life, id) => {
                 if self.links.close(&life, id) == links::Change::Down {
                     tracing::warn!(peer = %life.id, "the last link to a peer has ended");
+                    self.asks.forget(&life.id);
                     self.office.lost(&life.id, now);
                     self.replica.handle(Input::Down(life), now, &mut self.outputs);
                 }
@@ -196,9 +207,11 @@ impl Task {
     }
 
     /// The driver has answered.
-    fn done(&self, done: Done) {
-        if let Done::Told(peer, piece) = done {
+    fn done(&mut self, done: Done) {
+        if let Done::Told { peer, piece, asked_at } = done {
             self.links.send(&peer, &PeerFrame::Counters(piece));
+            let now = self.clock.now();
+            self.asks.answered(&peer, now.since(asked_at), now);
         }
     }
 
@@ -254,7 +267,11 @@ impl Task {
     /// A peer's turn: as many deltas as there are need a turn each.
     fn next_of_backlog(&mut self, now: Time) -> Option<Commit> {
         let (from, delta) = self.backlog.pop_front()?;
-        let change = self.replica.receive(&from, delta, now);
+        let mut change = self.replica.receive(&from, delta, now);
+        for entry in change.retain(store::fits) {
+            let peer = &from.id;
+            tracing::error!(%peer, "the entry {entry} of a peer is too large to be stored: left out");
+        }
         Some(self.commit(change, Writer::Peer(from)))
     }
 

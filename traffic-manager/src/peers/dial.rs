@@ -13,9 +13,11 @@ use axum::http::Uri;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Code, Request, Status};
-use weir_proto::{peer::PeerFrame, wire::weir::v1::peers_client::PeersClient};
+use weir_proto::{
+    convert::MAX_FRAME_BYTES, peer::PeerFrame, wire::weir::v1::peers_client::PeersClient,
+};
 
-use super::{LinkId, MAX_FRAME, Me, follow, open};
+use super::{LinkId, Me, follow, open};
 use crate::{auth::Speaker, clock::Clock, stop::Stop};
 
 /// How long a peer may take to answer the call with its headers: a stopped process still accepts connections.
@@ -88,7 +90,7 @@ async fn attempt(
     let url = address.parse::<Uri>().map_err(|e| Status::invalid_argument(e.to_string()))?;
     let (channel, certificate) = me.access.connect(&url).await.map_err(Status::unavailable)?;
     let speaker = Speaker::dialled(&me.guard, me.guard.recognise(certificate));
-    let mut client = PeersClient::new(channel).max_decoding_message_size(MAX_FRAME);
+    let mut client = PeersClient::new(channel).max_decoding_message_size(MAX_FRAME_BYTES);
     let (link, queue, dropped) = open(numbers.next());
     let hello = PeerFrame::Hello(me.greeting.clone()).into();
     let frames = tokio_stream::once(hello).chain(ReceiverStream::new(queue));

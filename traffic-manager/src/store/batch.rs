@@ -1,11 +1,22 @@
 //! A change of a store: records to put and to remove, together or not at all.
 
+use traffic_manager_core::{checkpoint::MAX_ROW_BYTES, replica};
+
 use super::StoreError;
 
 /// Longest key, in bytes.
 pub const MAX_KEY: usize = 64 * 1024;
 /// Longest value, in bytes.
-pub const MAX_VALUE: usize = 64 * 1024 * 1024;
+pub const MAX_VALUE: usize = 128 * 1024 * 1024;
+
+// Whatever the managers accept can be stored.
+const _: () = assert!(replica::MAX_STORED_KEY <= MAX_KEY && replica::MAX_STORED_VALUE <= MAX_VALUE);
+const _: () = assert!(MAX_ROW_BYTES <= MAX_VALUE);
+
+/// Whether every store takes such a record.
+pub fn fits(key: &[u8], value: &[u8]) -> bool {
+    key.len() <= MAX_KEY && value.len() <= MAX_VALUE
+}
 
 /// A part of a store, with keys of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -94,14 +94,18 @@ fn every_frame_reads_back() {
         PeerFrame::Hello(hello),
         PeerFrame::Heartbeat(heartbeat),
         PeerFrame::Delta(Delta { number: 1, entries: vec![policy(), audit(), usage()] }),
-        PeerFrame::Ack(3),
+        PeerFrame::Ack(Ack { number: 3, refused: Vec::new() }),
+        PeerFrame::Ack(Ack { number: 4, refused: vec![0, u64::MAX] }),
         PeerFrame::Digest(Digest { round: 2, buckets: (0..BUCKETS as u64).collect() }),
         PeerFrame::Summary(Summary { round: 2, parts: 2, part: 1, buckets }),
         PeerFrame::Want(vec![1, u64::MAX]),
     ] {
         assert_eq!(read(frame.clone().into()), Ok(frame));
     }
-    assert_eq!(read(wire::PeerFrame { kind: None }), Err(WireError::Missing("kind")));
+    assert_eq!(
+        read(wire::PeerFrame { kind: None, refused: Vec::new() }),
+        Err(WireError::Missing("kind"))
+    );
 }
 
 /// What is wrong with an entry after a change to a valid one.
@@ -140,7 +144,9 @@ fn registers_beyond_their_bounds_are_refused_by_field() {
 #[test]
 fn frames_beyond_their_bounds_are_refused() {
     use wire::peer_frame::Kind;
-    let refused = |kind: Kind| read(wire::PeerFrame { kind: Some(kind) }).expect_err("refused");
+    let refused = |kind: Kind| {
+        read(wire::PeerFrame { kind: Some(kind), refused: Vec::new() }).expect_err("refused")
+    };
     let want = wire::PeerWant { keys: vec![0; MAX_HASHES + 1] };
     assert!(refused(Kind::Want(want)).to_string().contains("want.keys is 16385"));
     let digest = |n| Kind::Digest(wire::PeerDigest { round: 1, buckets: vec![0; n] });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use weir_proto::time::{Time, WindowStart};
 
 use super::{
-    Counter, CounterIx, LimitInfo, Windows,
+    Counter, CounterIx, LimitInfo, WindowState, Windows,
     cell::{CellIx, Cells, NONE},
     closing::{Closings, Ended},
     index::Index,
@@ -102,6 +102,15 @@ impl Ledger {
             counter.bring(cell);
         }
         Some(counter)
+    }
+
+    /// No window of a counter has more use than this, unless it is a rolling one.
+    pub fn used_at_most(&self, ix: CounterIx) -> u64 {
+        let windows = self.get(ix).into_iter().flat_map(|counter| &counter.windows);
+        let first = self.places.get(ix.index as usize).map_or(CellIx(0), |place| place.cells);
+        let cells = self.cells.list(first).filter(|(_, cell)| cell.window != NONE);
+        let told = cells.map(|(_, cell)| cell.used);
+        windows.map(WindowState::used).chain(told).fold(0, u64::saturating_add)
     }
 
     /// Every counter, in place order, as [`Ledger::get`] shows it.

@@ -1,6 +1,9 @@
 //! What the ledger keeps, and what it refuses.
 
-use weir_proto::key::{CounterKey, MAX_KEY_BYTES};
+use weir_proto::{
+    key::{CounterKey, MAX_KEY_BYTES, MAX_KEY_PARTS},
+    request::MAX_VALUE_BYTES,
+};
 
 use super::{CellIx, Ledger};
 
@@ -56,17 +59,19 @@ fn names_that_go_make_room() {
 #[test]
 fn long_keys_share_a_bound_of_bytes() {
     let mut ledger = Ledger::new(1_000, 1);
-    let long = |i: usize| key(&format!("{i:0>10000}"));
-    let keys: Vec<CounterKey> = (0..1_000).map(long).collect();
+    let long = |i: usize| format!("{i:0>1000}");
+    let key = |i| CounterKey::new("p", "l", &[long(i).as_str(); 10]).expect("a key");
+    let keys: Vec<CounterKey> = (0..1_000).map(key).collect();
     let cells = name(&mut ledger, 0, &keys);
     let kept = cells.iter().filter(|cell| **cell != NOBODY).count();
     assert!(ledger.key_bytes <= 256_000 && kept == 25, "{kept} keys of {}", ledger.key_bytes);
     assert_eq!(ledger.refused, 975);
 
     let mut small = Ledger::new(1, 1);
-    let parts: Vec<String> = (0..5).map(|_| "x".repeat(4_000)).collect();
-    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-    let largest = CounterKey::new("p", "l", &parts).expect("a key");
+    let part = "x".repeat(MAX_VALUE_BYTES);
+    let names = ["p".repeat(2_000), "l".repeat(2_000)];
+    let largest = CounterKey::new(&names[0], &names[1], &[part.as_str(); MAX_KEY_PARTS]);
+    let largest = largest.expect("a key");
     assert!(largest.as_bytes().len() > MAX_KEY_BYTES * 9 / 10);
     assert_ne!(name(&mut small, 0, &[largest]), [NOBODY], "there is room for any one key");
 }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use weir_proto::{decision::PolicyUpdate, policy::Policy, time::Time};
+use bytes::Bytes;
+use weir_proto::{policy::Policy, time::Time};
 
-use super::{Manager, reset::keep_resets};
+use super::Manager;
 use crate::{
     message::{Output, StreamId},
-    policies::{PolicyWriteError, StoredPolicy, encode},
+    policies::{StoredPolicy, encode},
 };
 
 /// What became of a policy: its newest version, or its end.
@@ -33,11 +34,11 @@ impl Manager {
         now: Time,
         out: &mut Vec<Output>,
     ) {
-        let mut update = PolicyUpdate::default();
+        let (mut put, mut deleted) = (Vec::new(), Vec::new());
         for change in changes {
             match change {
                 PolicyChange::Put(stored) => {
-                    update.put.push(encode(&stored.policy));
+                    put.push(encode(&stored.policy));
                     let policy = Arc::clone(&stored.policy);
                     self.policies.install(stored);
                     self.relimit(policy.name.as_str(), Some(&policy));
@@ -45,75 +46,31 @@ impl Manager {
                 PolicyChange::Drop { name, revision } => {
                     self.policies.uninstall(&name, revision);
                     self.relimit(&name, None);
-                    update.deleted.push(name);
+                    deleted.push(name);
                 }
             }
         }
-        self.publish(update, now, out);
+        self.publish(put, deleted, now, out);
     }
 
-    /// Adds a policy and publishes it.
-    pub fn create_policy(
-        &mut self,
-        policy: Policy,
-        now: Time,
-        out: &mut Vec<Output>,
-    ) -> Result<StoredPolicy, PolicyWriteError> {
-        let stored = self.policies.create(policy)?;
-        self.published(&stored, now, out);
-        Ok(stored)
+    /// Takes over a policy where nothing is replicated, as the set's next revision.
+    pub fn put_policy(&mut self, policy: Policy, now: Time, out: &mut Vec<Output>) {
+        let revision = self.policies.revision() + 1;
+        let (policy, tag) = (Arc::new(policy), revision.to_string());
+        let stored = StoredPolicy { policy, tag, revision };
+        self.install_policies(vec![PolicyChange::Put(stored)], now, out);
     }
 
-    /// Replaces a policy and publishes it.
-    pub fn replace_policy(
-        &mut self,
-        mut policy: Policy,
-        if_match: Option<&str>,
-        now: Time,
-        out: &mut Vec<Output>,
-    ) -> Result<StoredPolicy, PolicyWriteError> {
-        if let Some(known) = self.policies.get(policy.name.as_str()) {
-            keep_resets(&known.policy, &mut policy);
-        }
-        let stored = self.policies.replace(policy, if_match)?;
-        self.published(&stored, now, out);
-        Ok(stored)
-    }
-
-    /// Deletes a policy and says so.
-    pub fn delete_policy(
-        &mut self,
-        name: &str,
-        if_match: Option<&str>,
-        now: Time,
-        out: &mut Vec<Output>,
-    ) -> Result<(), PolicyWriteError> {
-        self.policies.delete(name, if_match)?;
-        self.relimit(name, None);
-        let update = PolicyUpdate { deleted: vec![name.to_owned()], ..PolicyUpdate::default() };
-        self.publish(update, now, out);
-        Ok(())
-    }
-
-    fn published(&mut self, stored: &StoredPolicy, now: Time, out: &mut Vec<Output>) {
-        self.relimit(stored.policy.name.as_str(), Some(&stored.policy));
-        let update = PolicyUpdate { put: vec![encode(&stored.policy)], ..PolicyUpdate::default() };
-        self.publish(update, now, out);
-    }
-
-    fn publish(&mut self, mut update: PolicyUpdate, now: Time, out: &mut Vec<Output>) {
-        update.revision = self.policies.revision();
-        update.last = true;
+    fn publish(&mut self, put: Vec<Bytes>, deleted: Vec<String>, now: Time, out: &mut Vec<Output>) {
+        let parts = self.policies.update(put, deleted);
         let sessions: Vec<StreamId> = self.fleet.sessions().map(|(s, _)| s).collect();
         for session in sessions {
-            self.feeds.fill(session, |frame| {
-                let part = frame.policies.get_or_insert_with(PolicyUpdate::default);
-                part.revision = update.revision;
-                part.last = true;
-                part.put.extend(update.put.iter().cloned());
-                part.deleted.extend(update.deleted.iter().cloned());
-            });
-            self.feeds.seal(session);
+            for part in &parts {
+                // In a frame of its own: decisions before it may fill theirs.
+                self.feeds.seal(session);
+                self.feeds.fill(session, |frame| frame.policies = Some(part.clone()));
+                self.feeds.seal(session);
+            }
         }
         self.finish(now, out);
     }

@@ -7,7 +7,10 @@ use std::{
 };
 
 use weir_proto::{
+    convert::{MAX_COUNTERS_BYTES, MAX_FRAME_BYTES},
     counters::{CounterAgent, CounterPart, CounterState, Counters, CountersCursor},
+    id::MAX_NAME,
+    key::MAX_KEY_BYTES,
     time::{Time, WindowStart},
 };
 
@@ -16,15 +19,24 @@ use crate::{
     fleet::{AgentIx, SKEW},
     ledger::{CounterIx, GRACE, Known, Pick, Recalled},
     limits::{LimitInfo, Meter},
+    meter::SLOTS,
 };
 
-/// Most bytes of one piece, with what the last counter in it may need on top: below 1 MiB.
+/// Most bytes that a piece is asked for; the last counter in it may go beyond.
 const MOST: usize = (1 << 20) - (64 << 10);
 /// Places looked at for one piece, so that it takes some milliseconds at most.
 const LOOKS: u32 = 50_000;
 /// Most bytes that one part takes, and one amount with its age.
 const PART: usize = 33;
 const SPENT: usize = 14;
+/// Most bytes that one agent takes: its names, and what surrounds them.
+const AGENT: usize = 24 + 3 * (3 + MAX_NAME);
+
+/// Most bytes of a piece with its last counter: a key, what a window's sub-windows hold, a part and its
+/// agent.
+pub(crate) const MAX_PIECE: usize =
+    MOST + MAX_KEY_BYTES + SPENT * (SLOTS as usize + 3) + PART + AGENT;
+const _: () = assert!(MAX_PIECE <= MAX_COUNTERS_BYTES && MAX_COUNTERS_BYTES < MAX_FRAME_BYTES);
 
 /// Which counters to tell, and how much at once.
 #[derive(Debug, Clone, Copy)]
@@ -140,7 +152,8 @@ impl Manager {
                 let record = self.fleet.agent(agent);
                 let identity = record.identity.clone();
                 let texts = [identity.life.id.as_str(), &identity.gateway_group, &identity.version];
-                piece.bytes += 24 + texts.iter().map(|text| text.len()).sum::<usize>();
+                piece.bytes +=
+                    AGENT - 3 * MAX_NAME + texts.iter().map(|text| text.len()).sum::<usize>();
                 let alive = record.usage.is_some() && record.gone.is_none();
                 piece.counters.agents.push(CounterAgent { identity, alive });
                 *place.insert(next)

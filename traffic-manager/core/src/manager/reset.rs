@@ -6,21 +6,13 @@
 
 use weir_proto::{
     policy::{MAX_RESETS, Policy, Reset},
+    request::MAX_VALUE_BYTES,
     time::Time,
-};
-
-use super::Manager;
-use crate::{
-    message::Output,
-    policies::{PolicyWriteError, StoredPolicy},
 };
 
 /// Why nothing was reset.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResetError {
-    /// The policy could not be written.
-    #[error(transparent)]
-    Policy(#[from] PolicyWriteError),
     /// The policy counts nothing.
     #[error("is a deny policy, which counts nothing")]
     Counts,
@@ -32,6 +24,11 @@ pub enum ResetError {
         /// As the policy says.
         parts: usize,
     },
+    /// No request has such a value.
+    #[error(
+        "has a value of {0} bytes; at most {MAX_VALUE_BYTES} are allowed, so no request has it"
+    )]
+    Long(usize),
     /// One policy remembers so many.
     #[error("was reset for {MAX_RESETS} keys since it was reset as a whole; reset all of it")]
     Full,
@@ -55,6 +52,10 @@ pub fn with_reset(
     }
     let last = policy.resets.iter().map(|reset| reset.at).max().unwrap_or(0);
     let at = now.as_secs().max(last + 1);
+    let longest = key.iter().flatten().map(String::len).max().unwrap_or(0);
+    if longest > MAX_VALUE_BYTES {
+        return Err(ResetError::Long(longest));
+    }
     // One for all supersedes those of keys, and a key's last one its former ones. The last one for
     // all stays: its names are those under which the other keys count.
     policy.resets.retain(|reset| key.is_some() && reset.key != key);
@@ -69,23 +70,5 @@ pub fn with_reset(
 pub fn keep_resets(known: &Policy, policy: &mut Policy) {
     if policy.resets.is_empty() && known.key.len() == policy.key.len() {
         policy.resets.clone_from(&known.resets);
-    }
-}
-
-impl Manager {
-    /// Sets back the counters of a policy, or of one key, and publishes the policy.
-    ///
-    /// # Errors
-    /// [`ResetError`]; then nothing was changed.
-    pub fn reset(
-        &mut self,
-        name: &str,
-        key: Option<Vec<String>>,
-        now: Time,
-        out: &mut Vec<Output>,
-    ) -> Result<StoredPolicy, ResetError> {
-        let stored = self.policies.get(name).ok_or(PolicyWriteError::NotFound)?;
-        let policy = with_reset(&stored.policy, key, now)?;
-        Ok(self.replace_policy(policy, None, now, out)?)
     }
 }

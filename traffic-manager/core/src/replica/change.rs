@@ -40,6 +40,8 @@ pub(super) struct Received {
     pub(super) arrived: Vec<EntryKey>,
     /// What the sender has as we shall have it.
     pub(super) known: Vec<EntryKey>,
+    /// What there is no room for.
+    pub(super) refused: Vec<EntryKey>,
 }
 
 impl Change {
@@ -53,6 +55,28 @@ impl Change {
         let floor =
             self.floor.map(|floor| (Bytes::from_static(key::FLOOR), Some(key::floor(floor))));
         stored.chain(removed).chain(floor)
+    }
+
+    /// Leaves out every entry whose key and value do not pass `fits`, as if there were no room for it: a peer
+    /// that sent it is told so, and sends on what comes after it. Returns what was left out, in words.
+    pub fn retain(&mut self, fits: impl Fn(&[u8], &[u8]) -> bool) -> Vec<String> {
+        let mut out = Vec::new();
+        let entries = self.staged.iter().filter_map(|(key, state)| Some((key, entry(key, state)?)));
+        for (key, entry) in entries {
+            if !fits(&key::encode(key), &key::value(&entry)) {
+                out.push(key.clone());
+            }
+        }
+        for key in &out {
+            self.staged.remove(key);
+        }
+        self.refused += out.len() as u64;
+        let names = out.iter().map(|key| key::readable(&key::encode(key))).collect();
+        if let Some(received) = &mut self.received {
+            received.known.retain(|key| !out.contains(key));
+            received.refused.extend(out);
+        }
+        names
     }
 
     /// Both together, to be committed as one. They must be about different entries; records of one change

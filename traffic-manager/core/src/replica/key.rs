@@ -1,7 +1,11 @@
 //! Keys and values as the store has them. A value begins with the version of its encoding.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use weir_proto::peer::{Entry, EntryKey};
+use weir_proto::{
+    id::MAX_NAME,
+    peer::{Entry, EntryKey, MAX_PARTS, MAX_TEXT, size::MAX_ENTRY_BYTES},
+    policy::MAX_POLICY_NAME,
+};
 
 use super::LoadError;
 
@@ -9,6 +13,17 @@ use super::LoadError;
 const VALUE_VERSION: u8 = 1;
 /// The key of what this manager alone keeps: the highest number of a register that it swept.
 pub(super) const FLOOR: &[u8] = b"\0floor";
+
+/// Longest key of an entry, in bytes: a store must take it.
+pub const MAX_STORED_KEY: usize = {
+    let policy = 1 + MAX_POLICY_NAME;
+    let audit = 1 + (4 + MAX_NAME) + 2 * 8;
+    let usage = 1 + 2 * 8 + (2 + MAX_PARTS) * (4 + MAX_TEXT);
+    let records = if audit > usage { audit } else { usage };
+    if policy > records { policy } else { records }
+};
+/// Longest value of an entry, in bytes: a store must take it.
+pub const MAX_STORED_VALUE: usize = 1 + MAX_ENTRY_BYTES;
 
 const POLICY: u8 = 1;
 const AUDIT: u8 = 2;
@@ -92,7 +107,7 @@ pub(super) fn read_floor(value: &[u8]) -> Result<u64, LoadError> {
 }
 
 /// A key for people: what is no text is escaped.
-fn readable(key: &[u8]) -> String {
+pub(super) fn readable(key: &[u8]) -> String {
     let kind = match key.first() {
         Some(&POLICY) => "policy",
         Some(&AUDIT) => "audit",

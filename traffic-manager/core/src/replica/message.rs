@@ -120,7 +120,10 @@ pub enum WriteError {
         max: usize,
     },
     /// The document is too long to be replicated.
-    #[error("the policy has {bytes} bytes as JSON; at most {max} are replicated")]
+    #[error(
+        "the policy has {bytes} bytes as JSON, and at most {max} are allowed: shorten the keys of its \
+         overrides, or reset it as a whole, which leaves no resets of single keys"
+    )]
     TooLarge {
         /// What it has.
         bytes: usize,

@@ -46,50 +46,28 @@ impl Replica {
         Some(self.write(name, author, None, None, now))
     }
 
-    /// Prepares a version that has a loser's document, and takes the loser out of the log.
+    /// Prepares a version that has a loser's document, and takes the loser out of the log. The document is given
+    /// as it must be now: what other policies and resets say since is its caller's to heed.
     ///
     /// # Errors
-    /// [`WriteError::NoConflict`], [`WriteError::Deletion`], [`WriteError::Full`].
+    /// [`WriteError::NoConflict`], [`WriteError::Deletion`], [`WriteError::Full`], [`WriteError::TooLarge`].
     pub fn restore(
-        &self,
-        conflict: ConflictId,
-        author: &str,
-        now: Time,
-    ) -> Result<Change, WriteError> {
-        let (_, rivals) = self.find(conflict).ok_or(WriteError::NoConflict)?;
-        let loser = rivals.version(&conflict).ok_or(WriteError::NoConflict)?;
-        let body = loser.body.clone().ok_or(WriteError::Deletion)?;
-        self.settle(conflict, body, author, now)
-    }
-
-    /// As [`Replica::restore`], with the loser's document as it must be now: what other policies and
-    /// resets say since is its caller's to heed.
-    ///
-    /// # Errors
-    /// [`WriteError::NoConflict`], [`WriteError::Full`], [`WriteError::TooLarge`].
-    pub fn restore_as(
         &self,
         conflict: ConflictId,
         policy: &Policy,
         author: &str,
         now: Time,
     ) -> Result<Change, WriteError> {
-        self.settle(conflict, document(policy)?, author, now)
-    }
-
-    fn settle(
-        &self,
-        conflict: ConflictId,
-        body: Bytes,
-        author: &str,
-        now: Time,
-    ) -> Result<Change, WriteError> {
-        let (name, _) = self.find(conflict).ok_or(WriteError::NoConflict)?;
+        let (name, rivals) = self.find(conflict).ok_or(WriteError::NoConflict)?;
+        let loser = rivals.version(&conflict).ok_or(WriteError::NoConflict)?;
+        if loser.body.is_none() {
+            return Err(WriteError::Deletion);
+        }
         let max = self.config.max_policies;
         if self.winner(name.as_str()).is_none() && self.held.len() >= max {
             return Err(WriteError::Full { max });
         }
-        Ok(self.write(name, author, Some(body), Some(conflict), now))
+        Ok(self.write(name, author, Some(document(policy)?), Some(conflict), now))
     }
 
     /// Prepares a version that has the winner's document, and takes a loser out of the log.
@@ -185,6 +163,7 @@ impl Replica {
             number: delta.number,
             arrived: Vec::with_capacity(delta.entries.len()),
             known: Vec::new(),
+            refused: Vec::new(),
         };
         let mut added = 0;
         for entry in delta.entries {
@@ -199,6 +178,7 @@ impl Replica {
             };
             if full {
                 change.refused += 1;
+                received.refused.push(key);
                 continue;
             }
             let joined = self.stage(&mut change, key.clone(), theirs.clone());

@@ -16,7 +16,7 @@ use std::{
 
 use weir_proto::{
     id::{ManagerId, ManagerLife},
-    peer::{Digest, EntryKey, Heartbeat, MAX_HASHES, PeerFrame, Stamp, Summary},
+    peer::{Ack, Digest, EntryKey, Heartbeat, MAX_HASHES, PeerFrame, Stamp, Summary},
     time::Time,
 };
 
@@ -81,7 +81,7 @@ impl Sync {
         let mark = Mark { revision: cx.revision, since: cx.now };
         for key in keys {
             for peer in self.peers.values_mut() {
-                peer.pending.insert(key.clone(), mark);
+                peer.lacks(key.clone(), mark);
             }
         }
     }
@@ -98,12 +98,16 @@ impl Sync {
             return;
         };
         if from.number > 0 {
-            out.push(Output::Send(from.from.id.clone(), PeerFrame::Ack(from.number)));
+            let refused = from.refused.iter().map(of_key).collect();
+            let ack = Ack { number: from.number, refused };
+            out.push(Output::Send(from.from.id.clone(), PeerFrame::Ack(ack)));
         }
-        peer.arrived(from.arrived.iter().map(|key| hash::of_key(&key::encode(key))));
-        peer.hurry(cx.now);
+        peer.arrived(from.arrived.iter().map(of_key));
+        if from.refused.is_empty() {
+            peer.hurry(cx.now);
+        }
         for key in &from.known {
-            peer.pending.remove(key);
+            peer.holds(key);
             self.writes.held(key, cx.revision, &from.from.id, out);
         }
     }
@@ -192,14 +196,14 @@ impl Sync {
             PeerFrame::Hello(_) | PeerFrame::AskCounters(_) | PeerFrame::Counters(_) => {}
             PeerFrame::Heartbeat(heartbeat) => self.heard(from, heartbeat, cx, out),
             PeerFrame::Delta(delta) => out.push(Output::Receive(from.clone(), delta)),
-            PeerFrame::Ack(number) => self.acked(from, number, cx.now, out),
+            PeerFrame::Ack(ack) => self.acked(from, &ack, cx.now, out),
             PeerFrame::Digest(digest) => answer(from, &digest, cx.entries, out),
             PeerFrame::Summary(summary) => self.summary(from, &summary, cx, out),
             PeerFrame::Want(hashes) => {
                 let mark = Mark { revision: cx.revision, since: cx.now };
                 if let Some(peer) = self.current(from) {
                     for key in hashes.iter().filter_map(|hash| cx.entries.digests().key(*hash)) {
-                        peer.pending.insert(key.clone(), mark);
+                        peer.lacks(key.clone(), mark);
                     }
                 }
             }
@@ -228,15 +232,18 @@ impl Sync {
         }
     }
 
-    fn acked(&mut self, from: &ManagerLife, number: u64, now: Time, out: &mut Vec<Output>) {
+    fn acked(&mut self, from: &ManagerLife, ack: &Ack, now: Time, out: &mut Vec<Output>) {
         let Some(peer) = self.peers.get_mut(&from.id).filter(|peer| peer.life == *from) else {
             return;
         };
-        let Some(flight) = peer.acked(number, now) else { return };
-        for (key, _) in &flight.keys {
-            // A large register lands in several deltas.
-            if peer.landed(key) {
-                self.writes.held(key, flight.revision, &from.id, out);
+        let refused: BTreeSet<u64> = ack.refused.iter().copied().collect();
+        let Some(flight) = peer.acked(ack.number, refused.is_empty(), now) else { return };
+        for (key, mark) in flight.keys {
+            if refused.contains(&of_key(&key)) {
+                peer.refuses(key, mark);
+            } else if peer.landed(&key) {
+                // A large register lands in several deltas.
+                self.writes.held(&key, flight.revision, &from.id, out);
             }
         }
     }
@@ -253,7 +260,7 @@ impl Sync {
         let mut wanted = Vec::new();
         for bucket in &summary.buckets {
             let (news, want) = cx.entries.digests().compare(bucket);
-            news.into_iter().for_each(|key| peer.pending.insert(key, mark));
+            news.into_iter().for_each(|key| peer.lacks(key, mark));
             wanted.extend(want);
         }
         for hashes in wanted.chunks(MAX_HASHES) {
@@ -332,6 +339,10 @@ impl Sync {
         };
         self.peers.values().map(status).collect()
     }
+}
+
+fn of_key(key: &EntryKey) -> u64 {
+    hash::of_key(&key::encode(key))
 }
 
 /// Tells what is in the buckets that differ.

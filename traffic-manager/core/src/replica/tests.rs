@@ -1,5 +1,6 @@
 //! Prepare, commit, apply; and replicas that talk over a network made by hand.
 
+mod bounds;
 mod lifecycle;
 mod talk;
 

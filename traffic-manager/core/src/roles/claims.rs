@@ -8,12 +8,16 @@
 //!
 //! Numbers are big-endian. At most [`MAX_CLAIMS_BYTES`].
 
-use weir_proto::id::{MAX_NAME, ManagerId, ManagerLife, NameError};
+use weir_proto::{
+    id::{MAX_NAME, ManagerId, ManagerLife, NameError},
+    peer::MAX_CLAIMS,
+};
 
 use super::Epoch;
 
 /// Longest encoding, in bytes.
 pub const MAX_CLAIMS_BYTES: usize = 14 + 2 * (9 + 29 + MAX_NAME);
+const _: () = assert!(MAX_CLAIMS_BYTES <= MAX_CLAIMS, "a heartbeat takes them");
 
 const VERSION: u8 = 1;
 

@@ -71,8 +71,7 @@ impl World {
         self.managers[m].change().life += 1;
         let config = manager_core::Config::new(self.manager_life(m));
         let mut core = manager_core::Manager::new(config, time);
-        core.create_policy(policy, time, &mut Vec::new())
-            .unwrap_or_else(|e| panic!("a new manager takes its first policy: {e}"));
+        core.put_policy(policy, time, &mut Vec::new());
         let node = self.managers[m].change();
         node.core = Some(core);
         node.hung = false;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use traffic_manager_core::replica::{AuditFilter, Change, Record, Replica, WriteId};
+use traffic_manager_core::replica::{AuditFilter, Change, Record, Replica, WriteError, WriteId};
 use weir_proto::{
     peer::{Audit, AuditKey, Register, Usage, UsageKey, VersionHash},
     policy::Policy,
@@ -87,8 +87,13 @@ impl World {
         let restore = self.chance.one_in(2);
         let Some((replica, now)) = self.replica(i) else { return };
         let Some(conflict) = replica.conflicts().last() else { return };
+        let loser = || {
+            let body = conflict.body.as_ref().ok_or(WriteError::Deletion)?;
+            let document = serde_json::from_slice(body).map_err(|_| WriteError::NoConflict)?;
+            Policy::from_json(&document).map_err(|_| WriteError::NoConflict)
+        };
         let change = if restore {
-            replica.restore(conflict.id, "anna", now)
+            loser().and_then(|policy| replica.restore(conflict.id, &policy, "anna", now))
         } else {
             replica.dismiss(conflict.id, "anna", now)
         };

@@ -241,7 +241,13 @@ impl World {
 
     fn receive(&mut self, i: usize, from: &ManagerLife, delta: Delta) -> Option<Vec<Output>> {
         let now = self.nodes[i].clock(self.age);
-        let change = self.nodes[i].replica.as_ref()?.receive(from, delta, now);
+        let mut change = self.nodes[i].replica.as_ref()?.receive(from, delta, now);
+        if self.plan.crowded && self.acts < self.plan.actions && self.chance.one_in(3) {
+            let some = self.chance.below(2);
+            let fits = |key: &[u8]| key.iter().copied().map(u64::from).sum::<u64>() % 2 == some;
+            let out = change.retain(|key, _| fits(key));
+            self.log(|| format!("tm-{i}: no room for {out:?}"));
+        }
         self.store(i, change)
     }
 

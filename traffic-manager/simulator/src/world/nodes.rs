@@ -82,9 +82,7 @@ impl World {
         let mut core = manager_core::Manager::new(config, time);
         let mut out = Vec::new();
         for policy in &self.policies {
-            if let Err(e) = core.create_policy(policy.clone(), time, &mut out) {
-                panic!("a new manager takes its policies: {e}");
-            }
+            core.put_policy(policy.clone(), time, &mut out);
         }
         self.managers[i].core = Some(core);
         self.begin_recall(i);

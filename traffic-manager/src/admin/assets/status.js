@@ -61,8 +61,9 @@ async function refresh() {
     tile.append(element("b", value), element("span", name));
     return tile;
   }));
-  table("decisions", ["Policy", "Limit", "Key", "Used", "Of", "Until"], decisions.map((it) =>
-    [it.policy, it.limit_id, it.key.join(" · ") || "everybody", it.used, it.limit, new Date(it.until).toLocaleTimeString()]),
+  table("decisions", ["Policy", "Limit", "Key", "Used", "Of", "Reason", "Until"], decisions.map((it) =>
+    [it.policy, it.limit_id, it.key.join(" · ") || "everybody", it.used, it.limit, it.reason.replace("_", " "),
+      new Date(it.until).toLocaleTimeString()]),
     "Nobody.");
   table("agents", ["Agent", "Group", "Usage link", "Follows", "Share", "Policies", "Checks", "Unsent", "Last seen"],
     agents.map((it) => [it.id, it.gateway_group, flag(it.connected, "up", "down"), it.active_manager || "nobody",

@@ -1,14 +1,20 @@
 //! What survives a manager: told in pieces, doubled, in any order, and never taken for an agent's own word.
 
 use weir_proto::{
+    amount::MAX_AMOUNT,
     id::{AgentId, AgentLife, ManagerId, ManagerLife},
     key::CounterKey,
     policy::Policy,
+    request::MAX_VALUE_BYTES,
     usage::{AgentIdentity, Names, UsageEntry, UsageFrame},
 };
 
 use super::*;
-use crate::{Config, Input, StreamId, checkpoint::Checkpoint, view::CounterFilter};
+use crate::{
+    Config, Input, StreamId,
+    checkpoint::{Checkpoint, MAX_ROW_BYTES},
+    view::CounterFilter,
+};
 
 const NOW: Time = Time::from_secs(1_800_000_600);
 
@@ -19,7 +25,7 @@ fn manager(incarnation: u64, limit: &serde_json::Value) -> Manager {
         "name": "p", "level": "application", "key": ["application"], "limits": [limit],
     });
     let policy = Policy::from_json(&policy).expect("a policy");
-    manager.create_policy(policy, NOW, &mut Vec::new()).expect("a new policy");
+    manager.put_policy(policy, NOW, &mut Vec::new());
     manager
 }
 
@@ -266,4 +272,40 @@ fn the_last_round_keeps_short_windows_and_the_next_life_forgets_them_in_time() {
     assert_eq!(amounts(&new, NOW), amounts(&old, NOW));
     store(&mut again, &new, &mut stored, NOW);
     assert!(stored.is_empty(), "it is not stored a second time");
+}
+
+#[test]
+fn the_largest_pieces_are_read_and_stored() {
+    let mut manager = manager(1, &serde_json::json!({"requests": 1, "window": "1h"}));
+    let id = manager.policy("p").expect("the policy").policy.all_limits().next().expect("one").0;
+    let part = "k".repeat(MAX_VALUE_BYTES);
+    let key = |n: usize| {
+        let first = format!("{n:0>4}");
+        let parts: Vec<&str> = [first.as_str()].into_iter().chain([part.as_str(); 15]).collect();
+        CounterKey::new("p", &id, &parts).expect("a key")
+    };
+    for agent in 0..40u64 {
+        let long = |n: u64| format!("{n:x>MAX_NAME$}");
+        let life =
+            AgentLife { id: AgentId::new(&long(agent)).expect("a name"), incarnation: u64::MAX };
+        let identity = AgentIdentity { life, gateway_group: long(1), version: long(2) };
+        let keys: Vec<CounterKey> = (0..100).map(key).collect();
+        let window = WindowStart(1_800_000_000);
+        let (used, rejected) = (MAX_AMOUNT, MAX_AMOUNT);
+        let entry = |key| UsageEntry { key, window, used, rejected };
+        let frame = UsageFrame {
+            identity: Some(identity),
+            seq: (1 << 49) - 1,
+            names: (0..).zip(&keys).collect::<Names>(),
+            entries: (0..100).map(entry).collect(),
+            state_complete: true,
+            ..UsageFrame::default()
+        };
+        manager.handle(Input::Usage(StreamId(agent), frame), NOW, &mut Vec::new());
+    }
+    let pieces = pieces(&manager, usize::MAX, NOW);
+    let bytes: Vec<usize> = pieces.iter().map(|piece| piece.clone().to_bytes().len()).collect();
+    assert!(bytes.len() > 1 && bytes.iter().all(|bytes| *bytes <= MAX_ROW_BYTES), "{bytes:?}");
+    assert!(bytes.iter().any(|bytes| *bytes > MAX_ROW_BYTES / 2), "{bytes:?}");
+    assert_eq!(pieces.iter().map(Counters::len).sum::<usize>(), 40 * 100);
 }

@@ -1,36 +1,14 @@
 //! Entries as they fit into frames.
 
-use std::sync::Arc;
+use weir_proto::{
+    convert::MAX_FRAME_BYTES,
+    peer::{Entry, Register},
+};
 
-use weir_proto::peer::{Entry, Register, Version};
-
-/// Bytes of entries in one delta, about; one version may be larger.
+/// Most bytes of entries in one delta; one entry, or one version of a large register, may be larger by itself
+/// ([`size`](weir_proto::peer::size)).
 pub(super) const PART: usize = 256 * 1024;
-
-/// About how many bytes the entry takes in a frame, rather too many.
-pub(super) fn size(entry: &Entry) -> usize {
-    match entry {
-        Entry::Policy(name, register) => {
-            let versions: usize = register.versions.iter().map(size_of_version).sum();
-            name.as_str().len() + 64 + versions + register.votes.len() * 192
-        }
-        Entry::Audit(key, audit) => {
-            let texts = [&audit.actor, &audit.action, &audit.policy, &audit.tag, &audit.detail];
-            key.origin.id.as_str().len()
-                + 64
-                + texts.iter().map(|text| text.len() + 4).sum::<usize>()
-        }
-        Entry::Usage(key, usage) => {
-            let parts: usize = key.key.iter().map(|part| part.len() + 4).sum();
-            key.policy.len() + key.limit.len() + parts + usage.parts.len() * 26 + 64
-        }
-    }
-}
-
-fn size_of_version(version: &Arc<Version>) -> usize {
-    let body = version.body.as_ref().map_or(0, |body| body.len());
-    256 + version.seen.len() * 160 + version.author.len() + body
-}
+const _: () = assert!(PART < MAX_FRAME_BYTES / 2, "with what surrounds each entry");
 
 /// The entry in parts that fit; joined they are the whole.
 pub(super) fn split(entry: Entry) -> Vec<Entry> {

@@ -7,7 +7,7 @@ use std::{
 
 use weir_proto::{
     id::ManagerLife,
-    peer::{Delta, EntryKey, Heartbeat, MAX_DELTA_ENTRIES, PeerFrame},
+    peer::{Delta, EntryKey, Heartbeat, MAX_DELTA_ENTRIES, PeerFrame, size},
     time::Time,
 };
 
@@ -57,6 +57,8 @@ pub(super) struct Peer {
     pub(super) heard: Option<Time>,
     pub(super) heartbeat: Heartbeat,
     pub(super) pending: Pending,
+    /// What it had no room for, until the entry changes or it asks again: no delta waits behind it.
+    refused: BTreeMap<EntryKey, Mark>,
     pub(super) flights: BTreeMap<u64, Flight>,
     /// Since when its root digest has differed from ours.
     pub(super) differs_since: Option<Time>,
@@ -76,6 +78,7 @@ impl Peer {
             heard: None,
             heartbeat: Heartbeat::default(),
             pending: Pending::default(),
+            refused: BTreeMap::new(),
             flights: BTreeMap::new(),
             differs_since: None,
             synced: false,
@@ -83,6 +86,25 @@ impl Peer {
             round: None,
             next_round: now,
             pause: PAUSE,
+        }
+    }
+
+    /// It lacks this entry.
+    pub(super) fn lacks(&mut self, key: EntryKey, mark: Mark) {
+        let mark = self.refused.remove(&key).map_or(mark, |old| old.min(mark));
+        self.pending.insert(key, mark);
+    }
+
+    /// It holds this entry.
+    pub(super) fn holds(&mut self, key: &EntryKey) {
+        self.refused.remove(key);
+        self.pending.remove(key);
+    }
+
+    /// It had no room for this entry.
+    pub(super) fn refuses(&mut self, key: EntryKey, mark: Mark) {
+        if !self.pending.has(&key) {
+            self.refused.insert(key, mark);
         }
     }
 
@@ -107,7 +129,7 @@ impl Peer {
             self.flights.iter().filter(|(_, f)| f.sent <= deadline).map(|(n, _)| *n).collect();
         for number in &late {
             let keys = self.flights.remove(number).map(|flight| flight.keys).unwrap_or_default();
-            keys.into_iter().for_each(|(key, mark)| self.pending.insert(key, mark));
+            keys.into_iter().for_each(|(key, mark)| self.lacks(key, mark));
         }
         late.len() as u64
     }
@@ -121,22 +143,29 @@ impl Peer {
         resent
     }
 
-    /// The delta is durable there.
-    pub(super) fn acked(&mut self, number: u64, now: Time) -> Option<Flight> {
+    /// The delta is durable there; all of it, or not.
+    pub(super) fn acked(&mut self, number: u64, all: bool, now: Time) -> Option<Flight> {
         let flight = self.flights.remove(&number)?;
         self.patience = PATIENCE;
-        self.hurry(now);
+        if all {
+            self.hurry(now);
+        }
         Some(flight)
     }
 
-    /// No other delta with this key is on its way.
+    /// It took this key, and no other delta with it is on its way.
     pub(super) fn landed(&self, key: &EntryKey) -> bool {
-        !self.flights.values().any(|flight| flight.keys.iter().any(|(other, _)| other == key))
+        !self.refused.contains_key(key)
+            && !self
+                .flights
+                .values()
+                .any(|flight| flight.keys.iter().any(|(other, _)| other == key))
     }
 
     /// It has all that we have.
     pub(super) fn equal(&mut self, now: Time) {
         self.pending.clear();
+        self.refused.clear();
         self.flights.clear();
         self.differs_since = None;
         self.round = None;
@@ -149,12 +178,14 @@ impl Peer {
     pub(super) fn oldest(&self) -> Option<Mark> {
         let on_the_way = self.flights.values().flat_map(|flight| &flight.keys);
         let pending = self.pending.first().map(|(mark, _)| mark);
-        on_the_way.map(|(_, mark)| *mark).chain(pending).min()
+        let known = on_the_way.map(|(_, mark)| mark).chain(self.refused.values()).copied();
+        known.chain(pending).min()
     }
 
     /// How many entries it is not known to hold.
     pub(super) fn outstanding(&self) -> usize {
-        self.pending.len() + self.flights.values().map(|flight| flight.keys.len()).sum::<usize>()
+        let on_the_way = self.flights.values().map(|flight| flight.keys.len());
+        self.pending.len() + self.refused.len() + on_the_way.sum::<usize>()
     }
 
     /// Sends what it lacks, as far as the window allows. A register that is larger than a delta goes in
@@ -174,7 +205,7 @@ impl Peer {
                     self.pending.remove(&key);
                     continue;
                 };
-                let more = parts::size(&entry);
+                let more = size::of(&entry);
                 let full = size + more > PART || parcel.len() >= MAX_DELTA_ENTRIES;
                 if full && !parcel.is_empty() {
                     break;

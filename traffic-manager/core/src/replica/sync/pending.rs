@@ -36,6 +36,10 @@ impl Pending {
         Some(mark)
     }
 
+    pub(super) fn has(&self, key: &EntryKey) -> bool {
+        self.by_key.contains_key(key)
+    }
+
     pub(super) fn first(&self) -> Option<(Mark, EntryKey)> {
         self.by_age.first().cloned()
     }

@@ -95,7 +95,7 @@ fn conflicts_are_restored_or_dismissed_and_leave_every_log() {
         let winner = two.winner("p").map(|winner| (&winner.author, winner.stamp, &winner.origin));
         assert_eq!(won, winner);
         let change = if restore {
-            two.restore(conflict.id, "bert", at(3))
+            two.restore(conflict.id, &policy("p", 1), "bert", at(3))
         } else {
             two.dismiss(conflict.id, "bert", at(3))
         };
@@ -105,7 +105,8 @@ fn conflicts_are_restored_or_dismissed_and_leave_every_log() {
             assert_eq!(requests(replica, "p"), Some(if restore { 1 } else { 2 }));
             assert_eq!(replica.conflicts().count(), 0);
         }
-        let gone = two.restore(conflict.id, "bert", at(5)).expect_err("it left the log");
+        let gone =
+            two.restore(conflict.id, &policy("p", 1), "bert", at(5)).expect_err("it left the log");
         assert_eq!(gone, WriteError::NoConflict);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use weir_proto::peer::PeerFrame;
+use weir_proto::peer::{Ack, PeerFrame};
 
 use super::*;
 
@@ -13,6 +13,8 @@ struct Net {
     synced: Vec<usize>,
     /// Whether a frame gets through; the number counts frames.
     passes: fn(usize, usize, u64, &PeerFrame) -> bool,
+    /// Whether there is room for an entry.
+    fits: fn(&[u8], &[u8]) -> bool,
     frames: u64,
     deltas: u64,
 }
@@ -22,7 +24,8 @@ impl Net {
         let replicas = (0..n).map(|i| replica(i, n as usize)).collect();
         let passes = |_, _, _, _: &PeerFrame| true;
         let (acked, synced) = (Vec::new(), Vec::new());
-        Net { replicas, now: at(0), acked, synced, passes, frames: 0, deltas: 0 }
+        let fits = |_: &[u8], _: &[u8]| true;
+        Net { replicas, now: at(0), acked, synced, passes, fits, frames: 0, deltas: 0 }
     }
 
     fn connect(&mut self) {
@@ -64,7 +67,8 @@ impl Net {
                     at = j;
                 }
                 Output::Receive(from, delta) => {
-                    let change = self.replicas[i].receive(&from, delta, self.now);
+                    let mut change = self.replicas[i].receive(&from, delta, self.now);
+                    change.retain(self.fits);
                     more = apply(&mut self.replicas[i], change, self.now);
                 }
                 Output::Acked(write) => self.acked.push((i, write)),
@@ -228,7 +232,7 @@ fn a_write_of_several_policies_is_held_by_whoever_holds_them_all() {
     }
     for number in replies {
         let mut out = Vec::new();
-        let ack = Input::Frame(life(1), PeerFrame::Ack(number));
+        let ack = Input::Frame(life(1), PeerFrame::Ack(Ack { number, ..Ack::default() }));
         net.replicas[0].handle(ack, net.now, &mut out);
     }
     net.play(Duration::from_secs(5));
@@ -275,4 +279,43 @@ fn a_heartbeat_with_news_leaves_once() {
         assert!(replica.next_deadline() > Some(now), "and nothing more is due");
     }
     assert_eq!(beats, 25, "5 s, of 5 heartbeats each");
+}
+
+#[test]
+fn what_has_no_room_there_holds_nothing_up_and_comes_once_there_is_some() {
+    let mut net = Net::new(2);
+    net.connect();
+    net.play(Duration::from_secs(1));
+    net.fits = |key, _| !key.starts_with(b"\x01large");
+    let large: Vec<WriteId> = (0..9).map(|n| net.put(0, &format!("large-{n}"), 1)).collect();
+    let small: Vec<WriteId> = (0..9).map(|n| net.put(0, &format!("small-{n}"), 1)).collect();
+    assert_eq!(net.replicas[1].winners().count(), 9, "what came after them is there at once");
+    assert!(net.replicas[1].totals().refused_entries >= 9, "counted");
+    let held = |net: &Net, write: &WriteId| net.replicas[0].holders(*write);
+    assert!(small.iter().all(|write| held(&net, write) == 1));
+    assert!(large.iter().all(|write| held(&net, write) == 0), "nobody else has them");
+    let peer = &net.replicas[0].peers(net.now)[0];
+    assert_eq!(peer.outstanding, 9, "and the manager knows it");
+    assert!(peer.acked < net.replicas[0].revision());
+    let deltas = net.deltas;
+    net.play(Duration::from_secs(120));
+    assert!(net.deltas - deltas < 60, "offered now and then: {}", net.deltas - deltas);
+    assert!(net.replicas[0].peers(net.now)[0].lag > Duration::from_secs(100));
+    net.fits = |_, _| true;
+    net.play(Duration::from_secs(40));
+    assert!(net.equal());
+    assert!(large.iter().all(|write| held(&net, write) == 1));
+    assert_eq!(net.replicas[0].peers(net.now)[0].outstanding, 0);
+}
+
+#[test]
+fn a_policy_that_a_full_peer_refuses_is_not_taken_for_held() {
+    let config = Config { max_policies: 1, ..Config::new(life(1), 2) };
+    let mut net = Net::new(2);
+    net.replicas[1] = Replica::new(config, at(0));
+    net.connect();
+    net.play(Duration::from_secs(1));
+    let writes: Vec<WriteId> = ["p", "q", "r"].map(|name| net.put(0, name, 1)).into();
+    let held: Vec<usize> = writes.iter().map(|write| net.replicas[0].holders(*write)).collect();
+    assert_eq!(held, [1, 1, 0], "registers of deletions have as much room again");
 }

@@ -28,7 +28,7 @@ use weir_proto::{
 
 use crate::{
     check::Checker,
-    credit::Session,
+    credit::{self, Session},
     message::{ConnectionId, Input, ManagerIndex, Notice, Output},
     receiver::{Receiver, Step},
     standing::Standing,
@@ -340,9 +340,9 @@ impl Agent {
         };
         self.collect(now, true);
         let holdings = self.holdings(now);
-        let mut parts = holdings.chunks(crate::usage::FRAME_ENTRIES);
-        let first = parts.next().unwrap_or_default().to_vec();
-        let rest: Vec<Vec<_>> = parts.map(<[_]>::to_vec).collect();
+        let mut rest = credit::frames(holdings);
+        // Views may be long, too: with many holdings they have a frame of their own.
+        let first = if rest.len() == 1 { rest.remove(0) } else { Vec::new() };
         let more = !rest.is_empty();
         self.send_credit(first, now, out, |frame| {
             frame.attach = Some(attach);

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::FixedState;
 use weir_proto::{
+    convert::MAX_FRAME_BYTES,
     decision::{CreditEntry, CreditFrame},
     id::ManagerLife,
-    key::CounterKey,
+    key::{CounterKey, MAX_KEY_BYTES},
     matcher::PolicySet,
     policy::Policy,
     time::Time,
@@ -18,10 +19,34 @@ use crate::{
     message::{ConnectionId, ManagerIndex},
     standing::Standing,
     table::Family,
+    usage::{FRAME_ENTRIES, FRAME_NAMES},
 };
 
 /// Ids of counters that the agent does not have, but must answer for, begin here.
 const FOREIGN: KeyId = 1 << 31;
+
+/// Bytes of an entry beside its key, at most, and of what a frame says once: who attaches, and two views.
+const ENTRY: usize = 128;
+const ONCE: usize = 1 << 20;
+const _: () = assert!(FRAME_ENTRIES * ENTRY + FRAME_NAMES + MAX_KEY_BYTES + ONCE < MAX_FRAME_BYTES);
+
+/// Entries in frames that a manager takes, however long their keys are: none if there are none.
+pub fn frames(entries: Vec<(CounterKey, CreditEntry)>) -> Vec<Vec<(CounterKey, CreditEntry)>> {
+    let mut frames: Vec<Vec<_>> = Vec::new();
+    let mut names = 0;
+    for entry in entries {
+        let full = |frame: &Vec<_>| frame.len() >= FRAME_ENTRIES || names >= FRAME_NAMES;
+        if frames.last().is_none_or(full) {
+            frames.push(Vec::new());
+            names = 0;
+        }
+        names += entry.0.as_bytes().len();
+        if let Some(frame) = frames.last_mut() {
+            frame.push(entry);
+        }
+    }
+    frames
+}
 
 /// One session.
 #[derive(Debug, Clone)]
@@ -151,4 +176,40 @@ pub fn ended(entry: &UsageEntry) -> CreditEntry {
 /// The answer for a counter that this agent does not have: it holds nothing.
 pub fn nothing(id: KeyId, window: weir_proto::time::WindowStart) -> CreditEntry {
     CreditEntry { key: FOREIGN | id, window, used: 0, ceiling: 0, want: 0, recent: 0, rejected: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_proto::time::WindowStart;
+
+    use super::*;
+
+    #[test]
+    fn long_keys_make_more_frames_and_nothing_is_left_out() {
+        let part = "k".repeat(1_000);
+        let amounts = |n| CreditEntry {
+            key: 0,
+            window: WindowStart(n),
+            used: 1,
+            ceiling: 1,
+            want: 0,
+            recent: 0,
+            rejected: 0,
+        };
+        let entry = |n: u64| {
+            let first = format!("{n:0>6}");
+            let parts: Vec<&str> =
+                [first.as_str()].into_iter().chain([part.as_str(); 15]).collect();
+            (CounterKey::new("p", "requests/1m", &parts).expect("a key"), amounts(n))
+        };
+        let all: Vec<_> = (0..5_000).map(entry).collect();
+        let cut = frames(all.clone());
+        let bytes = |frame: &Vec<(CounterKey, CreditEntry)>| -> usize {
+            frame.iter().map(|(key, _)| key.as_bytes().len()).sum()
+        };
+        assert!(cut.iter().all(|frame| bytes(frame) <= FRAME_NAMES + MAX_KEY_BYTES));
+        assert!(cut.len() > 50, "{}", cut.len());
+        assert_eq!(cut.concat(), all);
+        assert!(frames(Vec::new()).is_empty());
+    }
 }

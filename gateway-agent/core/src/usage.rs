@@ -21,7 +21,7 @@ const IN_FLIGHT: usize = 4;
 /// Entries in one frame.
 pub const FRAME_ENTRIES: usize = 4_000;
 /// Bytes of names in one frame; one name more may come on top.
-const FRAME_NAMES: usize = 1 << 20;
+pub const FRAME_NAMES: usize = 1 << 20;
 /// Batches kept for links that lag a little.
 const BATCHES: usize = 128;
 /// Windows that ended, kept for managers that are away.

@@ -47,8 +47,8 @@ impl Agent {
             return;
         }
         let entries = self.entries(&hot, true, now);
-        for part in entries.chunks(crate::usage::FRAME_ENTRIES) {
-            self.send_credit(part.to_vec(), now, out, |_| ());
+        for part in credit::frames(entries) {
+            self.send_credit(part, now, out, |_| ());
         }
         self.watch_hot(&hot, now);
     }
@@ -334,8 +334,7 @@ impl Agent {
         self.collect(now, true);
         self.pump(now, out);
         let entries = self.entries(&all, false, now);
-        let mut parts: Vec<Vec<_>> =
-            entries.chunks(crate::usage::FRAME_ENTRIES).map(<[_]>::to_vec).collect();
+        let mut parts = credit::frames(entries);
         let last = parts.pop().unwrap_or_default();
         for part in parts {
             self.send_credit(part, now, out, |_| ());

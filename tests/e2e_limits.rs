@@ -22,6 +22,7 @@ policies:
     level: application
     key: [application]
     limits: [ { requests: 100, window: 1m, algorithm: fixed_window } ]
+    max_wait: 1s
 ";
 
 const SHARED: &str = r"

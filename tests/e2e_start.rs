@@ -45,7 +45,10 @@ fn a_manager_that_waits_for_silent_peers_says_why_and_then_serves() {
         group.managers[place].process().thaw();
     }
     group.wait_linked();
-    assert!(group.managers[0].peers().iter().all(|peer| peer["ready"] == true));
+    // Readiness comes with the first heartbeat over a new link.
+    wait_until("the peers say that they are ready", SOON, &group.processes(), || {
+        group.managers[0].peers().iter().all(|peer| peer["ready"] == true)
+    });
 }
 
 #[test]

@@ -15,7 +15,7 @@ use traffic_manager_core::{Manager, Output, replica::Replica};
 use weir_proto::time::Time;
 
 use self::problem::Problem;
-pub(crate) use self::{access::Access, backup::Backups, readiness::Readiness};
+pub(crate) use self::{access::Access, backup::Backups, front::Front, readiness::Readiness};
 use crate::{
     config::Config,
     driver::{Driver, Stopped},
@@ -31,6 +31,7 @@ mod conditions;
 mod conflicts;
 mod explain;
 mod fields;
+mod front;
 mod import;
 mod known;
 mod live;

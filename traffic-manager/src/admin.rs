@@ -32,6 +32,7 @@ mod conflicts;
 mod explain;
 mod fields;
 mod front;
+mod host;
 mod import;
 mod known;
 mod live;

@@ -58,8 +58,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let guard = &security.guard;
     audit::witness(guard, group.keeper.clone(), stop.clone());
     let admin = Admin::new(&config, &group, Arc::clone(&telemetry), readiness.clone());
-    let metrics_open = config.auth.as_ref().is_some_and(|auth| auth.metrics_open);
-    front.open(admin::router(admin, Access { guard: guard.clone(), metrics_open }));
+    front.open(admin::router(admin, Access::new(&config, guard.clone())));
     let services = grpc::Services { driver: group.driver.clone(), peers: group.peers() };
     let (measured, guard) = (Arc::clone(&telemetry), guard.clone());
     let mut grpc_task = tokio::spawn(grpc::serve(grpc_port, services, measured, guard, stop));

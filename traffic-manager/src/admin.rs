@@ -94,21 +94,18 @@ impl Admin {
         }
     }
 
-    /// Runs `job` where the core is.
-    fn with<R, F>(&self, job: F) -> impl Future<Output = Result<R, Problem>> + Send + 'static
+    /// Runs a `question`, which changes nothing, where the core is.
+    fn with<R, F>(&self, question: F) -> impl Future<Output = Result<R, Problem>> + Send + 'static
     where
         R: Send + 'static,
         F: FnOnce(&mut Manager, Time, &mut Vec<Output>) -> R + Send + 'static,
     {
         let driver = self.driver.clone();
         async move {
-            match tokio::time::timeout(PATIENCE, driver.with(job)).await {
+            match tokio::time::timeout(PATIENCE, driver.ask(question)).await {
                 Ok(Ok(result)) => Ok(result),
                 Ok(Err(Stopped)) => Err(Problem::unavailable("the manager is shutting down")),
-                Err(_) => Err(Problem::unavailable(
-                    "the manager is overloaded and did not answer in time; a write may still \
-                     happen, so read before you try again",
-                )),
+                Err(_) => Err(Problem::unavailable("the manager is overloaded; try again")),
             }
         }
     }

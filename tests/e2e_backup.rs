@@ -136,7 +136,7 @@ fn a_backup_of_a_running_manager_has_every_write_that_was_acknowledged_before() 
 fn asked(node: &Node) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(("127.0.0.1", node.http)).expect("a connection");
     stream.set_read_timeout(Some(SOON)).expect("a timeout");
-    let head = "POST /api/v1/store:backup HTTP/1.1\r\nhost: weir\r\n\r\n";
+    let head = "POST /api/v1/store:backup HTTP/1.1\r\nhost: localhost\r\n\r\n";
     stream.write_all(head.as_bytes()).expect("it is sent");
     let mut start = [0; 12];
     stream.read_exact(&mut start).expect("an answer");

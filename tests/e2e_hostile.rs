@@ -137,6 +137,8 @@ fn deep_broken_and_oversized_documents_are_refused() {
         format!("a: {huge}"),
         "- ".repeat(20_000),
         billion_laughs(),
+        // 20 kB that mean 20 million values.
+        format!("a: &a [{}]\nb: [{}]", "1, ".repeat(3_300), "*a, ".repeat(2_500)),
         "&a [*a]".to_owned(),
         "? ? ? ? :".to_owned(),
         "!!binary x".to_owned(),

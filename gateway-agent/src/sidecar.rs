@@ -6,7 +6,7 @@
 //! | [`cli`] | the command line |
 //! | `server` | listening, accepting, ending |
 //! | `workers` | threads that serve connections, each alone |
-//! | `connection` | one connection, HTTP or gRPC |
+//! | `connection`, `patient` | one connection, HTTP or gRPC; how long its client may take nothing |
 //! | `gate` | a check, measured |
 //! | `http` | `/v1/check`, `/v1/auth`, `/v1/status`, probes |
 //! | `rls` | Envoy's `ShouldRateLimit` |
@@ -18,6 +18,7 @@ pub mod settings;
 mod connection;
 mod gate;
 mod http;
+mod patient;
 mod proxy;
 mod rls;
 mod server;

@@ -13,6 +13,7 @@ pub use self::{
     error::{FieldError, PolicyErrors},
     limit::{Group, Limit, Override, Reset},
     name::{KeyPart, MAX_POLICY_NAME, PolicyName, PolicyNameError},
+    yaml::read_yaml,
 };
 use crate::{
     expr::Expr,
@@ -26,6 +27,7 @@ mod limit;
 mod name;
 mod read;
 mod write;
+mod yaml;
 
 /// Most limits of a policy, and of each of its groups.
 pub const MAX_LIMITS: usize = 16;

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// The head of an HTTP/1.1 request; `headers` are lines that end with `\r\n`.
 pub(crate) fn http_request(method: &str, path: &str, headers: &str) -> String {
     format!(
-        "{method} {path} HTTP/1.1\r\nhost: weir\r\ncontent-type: application/json\r\n\
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
          connection: close\r\n{headers}\r\n"
     )
 }

@@ -15,7 +15,7 @@ use traffic_manager_core::{Manager, Output, replica::Replica};
 use weir_proto::time::Time;
 
 use self::problem::Problem;
-pub(crate) use self::{access::Access, backup::Backups, readiness::Readiness};
+pub(crate) use self::{access::Access, backup::Backups, front::Front, readiness::Readiness};
 use crate::{
     config::Config,
     driver::{Driver, Stopped},
@@ -33,6 +33,8 @@ mod conditions;
 mod conflicts;
 mod explain;
 mod fields;
+mod front;
+mod host;
 mod import;
 mod known;
 mod live;
@@ -95,21 +97,18 @@ impl Admin {
         }
     }
 
-    /// Runs `job` where the core is.
-    fn with<R, F>(&self, job: F) -> impl Future<Output = Result<R, Problem>> + Send + 'static
+    /// Runs a `question`, which changes nothing, where the core is.
+    fn with<R, F>(&self, question: F) -> impl Future<Output = Result<R, Problem>> + Send + 'static
     where
         R: Send + 'static,
         F: FnOnce(&mut Manager, Time, &mut Vec<Output>) -> R + Send + 'static,
     {
         let driver = self.driver.clone();
         async move {
-            match tokio::time::timeout(PATIENCE, driver.with(job)).await {
+            match tokio::time::timeout(PATIENCE, driver.ask(question)).await {
                 Ok(Ok(result)) => Ok(result),
                 Ok(Err(Stopped)) => Err(Problem::unavailable("the manager is shutting down")),
-                Err(_) => Err(Problem::unavailable(
-                    "the manager is overloaded and did not answer in time; a write may still \
-                     happen, so read before you try again",
-                )),
+                Err(_) => Err(Problem::unavailable("the manager is overloaded; try again")),
             }
         }
     }

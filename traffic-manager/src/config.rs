@@ -15,6 +15,7 @@ use weir_proto::id::ManagerId;
 
 use crate::store::Place;
 
+pub(crate) use self::read::read_toml;
 pub use self::{
     error::{ConfigError, Fault},
     log::{LogFormat, LogLevel},
@@ -24,6 +25,7 @@ pub use self::{
 
 mod error;
 mod log;
+mod read;
 mod resolve;
 mod security;
 mod store;
@@ -166,9 +168,8 @@ impl Settings {
     pub fn read(file: &Path) -> Result<Settings, ConfigError> {
         let text = std::fs::read_to_string(file)
             .map_err(|error| ConfigError::Unreadable { file: file.to_owned(), error })?;
-        let mut settings: Settings = toml::from_str(&text).map_err(|error| {
-            ConfigError::Malformed { file: file.to_owned(), message: error.to_string() }
-        })?;
+        let mut settings: Settings = read_toml(&text)
+            .map_err(|message| ConfigError::Malformed { file: file.to_owned(), message })?;
         if let Some(folder) = file.parent() {
             let paths = [&mut settings.policies_file, &mut settings.store.password_file];
             for path in paths.into_iter().flatten() {

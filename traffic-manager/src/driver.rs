@@ -39,8 +39,10 @@ const COMMANDS: usize = 4_096;
 /// Bytes of memory that the frames among them take: when they are used up, senders wait as well. Beside
 /// this each stream holds one frame at most, the one that it waits with.
 const FRAME_BYTES: u32 = 64 << 20;
-/// Commands handled between two looks at the deadlines.
+/// Commands taken from the queue at once.
 const BATCH: usize = 256;
+/// Longest time between two looks at the deadlines, and one command more.
+const TURN: Duration = Duration::from_millis(20);
 /// Longest sleep, so that a correction of the clock or a missed deadline cannot last.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
@@ -120,10 +122,7 @@ impl Task {
         let mut outputs = Vec::new();
         loop {
             let now = self.now();
-            if self.manager.next_deadline().is_some_and(|deadline| deadline <= now) {
-                self.manager.on_deadline(now, &mut outputs);
-                self.perform(&mut outputs, now);
-            }
+            self.keep_deadlines(now, &mut outputs);
             self.hand_over_closed();
             let sleep = self.sleep(now);
             tokio::select! {
@@ -134,9 +133,10 @@ impl Task {
                     if count == 0 {
                         break;
                     }
-                    let now = self.now();
+                    let mut now = self.now();
                     for command in batch.drain(..) {
                         self.obey(command, now, &mut outputs);
+                        now = self.catch_up(now, &mut outputs);
                     }
                     self.perform(&mut outputs, now);
                 }
@@ -147,6 +147,25 @@ impl Task {
                 self.links.end_all(&Status::unavailable("the manager is shutting down"));
             }
         }
+    }
+
+    /// Does what is due.
+    fn keep_deadlines(&mut self, now: Time, outputs: &mut Vec<Output>) {
+        if self.manager.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.manager.on_deadline(now, outputs);
+            self.perform(outputs, now);
+        }
+    }
+
+    /// Ends a turn that took long within its batch; returns when the present turn began.
+    fn catch_up(&mut self, began: Time, outputs: &mut Vec<Output>) -> Time {
+        let now = self.now();
+        if now.since(began) < TURN {
+            return began;
+        }
+        self.perform(outputs, now);
+        self.keep_deadlines(now, outputs);
+        now
     }
 
     /// How long nothing is due.
@@ -249,3 +268,6 @@ fn log_end(what: &str, stream: StreamId, text: &str) {
         tracing::info!(stream = stream.0, "{what} closed: {text}");
     }
 }
+
+#[cfg(test)]
+mod tests;

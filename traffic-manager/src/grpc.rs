@@ -55,7 +55,7 @@ pub(crate) async fn serve(
     health.set_serving::<DecisionsServer<Broker>>().await;
     health.set_serving::<PeersServer<PeerService>>().await;
     let router = router(services, telemetry, guard)?.add_service(health_service);
-    let connections = stream::unfold(listener, async |mut listener: Listener| {
+    let connections = stream::unfold(listener.http2_only(), async |mut listener: Listener| {
         let connection = listener.accept().await;
         Some((Ok::<Connection, std::io::Error>(connection), listener))
     });

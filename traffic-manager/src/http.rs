@@ -58,3 +58,32 @@ async fn converse(connection: Connection, router: Router, mut shutdown: Stop) {
         tracing::debug!("an HTTP connection ended: {error}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
+
+    use super::*;
+    use crate::stop::stop;
+
+    #[tokio::test]
+    async fn a_client_that_reads_nothing_is_closed() {
+        // More than the system keeps for a connection.
+        const ANSWER: usize = 64 << 20;
+        let anywhere = "127.0.0.1:0".parse().unwrap();
+        let refused = metrics::Counter::noop();
+        let listener = Listener::bind(anywhere, "listen.http", refused).await.unwrap();
+        let listener = listener.impatient(Duration::from_millis(50));
+        let mut client = TcpStream::connect(listener.address().unwrap()).await.unwrap();
+        let (stopper, stop) = stop();
+        let router = Router::new().route("/", get(|| async { vec![b'x'; ANSWER] }));
+        let server = tokio::spawn(serve(listener, router, stop));
+        client.write_all(&b"GET / HTTP/1.1\r\nhost: weir\r\n\r\n".repeat(9)).await.unwrap();
+        client.readable().await.unwrap();
+        // The server ends when its last connection has.
+        stopper.stop();
+        timeout(Duration::from_secs(10), server).await.expect("it is kept").unwrap();
+        drop(client);
+    }
+}

@@ -1,6 +1,7 @@
 //! Listening sockets, with a bound on what they accept, plain or with TLS.
 
 use std::{
+    future::Future,
     io,
     net::SocketAddr,
     pin::Pin,
@@ -15,15 +16,18 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
-    time::timeout,
+    time::{Sleep, sleep, timeout},
 };
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
+use self::patient::Patient;
 use crate::{
     auth::{Guard, Refused, Why},
     tls::{Certificate, Port, TlsServer},
 };
+
+mod patient;
 
 /// Most connections of one listener. What comes beyond is closed at once, so that an agent turns to
 /// the next manager instead of waiting.
@@ -36,11 +40,22 @@ const MAX_HANDSHAKES: usize = 1_024;
 /// A handshake that is not done by then is given up.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A client of a port for HTTP/2 alone that has not begun by then is closed. Whoever has begun is asked
+/// for signs of life by HTTP/2 itself.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// What every client of HTTP/2 says first (RFC 9113, 3.4), in bytes.
+const PREFACE: usize = 24;
+/// A client that takes nothing of what waits for it for so long is closed.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// A listening socket.
 pub(crate) struct Listener {
     socket: TcpListener,
     permits: Arc<Semaphore>,
     refused: metrics::Counter,
+    /// How long a client may take to begin with HTTP/2, if nothing else is spoken here.
+    begin: Option<Duration>,
+    stall: Duration,
     tls: Option<Secured>,
     handshakes: JoinSet<Option<Connection>>,
 }
@@ -72,6 +87,8 @@ impl Listener {
             socket,
             permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             refused,
+            begin: None,
+            stall: STALL_TIMEOUT,
             tls: None,
             handshakes: JoinSet::new(),
         })
@@ -88,6 +105,19 @@ impl Listener {
         self
     }
 
+    /// Speaks nothing but HTTP/2: a client that has not begun with it in time is closed.
+    pub(crate) fn http2_only(mut self) -> Listener {
+        self.begin = Some(self.stall.min(BEGIN_TIMEOUT));
+        self
+    }
+
+    /// Waits no longer than that for anybody, so that tests need not.
+    #[cfg(test)]
+    pub(crate) fn impatient(mut self, limit: Duration) -> Listener {
+        self.stall = limit;
+        self
+    }
+
     /// The address, with the port that the system chose if it was 0.
     pub(crate) fn address(&self) -> anyhow::Result<SocketAddr> {
         self.socket.local_addr().context("cannot tell the listening address")
@@ -99,7 +129,7 @@ impl Listener {
         loop {
             let accepted = tokio::select! {
                 Some(done) = self.handshakes.join_next() => match done {
-                    Ok(Some(connection)) => return connection,
+                    Ok(Some(connection)) => return connection.begins_within(self.begin),
                     Ok(None) | Err(_) => continue,
                 },
                 accepted = self.socket.accept() => accepted,
@@ -120,9 +150,11 @@ impl Listener {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!("cannot set TCP_NODELAY: {error}");
             }
+            let stream = Patient::new(stream, self.stall);
             let Some(tls) = &self.tls else {
                 let caller = Caller { address: Some(address), certificate: None };
-                return Connection { stream: Stream::Plain(stream), caller, _permit: permit };
+                let connection = Connection::new(Stream::Plain(stream), caller, permit);
+                return connection.begins_within(self.begin);
             };
             if self.handshakes.len() >= MAX_HANDSHAKES {
                 self.refused.increment(1);
@@ -136,7 +168,7 @@ impl Listener {
 impl Secured {
     async fn handshake(
         self,
-        stream: TcpStream,
+        stream: Patient<TcpStream>,
         address: SocketAddr,
         permit: OwnedSemaphorePermit,
     ) -> Option<Connection> {
@@ -147,7 +179,7 @@ impl Secured {
                 let own = chain.and_then(|chain| chain.first()).and_then(Certificate::read);
                 let caller = Caller { address: Some(address), certificate: own.map(Arc::new) };
                 let stream = Stream::Tls(Box::new(stream));
-                return Some(Connection { stream, caller, _permit: permit });
+                return Some(Connection::new(stream, caller, permit));
             }
             Ok(Err(error)) => {
                 let fault = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
@@ -185,16 +217,35 @@ pub(crate) struct Caller {
 /// A connection that counts against its listener's bound until it is dropped.
 pub(crate) struct Connection {
     stream: Stream,
+    /// `None` once the client has begun, or need not.
+    beginning: Option<Beginning>,
     caller: Caller,
     _permit: OwnedSemaphorePermit,
 }
 
+/// A client that is to begin with HTTP/2.
+struct Beginning {
+    /// Bytes that are still to come.
+    missing: usize,
+    deadline: Pin<Box<Sleep>>,
+}
+
 enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Patient<TcpStream>),
+    Tls(Box<TlsStream<Patient<TcpStream>>>),
 }
 
 impl Connection {
+    fn new(stream: Stream, caller: Caller, permit: OwnedSemaphorePermit) -> Connection {
+        Connection { stream, beginning: None, caller, _permit: permit }
+    }
+
+    fn begins_within(mut self, limit: Option<Duration>) -> Connection {
+        let beginning = |limit| Beginning { missing: PREFACE, deadline: Box::pin(sleep(limit)) };
+        self.beginning = limit.map(beginning);
+        self
+    }
+
     /// Who is at the other end.
     pub(crate) fn caller(&self) -> &Caller {
         &self.caller
@@ -215,10 +266,19 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        let before = buf.filled().len();
+        let outcome = match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        };
+        let Some(beginning) = &mut self.beginning else { return outcome };
+        beginning.missing = beginning.missing.saturating_sub(buf.filled().len() - before);
+        if beginning.missing == 0 {
+            self.beginning = None;
+        } else if outcome.is_pending() && beginning.deadline.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
+        outcome
     }
 }
 
@@ -266,3 +326,6 @@ impl AsyncWrite for Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

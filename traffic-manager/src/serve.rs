@@ -1,20 +1,20 @@
 //! A manager from start to shutdown.
 
-use std::{fs, future::Future, path::Path, sync::Arc, time::Duration};
+use std::{fs, future::Future, path::Path, pin::pin, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use tokio::{task::JoinHandle, time::timeout};
 use weir_proto::policy::{Policy, parse_document};
 
 use crate::{
-    admin::{self, Access, Admin, Readiness},
+    admin::{self, Access, Admin, Front, Readiness},
     audit,
     config::Config,
     group::Group,
     grpc, http,
     net::Listener,
     security::Security,
-    stop,
+    stop::{self, Stopper},
     telemetry::Telemetry,
     tls::Port,
 };
@@ -24,7 +24,8 @@ const GRACE: Duration = Duration::from_millis(1_500);
 /// How often recorded samples are moved into their buckets.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Runs a manager until `shutdown` resolves.
+/// Runs a manager until `shutdown` resolves, also while it is still starting: then the HTTP port already
+/// answers probes, and nothing else.
 ///
 /// # Errors
 /// It could not start: a port is in use, the policies file is not valid, the store is not fit for use. Or
@@ -34,27 +35,34 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let telemetry = Telemetry::new().context("cannot set up the metrics")?;
     let (stopper, stop) = stop::stop();
     let security = Security::start(&config, &telemetry, stop.clone())?;
-    let (tls, guard) = (&security.tls, &security.guard);
-    let grpc_port =
-        Listener::bind(config.grpc, "listen.grpc", telemetry.refused_grpc.clone()).await?;
-    let grpc_port = grpc_port.secured(Port::Grpc, tls.clone(), guard);
-    let http_port =
-        Listener::bind(config.http, "listen.http", telemetry.refused_http.clone()).await?;
-    let http_port = http_port.secured(Port::Http, tls.clone(), guard);
+    let (grpc_port, http_port) = ports(&config, &security, &telemetry).await?;
     let (grpc_address, http_address) = (grpc_port.address()?, http_port.address()?);
-
-    let mut group =
-        Group::start(&config, (security.peers.clone(), guard.clone()), &telemetry, &stop).await?;
-    audit::witness(guard, group.keeper.clone(), stop.clone());
     let readiness = Readiness::default();
+    let front = Front::new(readiness.clone());
+    let mut http_task = tokio::spawn(http::serve(http_port, front.router(), stop.clone()));
+    let mut shutdown = pin!(shutdown);
+
+    let access = (security.peers.clone(), security.guard.clone());
+    let started = tokio::select! {
+        () = &mut shutdown => None,
+        group = Group::start(&config, access, &telemetry, &stop) => Some(group),
+    };
+    let mut group = match started {
+        Some(Ok(group)) => group,
+        // Nobody was served yet, and whatever was begun is told to stop.
+        unserved => {
+            leave(&readiness, &stopper);
+            end(http_task, "HTTP").await;
+            return unserved.transpose().map(drop);
+        }
+    };
+    let guard = &security.guard;
+    audit::witness(guard, group.keeper.clone(), stop.clone());
     let admin = Admin::new(&config, &group, Arc::clone(&telemetry), readiness.clone());
-    let metrics_open = config.auth.as_ref().is_some_and(|auth| auth.metrics_open);
-    let router = admin::router(admin, Access { guard: guard.clone(), metrics_open });
-    let mut http_task = tokio::spawn(http::serve(http_port, router, stop.clone()));
+    front.open(admin::router(admin, Access::new(&config, guard.clone())));
     let services = grpc::Services { driver: group.driver.clone(), peers: group.peers() };
-    let grpc =
-        grpc::serve(grpc_port, services, Arc::clone(&telemetry), guard.clone(), stop.clone());
-    let mut grpc_task = tokio::spawn(grpc);
+    let (measured, guard) = (Arc::clone(&telemetry), guard.clone());
+    let mut grpc_task = tokio::spawn(grpc::serve(grpc_port, services, measured, guard, stop));
     let upkeep = tokio::spawn(upkeep(telemetry));
     readiness.recovering();
     let recovery = group.recover(policies);
@@ -79,9 +87,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
         end = &mut http_task => Some(format!("the HTTP server stopped: {end:?}")),
         end = &mut grpc_task => Some(format!("the gRPC server stopped: {end:?}")),
     };
-    readiness.leaving();
-    tracing::info!("shutting down");
-    stopper.stop();
+    leave(&readiness, &stopper);
     upkeep.abort();
     end(http_task, "HTTP").await;
     end(grpc_task, "gRPC").await;
@@ -90,6 +96,26 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
         Some(what) => bail!("{what}"),
         None => Ok(()),
     }
+}
+
+/// Takes both ports: gRPC, HTTP.
+async fn ports(
+    config: &Config,
+    security: &Security,
+    telemetry: &Telemetry,
+) -> anyhow::Result<(Listener, Listener)> {
+    let (tls, guard) = (&security.tls, &security.guard);
+    let refused = (telemetry.refused_grpc.clone(), telemetry.refused_http.clone());
+    let grpc = Listener::bind(config.grpc, "listen.grpc", refused.0).await?;
+    let http = Listener::bind(config.http, "listen.http", refused.1).await?;
+    let grpc = grpc.secured(Port::Grpc, tls.clone(), guard);
+    Ok((grpc, http.secured(Port::Http, tls.clone(), guard)))
+}
+
+fn leave(readiness: &Readiness, stopper: &Stopper) {
+    readiness.leaving();
+    tracing::info!("shutting down");
+    stopper.stop();
 }
 
 /// Waits for a server, but not for ever.
@@ -126,3 +152,7 @@ pub(crate) fn read_policies(file: Option<&Path>) -> anyhow::Result<Vec<Policy>> 
         anyhow::anyhow!("{}", lines.join("\n"))
     })
 }
+
+#[cfg(test)]
+#[cfg(feature = "postgres")]
+mod tests;

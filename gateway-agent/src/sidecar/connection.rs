@@ -18,12 +18,14 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::{sleep, timeout},
 };
 use tower::ServiceExt;
 
 use super::{
+    patient::Patient,
     rls::{self, RateLimits},
     workers::Port,
 };
@@ -37,6 +39,8 @@ const MAX_HEADERS: u32 = 16 << 10;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often an HTTP/2 client is asked for a sign of life; without one it is closed after as much.
 const KEEPALIVE: Duration = Duration::from_secs(10);
+/// A client that takes nothing of what waits for it for so long is closed.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a worker serves on its connections.
 #[derive(Clone)]
@@ -48,6 +52,7 @@ pub(crate) struct Servers {
 impl Servers {
     /// Serves a connection until it ends, or until `stop` and the last answer after that.
     pub(crate) async fn serve(self, port: Port, stream: TcpStream, stop: impl Future<Output = ()>) {
+        let stream = Patient::new(stream, STALL_TIMEOUT);
         match port {
             Port::Http => serve_http(self.http, HEAD_TIMEOUT, stream, stop).await,
             Port::Grpc => rls::serve(self.grpc, stream, stop).await,
@@ -58,7 +63,7 @@ impl Servers {
 async fn serve_http(
     router: Router,
     head_timeout: Duration,
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     stop: impl Future<Output = ()>,
 ) {
     let asked = Arc::new(AtomicBool::new(false));

@@ -11,8 +11,11 @@ use std::{
 use clap::Args;
 use serde::Deserialize;
 
+use self::read::read_toml;
 use super::workers::MAX_WORKERS;
 use crate::{Config, ConfigError, DEFAULT_MAX_COUNTERS, HeaderStyle, OnDisconnect};
+
+mod read;
 
 /// Where the sidecar listens unless told otherwise.
 const DEFAULT_GRPC: SocketAddr = SocketAddr::new(LOOPBACK, 8081);
@@ -54,7 +57,7 @@ pub enum SettingsError {
     Malformed {
         /// The file.
         file: String,
-        /// Line, column and what is wrong there.
+        /// Line, column and what is wrong there; without the text that is there, which may be a secret.
         reason: String,
     },
     /// A value breaks a rule.
@@ -255,10 +258,8 @@ impl Settings {
             )));
         }
         let text = fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
-        let file: File = toml::from_str(&text).map_err(|error| SettingsError::Malformed {
-            file: name.clone(),
-            reason: error.to_string().trim_end().to_owned(),
-        })?;
+        let file: File = read_toml(&text)
+            .map_err(|reason| SettingsError::Malformed { file: name.clone(), reason })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         merge(file.beside(folder), overrides, &name)
     }

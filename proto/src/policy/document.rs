@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Policy, PolicyErrors, read};
+use super::{Policy, PolicyErrors, read, yaml::read_yaml};
 
 /// What a document's `apiVersion` says.
 pub const API_VERSION: &str = "weir/v1";
@@ -35,10 +35,7 @@ fn parse_text(text: &str) -> Result<Value, String> {
     if text.trim_start().starts_with('{') {
         return serde_json::from_str(text).map_err(|e| format!("is not valid JSON: {e}"));
     }
-    // By way of a YAML value, because that refuses a field that is given twice.
-    let yaml: serde_norway::Value =
-        serde_norway::from_str(text).map_err(|e| format!("is not valid YAML: {e}"))?;
-    serde_json::to_value(yaml).map_err(|e| format!("is YAML that JSON cannot express: {e}"))
+    read_yaml(text)
 }
 
 fn policies(document: &Value) -> Result<Vec<Policy>, PolicyErrors> {

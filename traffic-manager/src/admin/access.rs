@@ -7,9 +7,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::problem::Problem;
+use super::{host, problem::Problem};
 use crate::{
     auth::{Credentials, Guard, Need, Role, Why},
+    config::Config,
     net::Caller,
     tls::Port,
 };
@@ -35,9 +36,18 @@ pub(crate) struct Access {
     pub(crate) guard: Guard,
     /// Whether `/metrics` is for everybody.
     pub(crate) metrics_open: bool,
+    /// Whether to answer those alone who ask for this machine: see [`host`].
+    pub(crate) local_only: bool,
 }
 
 impl Access {
+    /// What the configuration says of the port.
+    pub(crate) fn new(config: &Config, guard: Guard) -> Access {
+        let metrics_open = config.auth.as_ref().is_some_and(|auth| auth.metrics_open);
+        let open = config.tls.is_none() && config.auth.is_none();
+        Access { guard, metrics_open, local_only: open && config.http.ip().is_loopback() }
+    }
+
     fn need(&self, method: &Method, path: &str) -> Need {
         let reads = method == Method::GET || method == Method::HEAD;
         match path {
@@ -55,6 +65,11 @@ pub(super) async fn check(
     mut request: Request,
     next: Next,
 ) -> Response {
+    if access.local_only
+        && let Err(problem) = host::check(request.headers())
+    {
+        return problem.into_response();
+    }
     let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default();
     // Nothing behind this needs the token.
     let authorization = request.headers_mut().remove(header::AUTHORIZATION);
@@ -102,7 +117,7 @@ mod tests {
     #[test]
     fn writing_takes_an_admin_and_reading_a_viewer() {
         let guard = Guard::new(watch::channel(None).1, Telemetry::new().unwrap());
-        let mut access = Access { guard, metrics_open: false };
+        let mut access = Access { guard, metrics_open: false, local_only: false };
         let (view, change) = (Need::Role(Role::Viewer), Need::Role(Role::Admin));
         for (method, path, need) in [
             (Method::GET, "/readyz", Need::Nothing),

@@ -11,6 +11,7 @@ use axum::{
 use http_body_util::LengthLimitError;
 use serde::Serialize;
 use serde_json::Value;
+use weir_proto::policy::read_yaml;
 
 use super::problem::Problem;
 
@@ -18,9 +19,6 @@ use super::problem::Problem;
 pub(super) const MAX_BODY: usize = 4 << 20;
 /// A client that has not sent its body by then is refused.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Most brackets open at once in YAML; a policy has 5. Brackets in texts count, too.
-const MAX_BRACKETS: usize = 128;
 
 /// How a document is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,31 +143,8 @@ fn parse(format: Format, text: &str) -> Result<Value, String> {
         Format::Json => {
             serde_json::from_str(text).map_err(|e| format!("the body is not valid JSON: {e}"))
         }
-        Format::Yaml if !is_flat(text) => Err(format!(
-            "the body is not valid YAML: more than {MAX_BRACKETS} brackets are open at once"
-        )),
-        // By way of a YAML value, because that refuses a field that is given twice.
-        Format::Yaml => serde_norway::from_str::<serde_norway::Value>(text)
-            .map_err(|e| format!("the body is not valid YAML: {e}"))
-            .and_then(|yaml| {
-                serde_json::to_value(yaml)
-                    .map_err(|e| format!("the body is YAML that JSON cannot express: {e}"))
-            }),
+        Format::Yaml => read_yaml(text).map_err(|fault| format!("the body {fault}")),
     }
-}
-
-/// The YAML scanner looks at every open bracket for every token: 300 kB of `[` would keep it busy
-/// for minutes before it counts them.
-fn is_flat(text: &str) -> bool {
-    let mut open = 0_usize;
-    text.bytes().all(|byte| {
-        match byte {
-            b'[' | b'{' => open += 1,
-            b']' | b'}' => open = open.saturating_sub(1),
-            _ => {}
-        }
-        open <= MAX_BRACKETS
-    })
 }
 
 fn unreadable(error: &axum::Error) -> Problem {

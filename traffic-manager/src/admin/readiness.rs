@@ -15,7 +15,7 @@ const LEAVING: u8 = 3;
 pub(crate) struct Readiness(Arc<AtomicU8>);
 
 impl Readiness {
-    /// Both ports are served, and what was known before is being recovered.
+    /// Both ports are served whole, and what was known before is being recovered.
     pub(crate) fn recovering(&self) {
         self.0.store(RECOVERING, Ordering::Release);
     }

@@ -40,7 +40,7 @@ async fn serve() -> Served {
     let readiness = Readiness::default();
     let driver = group.driver.clone();
     let admin = Admin::new(&config, &group, telemetry, readiness.clone());
-    let access = Access { guard, metrics_open: false };
+    let access = Access::new(&config, guard);
     Served { router: router(admin, access), readiness, stopper, driver, group: Some(group) }
 }
 

@@ -11,7 +11,10 @@ use super::{
     scope::{self, fits},
     token::TokenHash,
 };
-use crate::{config::Auth, tls::Certificate};
+use crate::{
+    config::{Auth, read_toml},
+    tls::Certificate,
+};
 
 /// Most tokens: each call compares with all of them.
 const MAX_TOKENS: usize = 1_000;
@@ -76,9 +79,8 @@ impl CertificateEntry {
 fn timestamp<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Timestamp>, D::Error> {
     let text = String::deserialize(reader)?;
     let read = text.parse::<Timestamp>();
-    read.map(Some).map_err(|_| {
-        D::Error::custom(format!("expires = {text:?} is no time; write 2027-01-31T00:00:00Z"))
-    })
+    // What was written is not repeated: it may be in the wrong place.
+    read.map(Some).map_err(|_| D::Error::custom("expires is no time; write 2027-01-31T00:00:00Z"))
 }
 
 /// The tokens file. Read anew when it changes.
@@ -224,11 +226,7 @@ fn read(file: &Path) -> Result<Vec<TokenEntry>, String> {
         return Err(fail(format!("it has {size} bytes, at most {MAX_FILE} are read")));
     }
     let text = std::fs::read_to_string(file).map_err(|error| fail(error.to_string()))?;
-    let file: File = toml::from_str(&text).map_err(|error| {
-        // Without the line's text, which could hold a secret.
-        let line = error.span().map_or(1, |at| text[..at.start].lines().count().max(1));
-        fail(format!("line {line}: {}", error.message()))
-    })?;
+    let file: File = read_toml(&text).map_err(fail)?;
     Ok(file.tokens)
 }
 

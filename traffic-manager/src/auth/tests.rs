@@ -175,7 +175,7 @@ fn a_tokens_file_is_read_whole_or_not_at_all() {
     assert!(load(&good).unwrap().has(Role::Agent));
     assert!(load(&format!("{good}expires = '2999-01-01T00:00:00Z'\n")).is_ok());
     for (bad, part) in [
-        (good.replace("agent", "root"), "unknown variant `root`"),
+        (good.replace("agent", "root"), "unknown variant, expected one of `agent`"),
         (good.replace(&hash, "weir_secret"), "never the token"),
         (format!("{good}expires = 'soon'\n"), "expires"),
         (format!("{good}{good}"), "same hash"),

@@ -11,7 +11,7 @@ use serde_json::Value;
 use ureq::http::Method;
 use weir_proto::{
     amount::Unit,
-    policy::{MAX_DOCUMENT_BYTES, Policy, parse_document},
+    policy::{MAX_DOCUMENT_BYTES, Policy, parse_document, read_yaml},
 };
 
 use super::{
@@ -183,7 +183,7 @@ fn read(file: &Path) -> Result<Vec<Policy>, Failure> {
 
 /// What `policy get` printed can be applied again: the bound in it is computed.
 fn without_bound(text: String) -> String {
-    match serde_norway::from_str::<Value>(&text) {
+    match read_yaml(&text) {
         Ok(Value::Object(mut policy)) if policy.contains_key("name") => {
             policy.shift_remove("bound").map_or(text, |_| Value::Object(policy).to_string())
         }

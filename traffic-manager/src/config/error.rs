@@ -36,7 +36,7 @@ pub enum ConfigError {
     Malformed {
         /// The file.
         file: PathBuf,
-        /// What the TOML reader says.
+        /// Where and what; without the text that is there, which may be a secret.
         message: String,
     },
     /// Values that the manager cannot run with.

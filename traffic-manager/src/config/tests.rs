@@ -51,6 +51,40 @@ fn an_unknown_field_is_named_with_file_and_line() {
 }
 
 #[test]
+fn what_is_written_is_not_repeated() {
+    const URL: &str = "postgres://weir:S3same@db/limits";
+    for (text, place, words) in [
+        (format!("[store]\nurl = \"{URL}\n"), "line 2, column ", "invalid basic string"),
+        (format!("[store]\nurll = \"{URL}\"\n"), "line 2, column 1", "unknown field `urll`"),
+        (format!("[store]\nurl = {URL}\n"), "line 2, column 7", "quote"),
+        (
+            format!("[store]\nurl = [\"{URL}\"]\n"),
+            "line 2, column 7",
+            "sequence, expected a string (in `store.url`)",
+        ),
+        (format!("store = \"{URL}\"\n"), "line 1, column 9", "invalid type: string, expected"),
+        (format!("peers = \"{URL}\"\n"), "line 1, column 9", "expected a sequence (in `peers`)"),
+        (
+            "[[auth.tokens]]\nsha256 = 'weir_S3same'\n".into(),
+            "line 2, column 10",
+            "sha256 is not a hash",
+        ),
+        ("[[auth.tokens]]\nrole = 'weir_S3same'\n".into(), "line 2, column 8", "`viewer`"),
+        ("[[auth.tokens]]\nexpires = 'weir_S3same'\n".into(), "line 2, column 11", "is no time"),
+        (
+            "[[auth.tokens]]\nname = 'a'\ntoken = 'weir_S3same'\n".into(),
+            "line 3, column 1",
+            "`token`",
+        ),
+    ] {
+        let message = load(&text).unwrap_err();
+        println!("{text}{message}");
+        assert!(!message.contains("S3same"), "{message}");
+        assert!(message.contains(place) && message.contains(words), "{text}{message}");
+    }
+}
+
+#[test]
 fn every_fault_is_reported_at_once() {
     let error = load(
         "id = 'a b'\npeers = ['tm2']\nsilent_hold = '2h'\nmax_counters = 0\n\

@@ -91,6 +91,23 @@ impl Driver {
         .await?;
         result.await.map_err(|_| Stopped)
     }
+
+    /// Runs a `question`, which changes nothing, where the core is; not at all once the asker has gone. A few
+    /// slow ones that nobody waits for any more would keep the driver from everything else.
+    pub(crate) async fn ask<R, F>(&self, question: F) -> Result<R, Stopped>
+    where
+        R: Send + 'static,
+        F: FnOnce(&mut Manager, Time, &mut Vec<Output>) -> R + Send + 'static,
+    {
+        let (answer, result) = oneshot::channel();
+        self.send(Command::With(Box::new(move |manager, now, outputs| {
+            if !answer.is_closed() {
+                let _ = answer.send(question(manager, now, outputs));
+            }
+        })))
+        .await?;
+        result.await.map_err(|_| Stopped)
+    }
 }
 
 #[cfg(test)]
@@ -154,6 +171,22 @@ mod tests {
         assert_eq!(driver.send_frame(frame(1), 1).now_or_never(), None);
         assert_eq!(seq(queue.try_recv().ok()), Some(0));
         assert_eq!(driver.send_frame(frame(1), 1).now_or_never(), Some(Ok(())));
+    }
+
+    #[test]
+    fn a_question_whose_asker_has_gone_is_not_asked() {
+        let (driver, mut queue) = driver();
+        let mut manager = Manager::new(CoreConfig::new(driver.life.clone()), Time::ZERO);
+        for gone in [true, false] {
+            let (tell, asked) = std::sync::mpsc::sync_channel(1);
+            let mut waits = Box::pin(driver.ask(move |_, _, _| tell.send(()).is_ok()));
+            assert_eq!(waits.as_mut().now_or_never(), None);
+            let waits = (!gone).then_some(waits);
+            let Ok(Command::With(job)) = queue.try_recv() else { panic!("no job") };
+            job(&mut manager, Time::ZERO, &mut Vec::new());
+            assert_eq!(asked.try_recv().is_err(), gone);
+            assert_eq!(waits.and_then(FutureExt::now_or_never), (!gone).then_some(Ok(true)));
+        }
     }
 
     #[test]

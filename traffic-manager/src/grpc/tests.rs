@@ -1,9 +1,17 @@
 //! The planes over real sockets: what a peer meets that misbehaves, and what one meets that does
 //! not.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::mpsc,
+    time::timeout,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Streaming, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -28,6 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 struct Served {
     channel: Channel,
+    address: SocketAddr,
     driver: Driver,
     stopper: Stopper,
     server: tokio::task::JoinHandle<anyhow::Result<()>>,
@@ -35,6 +44,10 @@ struct Served {
 }
 
 async fn start() -> Served {
+    start_with(|listener| listener).await
+}
+
+async fn start_with(change: fn(Listener) -> Listener) -> Served {
     let settings = Settings { id: Some("tm-1".into()), ..Settings::default() };
     let config = Config::resolve(settings).unwrap();
     let telemetry = Telemetry::new().unwrap();
@@ -48,9 +61,9 @@ async fn start() -> Served {
     let refused = telemetry.refused_grpc.clone();
     let listener = Listener::bind(anywhere, "listen.grpc", refused).await.unwrap();
     let address = listener.address().unwrap();
-    let server = tokio::spawn(serve(listener, services, telemetry, guard, stop));
-    let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
-    Served { channel: endpoint.connect().await.unwrap(), driver, stopper, server, _group: group }
+    let server = tokio::spawn(serve(change(listener), services, telemetry, guard, stop));
+    let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy();
+    Served { channel, address, driver, stopper, server, _group: group }
 }
 
 fn identity(id: &str) -> AgentIdentity {
@@ -92,6 +105,18 @@ async fn usage_is_acknowledged() {
     assert!(ack.manager_incarnation > 0);
     drop(frames);
     assert_eq!(end(&mut acks).await, None, "a goodbye is answered with a regular end");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_begin_is_closed() {
+    let served = start_with(|listener| listener.impatient(Duration::from_millis(50))).await;
+    for said in [&b""[..], b"PRI * HTTP/2.0\r\n"] {
+        let mut client = TcpStream::connect(served.address).await.unwrap();
+        client.write_all(said).await.unwrap();
+        // Closed or reset: in either case its place is free.
+        let end = timeout(PATIENCE, client.read_to_end(&mut Vec::new())).await;
+        assert!(end.is_ok(), "a client is kept that said {said:?}");
+    }
 }
 
 #[tokio::test]

@@ -90,13 +90,41 @@ fn mistakes_are_named() {
         let text = format!("{MANAGERS}[listen]\nworkers = {workers}");
         refused(&text, &["listen.workers", workers, "1 to 256"]);
     }
-    refused(&format!("{MANAGERS}[listen]\nworkers = -1"), &["workers", "-1"]);
+    refused(&format!("{MANAGERS}[listen]\nworkers = -1"), &["line 3", "listen.workers", "integer"]);
     refused(&format!("max_counters = 0\n{MANAGERS}"), &["max_counters"]);
     refused(&format!("{MANAGERS}[listen]\nhttp = \"localhost\""), &["http", "line 3"]);
     let same = format!("{MANAGERS}[listen]\nhttp = \"127.0.0.1:8081\"");
     refused(&same, &["both 127.0.0.1:8081"]);
     let missing = Settings::load(Some(Path::new("/nowhere.toml")), Overrides::default());
     assert!(missing.unwrap_err().to_string().starts_with("cannot read /nowhere.toml"));
+}
+
+#[test]
+fn what_is_written_is_not_repeated() {
+    const TOKEN: &str = "weir_S3same";
+    for (line, place, words) in [
+        (format!("token = \"{TOKEN}\""), "line 2, column 1", "unknown field `token`"),
+        (format!("token_file = \"{TOKEN}"), "line 2, column 26", "invalid basic string"),
+        (format!("token_file = {TOKEN}"), "line 2, column 14", "quote"),
+        (format!("token_file = [\"{TOKEN}\"]"), "line 2, column 14", "in `token_file`"),
+        (
+            format!("tls = \"{TOKEN}, expected a\""),
+            "line 2, column 7",
+            "invalid type: string, expected",
+        ),
+        (format!("tokens {TOKEN}"), "line 2, column 8", "key with no value"),
+        (
+            format!("fail_back = \"{TOKEN}\""),
+            "line 2, column 13",
+            "expected a boolean (in `fail_back`)",
+        ),
+    ] {
+        let text = format!("{MANAGERS}{line}\n");
+        let message = load(&text, Overrides::default()).unwrap_err().to_string();
+        println!("{line}: {message}");
+        assert!(!message.contains("S3same"), "{message}");
+        assert!(message.contains(place) && message.contains(words), "{line}: {message}");
+    }
 }
 
 #[test]

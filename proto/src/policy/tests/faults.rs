@@ -298,8 +298,13 @@ fn envelopes_are_checked() {
         ("", "", "is not an object"),
         ("a: [", "", "is not valid YAML"),
         ("name: a\nname: b", "", "duplicate"),
-        ("name: !tag a", "name", "is not text"),
+        (
+            "name: a\nlevel: !tag a",
+            "",
+            "level: a tag, like !this, which JSON cannot express at line 2",
+        ),
         ("? [a]\n: b", "", "JSON cannot express"),
+        ("a: .nan", "", "a: NaN is no number that JSON can express at line 1 column 4"),
     ] {
         let errors = parse_document(text).expect_err(text);
         let [first, ..] = errors.0.as_slice() else { panic!("{text}") };
@@ -312,9 +317,48 @@ fn envelopes_are_checked() {
     }
     assert!(parse_document(&bomb).unwrap_err().to_string().contains("not valid YAML"));
     let deep = "[".repeat(100_000);
+    let nested = "- ".repeat(20_000);
+    assert!(parse_document(&nested).unwrap_err().to_string().contains("not valid YAML"));
     assert!(parse_document(&deep).unwrap_err().to_string().contains("not valid YAML"));
     let too_long = " ".repeat(MAX_DOCUMENT_BYTES + 1);
     assert!(parse_document(&too_long).unwrap_err().to_string().contains("at most"));
+}
+
+#[test]
+fn aliases_count_as_what_they_repeat() {
+    let repeated = |item: &str, times: usize| {
+        let list = |item: &str| vec![item; times].join(",");
+        format!("a: &a [{}]\nb: [{}]\n", list(item), list("*a"))
+    };
+    // 10,000 jumps to 5,000 values, which would take gigabytes.
+    let long = vec!["1"; 5_000].join(",");
+    let wide = format!("a: &a [{long}]\nb: [{}]\n", vec!["*a"; 10_000].join(","));
+    let texts = repeated(&"x".repeat(1_000), 100);
+    let cycle = format!("&a [{}]", vec!["*a"; 100].join(","));
+    for text in [repeated("1", 5_000), wide, texts] {
+        let fault = parse_document(&text).unwrap_err().to_string();
+        assert!(fault.contains("aliases repeat more"), "{fault}");
+        assert!(fault.contains(" at line 1 column "), "it says where: {fault}");
+    }
+    assert!(read_yaml(&cycle).unwrap_err().contains("recursion limit"));
+    let once = "name: a\nlevel: api\nlimits: &few [{requests: 1, window: 1m}]\n\
+                groups: [{when: request.api == 'a', limits: *few}]\n";
+    assert_eq!(parse_document(once).unwrap()[0].groups.len(), 1, "they may be used");
+    let many = read_yaml(&repeated("1", 400)).unwrap();
+    assert_eq!(many["b"][399][399], 1);
+    // What costs the most for its length.
+    for part in ["{},", "a: ,", "'',", "\"\\L\",", "~,"] {
+        let read = read_yaml(&format!("[{}]", part.repeat(300_000)));
+        assert!(read.is_ok(), "no aliases, no bound: {part} {read:?}");
+    }
+}
+
+#[test]
+fn messages_about_yaml_are_short() {
+    let name = "n".repeat(100_000);
+    let fault = read_yaml(&format!("? {name}\n: 1\n? {name}\n: 2\n")).unwrap_err();
+    assert!(fault.chars().count() < 400, "{} characters", fault.chars().count());
+    assert!(fault.ends_with(" at line 1 column 1"), "it still says where: {fault}");
 }
 
 #[test]

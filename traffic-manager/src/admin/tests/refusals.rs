@@ -97,6 +97,19 @@ async fn a_parameter_that_is_refused_is_named_with_its_value_and_what_is_allowed
 }
 
 #[tokio::test]
+async fn a_page_of_another_host_gets_nothing() {
+    let served = serve().await;
+    for (method, path) in [("GET", "/"), ("GET", POLICIES), ("POST", POLICIES), ("GET", "/metrics")]
+    {
+        let evil = served.call(method, path, &[("host", "evil.example:9610")], "").await;
+        assert_eq!(evil.status, StatusCode::MISDIRECTED_REQUEST, "{method} {path}: {}", evil.text);
+        assert!(evil.faults().is_empty() && evil.text.contains("evil.example"), "{}", evil.text);
+    }
+    let own = served.call("GET", POLICIES, &[("host", "localhost:9610")], "").await;
+    assert_eq!(own.status, StatusCode::OK, "{}", own.text);
+}
+
+#[tokio::test]
 async fn a_filter_that_names_nothing_says_so() {
     let served = serve().await;
     served.json("POST", POLICIES, &gold(5)).await;

@@ -86,6 +86,14 @@ impl Sync {
         }
     }
 
+    /// Entries left: nobody lacks them any more.
+    pub(super) fn gone(&mut self, keys: Vec<EntryKey>) {
+        let keys: BTreeSet<EntryKey> = keys.into_iter().collect();
+        if !keys.is_empty() {
+            self.peers.values_mut().for_each(|peer| peer.forget(&keys));
+        }
+    }
+
     /// This life wrote entries.
     pub(super) fn wrote(&mut self, id: WriteId, keys: BTreeSet<EntryKey>, revision: u64) {
         self.writes.add(id, keys, revision);

@@ -101,6 +101,14 @@ impl Peer {
         self.pending.remove(key);
     }
 
+    /// These entries are here no more.
+    pub(super) fn forget(&mut self, keys: &BTreeSet<EntryKey>) {
+        keys.iter().for_each(|key| self.holds(key));
+        for flight in self.flights.values_mut() {
+            flight.keys.retain(|(key, _)| !keys.contains(key));
+        }
+    }
+
     /// It had no room for this entry.
     pub(super) fn refuses(&mut self, key: EntryKey, mark: Mark) {
         if !self.pending.has(&key) {

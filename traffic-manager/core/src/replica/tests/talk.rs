@@ -309,6 +309,43 @@ fn what_has_no_room_there_holds_nothing_up_and_comes_once_there_is_some() {
 }
 
 #[test]
+fn what_leaves_is_lacked_by_nobody() {
+    let config = Config { max_usage: 10, max_audit: 10, ..Config::new(life(0), 2) };
+    let mut net = Net::new(2);
+    net.replicas[0] = Replica::new(config, at(0));
+    net.connect();
+    net.put(0, "p", 1);
+    net.play(Duration::from_secs(1));
+    // What is sent is lost, and then the peer is away.
+    net.passes = |_, _, _, _| false;
+    let change = net.replicas[0].delete("p", "anna", net.now).expect("it is there");
+    let out = apply(&mut net.replicas[0], change, net.now);
+    net.carry(0, out);
+    for n in 1..=100 {
+        let key = UsageKey {
+            policy: "p".to_owned(),
+            limit: "1m".to_owned(),
+            key: vec!["a".to_owned()],
+            start_secs: 60 * n,
+            length_secs: 60,
+        };
+        let record = Record::Usage(key, Usage { admitted: 1, ..Usage::default() });
+        let change = net.replicas[0].record(vec![record], net.now);
+        let out = apply(&mut net.replicas[0], change, net.now);
+        net.carry(0, out);
+        if n == 50 {
+            net.replicas[0].handle(Input::Down(life(1)), net.now, &mut Vec::new());
+        }
+    }
+    let (kept, peer) = (net.replicas[0].sizes(), net.replicas[0].peers(net.now).remove(0));
+    assert_eq!((kept.usage_records, peer.outstanding), (10, 11), "as much as there is");
+    let later = net.now + DAY * 31;
+    let change = net.replicas[0].sweep(later);
+    apply(&mut net.replicas[0], change, later);
+    assert_eq!(net.replicas[0].peers(later)[0].outstanding, 10, "the deletion left, too");
+}
+
+#[test]
 fn a_policy_that_a_full_peer_refuses_is_not_taken_for_held() {
     let config = Config { max_policies: 1, ..Config::new(life(1), 2) };
     let mut net = Net::new(2);

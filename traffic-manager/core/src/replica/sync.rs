@@ -246,13 +246,18 @@ impl Sync {
         };
         let refused: BTreeSet<u64> = ack.refused.iter().copied().collect();
         let Some(flight) = peer.acked(ack.number, refused.is_empty(), now) else { return };
+        let mut taken = Vec::with_capacity(flight.keys.len());
         for (key, mark) in flight.keys {
-            if refused.contains(&of_key(&key)) {
+            if !refused.is_empty() && refused.contains(&of_key(&key)) {
                 peer.refuses(key, mark);
-            } else if peer.landed(&key) {
-                // A large register lands in several deltas.
-                self.writes.held(&key, flight.revision, &from.id, out);
+            } else {
+                taken.push(key);
             }
+        }
+        // A large register lands in several deltas.
+        let on_the_way = peer.on_the_way();
+        for key in taken.iter().filter(|key| peer.took(key) && !on_the_way.contains(key)) {
+            self.writes.held(key, flight.revision, &from.id, out);
         }
     }
 

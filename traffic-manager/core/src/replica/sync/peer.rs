@@ -161,13 +161,14 @@ impl Peer {
         Some(flight)
     }
 
-    /// It took this key, and no other delta with it is on its way.
-    pub(super) fn landed(&self, key: &EntryKey) -> bool {
+    /// It had room for this entry.
+    pub(super) fn took(&self, key: &EntryKey) -> bool {
         !self.refused.contains_key(key)
-            && !self
-                .flights
-                .values()
-                .any(|flight| flight.keys.iter().any(|(other, _)| other == key))
+    }
+
+    /// What deltas on their way are about.
+    pub(super) fn on_the_way(&self) -> BTreeSet<&EntryKey> {
+        self.flights.values().flat_map(|flight| &flight.keys).map(|(key, _)| key).collect()
     }
 
     /// It has all that we have.

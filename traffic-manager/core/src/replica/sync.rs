@@ -342,7 +342,7 @@ impl Sync {
                 ready: peer.heartbeat.ready,
                 priority: peer.heartbeat.priority,
                 heard: peer.heard,
-                acked: oldest.map_or(cx.revision, |mark| mark.revision.saturating_sub(1)),
+                acked: peer.acked_revision(cx.revision),
                 outstanding: peer.outstanding(),
                 lag: since.map_or(Duration::ZERO, |since| cx.now.since(since)),
                 revision: peer.heartbeat.revision,

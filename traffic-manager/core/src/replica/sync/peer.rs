@@ -64,6 +64,8 @@ pub(super) struct Peer {
     pub(super) differs_since: Option<Time>,
     /// It has told all that it knew when it came up.
     pub(super) synced: bool,
+    /// What this life of it lacks is known: it has answered a digest, or had the same root.
+    compared: bool,
     patience: Duration,
     round: Option<Round>,
     next_round: Time,
@@ -82,6 +84,7 @@ impl Peer {
             flights: BTreeMap::new(),
             differs_since: None,
             synced: false,
+            compared: false,
             patience: PATIENCE,
             round: None,
             next_round: now,
@@ -179,6 +182,7 @@ impl Peer {
         self.differs_since = None;
         self.round = None;
         self.synced = true;
+        self.compared = true;
         self.patience = PATIENCE;
         self.hurry(now);
     }
@@ -189,6 +193,12 @@ impl Peer {
         let pending = self.pending.first().map(|(mark, _)| mark);
         let known = on_the_way.map(|(_, mark)| mark).chain(self.refused.values()).copied();
         known.chain(pending).min()
+    }
+
+    /// The revision up to which it holds everything, if that is known; `now` is ours.
+    pub(super) fn acked_revision(&self, now: u64) -> Option<u64> {
+        let oldest = self.oldest().map_or(Some(now), |mark| mark.revision.checked_sub(1));
+        oldest.filter(|_| self.compared)
     }
 
     /// How many entries it is not known to hold.
@@ -264,6 +274,7 @@ impl Peer {
             let room = MAX_WANTED.saturating_sub(ours.wanted.len());
             ours.wanted.extend(wanted.iter().take(room));
         }
+        self.compared |= ours.got.len() as u64 >= u64::from(parts);
         self.finish_round();
     }
 

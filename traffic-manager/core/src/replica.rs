@@ -13,6 +13,7 @@ mod hash;
 mod held;
 mod key;
 mod message;
+mod plausible;
 mod prepare;
 mod stamp;
 mod sync;

@@ -175,7 +175,7 @@ pub struct Sizes {
 pub struct Totals {
     /// Losers that left a register which had too many.
     pub dropped_versions: u64,
-    /// Entries of peers that had no room here.
+    /// Entries of peers that had no room here, or cannot be true.
     pub refused_entries: u64,
     /// Winners that this build cannot read as policies; the version before them holds here.
     pub unreadable: u64,

@@ -29,7 +29,7 @@ use writes::Writes;
 
 /// Between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_millis(200);
-/// Most peers.
+/// Most peers: far more managers than a group has.
 const MAX_PEERS: usize = 64;
 /// Hashes in one summary; parts sent in answer to one digest, the others come in the next round.
 const PART_HASHES: usize = MAX_HASHES / 2;
@@ -156,8 +156,11 @@ impl Sync {
     }
 
     fn up(&mut self, life: ManagerLife, cx: Context<'_>, out: &mut Vec<Output>) {
-        let known = self.peers.contains_key(&life.id);
-        if life.id == self.me.id || (!known && self.peers.len() >= MAX_PEERS) {
+        if life.id == self.me.id {
+            return;
+        }
+        if !self.has_room(&life.id) {
+            out.push(Output::Crowded(life));
             return;
         }
         let peer =
@@ -176,6 +179,16 @@ impl Sync {
         out.push(Output::Send(life.id.clone(), PeerFrame::Digest(digest)));
         let heartbeat = self.heartbeat(cx);
         out.push(Output::Send(life.id, PeerFrame::Heartbeat(heartbeat)));
+    }
+
+    /// Makes room for one more peer: of too many, the one that is down and was heard longest ago is forgotten.
+    fn has_room(&mut self, id: &ManagerId) -> bool {
+        if self.peers.len() < MAX_PEERS || self.peers.contains_key(id) {
+            return true;
+        }
+        let away = self.peers.values().filter(|peer| !peer.up);
+        let oldest = away.min_by_key(|peer| peer.heard).map(|peer| peer.life.id.clone());
+        oldest.is_some_and(|id| self.peers.remove(&id).is_some())
     }
 
     fn heartbeat(&self, cx: Context<'_>) -> Heartbeat {

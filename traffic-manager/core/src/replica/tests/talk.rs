@@ -73,7 +73,7 @@ impl Net {
                 }
                 Output::Acked(write) => self.acked.push((i, write)),
                 Output::Synced => self.synced.push(i),
-                Output::Policy { .. } | Output::Heard(..) => {}
+                Output::Policy { .. } | Output::Heard(..) | Output::Crowded(_) => {}
             }
             queue.extend(more.into_iter().map(|output| (at, output)));
         }
@@ -388,6 +388,30 @@ fn a_peer_is_not_caught_up_before_it_said_what_it_has() {
     net.passes = |_, _, _, _| true;
     net.play(Duration::from_secs(20));
     assert_eq!(behind(&net), Some(0));
+}
+
+#[test]
+fn a_peer_too_many_takes_the_place_of_one_that_is_gone() {
+    let mut one = replica(0, 3);
+    let mut up = |n, secs| {
+        let mut out = Vec::new();
+        one.handle(Input::Up(life(n)), at(secs), &mut out);
+        let heartbeat = PeerFrame::Heartbeat(weir_proto::peer::Heartbeat::default());
+        one.handle(Input::Frame(life(n), heartbeat), at(secs), &mut Vec::new());
+        let spoken = out.iter().any(|o| matches!(o, Output::Send(to, _) if *to == life(n).id));
+        (spoken, out.contains(&Output::Crowded(life(n))))
+    };
+    assert!((1..=64).all(|n| up(n, n) == (true, false)));
+    assert_eq!(up(99, 100), (false, true), "all others are there");
+    for n in [7, 3] {
+        one.handle(Input::Down(life(n)), at(101), &mut Vec::new());
+    }
+    let mut out = Vec::new();
+    one.handle(Input::Up(life(99)), at(102), &mut out);
+    assert!(out.iter().any(|o| matches!(o, Output::Send(to, _) if *to == life(99).id)));
+    let there: Vec<ManagerId> = one.peers(at(103)).into_iter().map(|peer| peer.id).collect();
+    assert_eq!(there.len(), 64);
+    assert!(!there.contains(&life(3).id) && there.contains(&life(7).id), "the longest away");
 }
 
 #[test]

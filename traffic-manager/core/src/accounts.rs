@@ -68,12 +68,12 @@ pub enum Duty {
     Standby,
 }
 
-/// Counter and start of the period.
-type Id = (CounterKey, u64);
+/// Counter, start and length of the period: a policy that comes back with windows of another length begins
+/// records of its own.
+type Id = (CounterKey, u64, u64);
 
 #[derive(Debug, Clone)]
 struct Candidate {
-    secs: u64,
     amounts: Amounts,
     edge: Amounts,
     /// Of windows below a minute.
@@ -85,13 +85,13 @@ struct Candidate {
 }
 
 impl Candidate {
-    fn record(&self, (key, start): &Id) -> UsageRecord {
+    fn record(&self, (key, start, secs): &Id) -> UsageRecord {
         UsageRecord {
             policy: key.policy().to_owned(),
             limit: key.limit().to_owned(),
             key: key.parts().map(str::to_owned).collect(),
             start: *start,
-            secs: self.secs,
+            secs: *secs,
             amounts: self.amounts,
             parts: self.parts.clone(),
         }
@@ -164,9 +164,8 @@ impl Accounts {
             true => now.max(Time::from_secs(start.saturating_add(MINUTE))) + GATHER,
             false => now,
         };
-        let id = (closed.key.clone(), start);
+        let id = (closed.key.clone(), start, secs);
         let fresh = || Candidate {
-            secs,
             amounts: Amounts::default(),
             edge: Amounts::default(),
             parts: Vec::new(),
@@ -235,7 +234,7 @@ impl Accounts {
     /// A record was written, here or by a peer: candidates that say no more go.
     pub fn seen(&mut self, record: &UsageRecord) {
         let Some(key) = record.counter() else { return };
-        let id = (key, record.start);
+        let id = (key, record.start, record.secs);
         if self.candidates.get(&id).is_some_and(|candidate| candidate.written(record)) {
             self.take(&id);
         }

@@ -13,6 +13,7 @@ mod hash;
 mod held;
 mod key;
 mod message;
+mod plausible;
 mod prepare;
 mod stamp;
 mod sync;
@@ -108,15 +109,16 @@ impl Replica {
             let changed = self.join(key, state, change.swept);
             out.extend(changed.map(|name| self.told(&name)));
         }
-        for key in change.removed {
-            self.entries.remove(&key);
-            if let EntryKey::Policy(name) = &key {
+        for key in &change.removed {
+            self.entries.remove(key);
+            if let EntryKey::Policy(name) = key {
                 let gone = self.held.remove(name).is_some();
                 out.extend(gone.then(|| self.told(name)));
             }
         }
         let cx = context(&self.entries, &self.clock, self.revisions, now);
         self.sync.changed(keys.into_iter(), cx);
+        self.sync.gone(change.removed);
         if let Some((id, keys)) = change.write {
             self.last_write = id.0;
             self.sync.wrote(id, keys, self.revisions.0);

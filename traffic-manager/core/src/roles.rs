@@ -45,7 +45,7 @@ pub const SILENCE: Duration = Duration::from_millis(1_300);
 /// ready at once know of each other by then.
 pub const ANNOUNCE: Duration = Duration::from_millis(600);
 
-/// A pause between two calls beyond this counts as time in which nothing could be heard.
+/// A pause between two calls beyond this counts, but for a beat, as time in which nothing could be heard.
 const STALL: Duration = Duration::from_millis(300);
 
 /// With `fail_back`: a manager of lower priority number must have been ready for so long.
@@ -313,6 +313,8 @@ impl Roles {
     fn wake(&mut self, now: Time) {
         let pause = now.since(self.awake);
         if pause > STALL {
+            // Whoever is called a beat later hears as ever; only the rest of the pause is lost.
+            let pause = pause - BEAT;
             self.peers.excuse(pause, now);
             self.seats.iter_mut().for_each(|seat| seat.excuse(pause, now));
         }

@@ -97,7 +97,7 @@ struct Peer {
     ready: bool,
     /// Its own revision.
     revision: Option<u64>,
-    /// It has everything of this manager up to this revision.
+    /// It has everything of this manager up to this revision; null while that is not known of this life of it.
     acknowledged_revision: Option<u64>,
     /// Entries that it is not known to have.
     outstanding: Option<usize>,
@@ -119,7 +119,7 @@ impl Peer {
             link: if peer.up { "up" } else { "down" },
             ready: peer.up && peer.ready,
             revision: Some(peer.revision),
-            acknowledged_revision: Some(peer.acked),
+            acknowledged_revision: peer.acked,
             outstanding: Some(peer.outstanding),
             lag_seconds: Some(peer.lag.as_secs_f64()),
             equal: peer.equal,

@@ -244,7 +244,7 @@ async fn caught_up(keeper: &Keeper, wanted: usize) -> Peers {
             let have = keeper.ask(move |replica, now| {
                 let peers = replica.peers(now).into_iter();
                 peers
-                    .filter(|peer| peer.acked >= revision)
+                    .filter(|peer| peer.acked >= Some(revision))
                     .map(|peer| peer.id.to_string())
                     .collect()
             });

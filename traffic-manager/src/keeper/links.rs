@@ -104,3 +104,12 @@ impl Links {
         self.peers.get(&life.id).is_some_and(|peer| peer.life == *life)
     }
 }
+
+/// Says that nothing is told to this peer: links to as many as there may be are open.
+pub(super) fn warn_of(life: &ManagerLife) {
+    tracing::warn!(
+        peer = %life.id,
+        "nothing is replicated with this peer: there are as many others as a group may have; take \
+         managers that are no part of it off the list of peers"
+    );
+}

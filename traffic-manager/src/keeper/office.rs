@@ -190,7 +190,8 @@ impl Office {
         (!records.is_empty()).then(|| Work::Usage(epoch, replica.record(records, now)))
     }
 
-    /// The janitor says what is to go, by an audit record; every manager does as the newest says.
+    /// The janitor says what is to go, by an audit record; every manager does as the newest says, and clears away
+    /// nothing that is not too old by its own clock.
     fn sweep(&mut self, replica: &Replica, now: Time) -> Option<Work> {
         if self.sweep_at > now {
             return None;
@@ -212,7 +213,12 @@ impl Office {
             };
             return Some(Work::Sweep(change.and(replica.record(vec![Record::Audit(audit)], now))));
         }
-        let filter = AuditFilter { action: Some(SWEPT.to_owned()), ..AuditFilter::default() };
+        // What a clock that is ahead says of the future is heeded once its time has come.
+        let filter = AuditFilter {
+            action: Some(SWEPT.to_owned()),
+            until: Some(now + Duration::from_micros(1)),
+            ..AuditFilter::default()
+        };
         let told = replica.audit(&filter).next().map(|(_, audit)| audit.at)?;
         if told <= self.swept {
             return None;

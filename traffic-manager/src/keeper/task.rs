@@ -376,9 +376,9 @@ impl Task {
                 }
                 Output::Acked(_) => self.waiters.look(|write| self.replica.holders(*write)),
                 Output::Synced => synced = true,
+                Output::Crowded(life) => links::warn_of(&life),
                 Output::Heard(life, heartbeat) => {
-                    let now = self.clock.now();
-                    self.office.hear(&life, &heartbeat.claims, now);
+                    self.office.hear(&life, &heartbeat.claims, self.clock.now());
                 }
             }
         }

@@ -37,7 +37,10 @@ const COUNTERS: [(&str, &str); 18] = [
         "Frames of the links between managers given up, by the queue that was full; they are told again.",
     ),
     ("weir_manager_conflicts_given_up_total", "Losers that left a policy which had too many."),
-    ("weir_manager_refused_entries_total", "Entries of peers that had no room here."),
+    (
+        "weir_manager_refused_entries_total",
+        "Entries of peers that had no room here, or cannot be true.",
+    ),
     (
         "weir_manager_unreadable_policies_total",
         "Versions of policies that this build cannot read; the one before stayed in force.",

@@ -50,6 +50,20 @@ fn short_windows_share_the_record_of_their_minute() {
 }
 
 #[test]
+fn windows_of_another_length_are_other_records() {
+    let mut accounts = Accounts::new(10);
+    // A policy of an hour is deleted, and comes back with a minute.
+    accounts.note(&closed("k", 43_200, 3_600, 50), at(43_257));
+    accounts.note(&closed("k", 43_200, 60, 100), at(43_266));
+    let records = due(&mut accounts, Duty::Ledger, 43_270);
+    let mut amounts: Vec<_> = records.iter().map(|r| (r.secs, r.amounts.admitted)).collect();
+    amounts.sort_unstable();
+    assert_eq!(amounts, [(60, 100), (3_600, 50)]);
+    accounts.seen(&records[0]);
+    assert_eq!(accounts.len(), 1, "the other is not written");
+}
+
+#[test]
 fn a_standby_drops_what_is_written_and_hands_out_the_rest_when_it_takes_over() {
     let mut accounts = Accounts::new(10);
     accounts.note(&closed("a", 600, 60, 7), at(665));

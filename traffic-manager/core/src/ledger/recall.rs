@@ -14,6 +14,10 @@ use crate::{
     limits::Meter,
 };
 
+/// The stamp of amounts in a fixed window that others told, and not the agent: any word of its own is better,
+/// whatever stamp they told with it.
+const HEARSAY: u64 = 1;
+
 /// Which windows to tell.
 #[derive(Debug, Clone, Copy)]
 pub struct Pick {
@@ -72,7 +76,9 @@ impl Ledger {
         (!known.parts.is_empty()).then_some(known)
     }
 
-    /// Takes in what another manager knows of the counter. Of two words the newer stamp is true.
+    /// Takes in what another manager knows of the counter. In a fixed window it only adds to what is known: what
+    /// the agent says here itself is better, and of what others say the most. Of two words about a
+    /// rolling one the newer stamp is true.
     pub fn recall(&mut self, ix: CounterIx, state: &CounterState, parts: &[Recalled], now: Time) {
         let Some(counter) = self.live_place(ix).and_then(|place| place.counter.as_mut()) else {
             return;
@@ -83,11 +89,27 @@ impl Ledger {
         if limit.rolling() {
             return counter.recall_rolling(&limit, state, parts, now);
         }
-        for Recalled { agent, part, .. } in parts {
-            let CounterPart { window, used, rejected, stamp, .. } = *part;
-            let entry = UsageEntry { key: 0, window, used, rejected };
+        for Recalled { agent, speaks, part } in parts {
+            let own = self.word(ix, *agent, part.window);
+            if own.is_some_and(|(stamp, ..)| *speaks || stamp >= part.stamp) {
+                continue;
+            }
+            let (stamp, used, rejected) = own.unwrap_or((HEARSAY, 0, 0));
+            let (used, rejected) = (used.max(part.used), rejected.max(part.rejected));
+            let entry = UsageEntry { key: 0, window: part.window, used, rejected };
             self.merge(ix, *agent, &entry, stamp, Word::Replayed, now);
         }
+    }
+
+    /// What is known of the agent's use in a fixed window: stamp, used, rejected.
+    fn word(&self, ix: CounterIx, agent: AgentIx, window: WindowStart) -> Option<(u64, u64, u64)> {
+        let place = self.places.get(ix.index as usize)?;
+        let slots = place.counter.iter().flat_map(|counter| &counter.windows);
+        let slot = slots.filter(|w| w.start == window).find_map(|w| w.find(agent));
+        let slot = slot.filter(|slot| !slot.presumed()).map(|s| (s.stamp, s.used, s.rejected));
+        let cells = self.cells.list(place.cells).map(|(_, cell)| cell);
+        let told = cells.filter(|cell| cell.agent == agent && cell.window == window);
+        told.map(|cell| (cell.stamp, cell.used, cell.rejected)).chain(slot).max()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Policies in the composition: what a written or deleted one changes, and who is told.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use weir_proto::{policy::Policy, time::Time};
@@ -34,22 +34,25 @@ impl Manager {
         now: Time,
         out: &mut Vec<Output>,
     ) {
-        let (mut put, mut deleted) = (Vec::new(), Vec::new());
+        let (mut put, mut deleted, mut changed) = (Vec::new(), Vec::new(), BTreeSet::new());
         for change in changes {
             match change {
                 PolicyChange::Put(stored) => {
                     put.push(encode(&stored.policy));
                     let policy = Arc::clone(&stored.policy);
                     self.policies.install(stored);
-                    self.relimit(policy.name.as_str(), Some(&policy));
+                    self.limits.set(policy.name.as_str(), Some(&policy));
+                    changed.insert(policy.name.to_string());
                 }
                 PolicyChange::Drop { name, revision } => {
                     self.policies.uninstall(&name, revision);
-                    self.relimit(&name, None);
+                    self.limits.set(&name, None);
+                    changed.insert(name.clone());
                     deleted.push(name);
                 }
             }
         }
+        self.relimit(&changed);
         self.publish(put, deleted, now, out);
     }
 
@@ -75,10 +78,9 @@ impl Manager {
         self.finish(now, out);
     }
 
-    /// Gives the policy's counters their new limits.
-    fn relimit(&mut self, name: &str, policy: Option<&Arc<Policy>>) {
-        self.limits.set(name, policy);
-        let own = self.ledger.iter().filter(|(_, counter)| counter.key.policy() == name);
+    /// Gives counters of these policies their new limits, in one look at all counters.
+    fn relimit(&mut self, changed: &BTreeSet<String>) {
+        let own = self.ledger.iter().filter(|(_, counter)| changed.contains(counter.key.policy()));
         let own: Vec<_> = own.map(|(ix, counter)| (ix, self.limits.of(&counter.key))).collect();
         for (ix, limit) in own {
             self.ledger.set_limit(ix, limit);
@@ -89,3 +91,6 @@ impl Manager {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

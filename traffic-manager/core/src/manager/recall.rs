@@ -161,9 +161,9 @@ impl Manager {
         }
     }
 
-    /// Takes in what another manager, or a checkpoint, knows. It only adds to what is known to be used:
-    /// of two words about an agent's amounts the newer stamp is true, and about the agent itself nothing is
-    /// believed. Pieces may come doubled and in any order. Returns how many parts were of use.
+    /// Takes in what another manager, or a checkpoint, knows. It only adds to what is known to be used: the
+    /// agent's own word is better (see [`Ledger::recall`](crate::ledger::Ledger::recall)), and about the agent
+    /// itself nothing is believed. Pieces may come doubled and in any order. Returns how many parts were of use.
     pub fn import_counters(&mut self, counters: &Counters, now: Time) -> usize {
         let mut agents = Vec::with_capacity(counters.agents.len());
         for CounterAgent { identity, alive } in &counters.agents {

@@ -74,6 +74,8 @@ pub enum Output {
     /// Every peer that is up has told all it knew when it came up, for the first time; at once in a group
     /// of one.
     Synced,
+    /// This peer is not spoken with: links to as many others as there may be are open.
+    Crowded(ManagerLife),
     /// A peer's heartbeat, for the roles.
     Heard(ManagerLife, Heartbeat),
 }

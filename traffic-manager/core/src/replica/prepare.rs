@@ -18,6 +18,7 @@ use super::{
     change::Received,
     conflict::{Draft, Rivals, too_old},
     entries::{ByAge, State},
+    plausible,
 };
 
 /// The author of versions of the start-up file; real lives have incarnations above zero.
@@ -172,11 +173,13 @@ impl Replica {
             let new = matches!(key, EntryKey::Policy(_))
                 && !self.entries.has(&key)
                 && !change.staged.contains_key(&key);
+            let ours = (&self.config.me, self.audit_seq);
+            let can_be = plausible::can_be((&key, &theirs), ours, now);
             let full = match &key {
                 EntryKey::Policy(name) => new && !self.has_room(name, added),
                 _ => false,
             };
-            if full {
+            if full || !can_be {
                 change.refused += 1;
                 received.refused.push(key);
                 continue;

@@ -29,7 +29,7 @@ use writes::Writes;
 
 /// Between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_millis(200);
-/// Most peers.
+/// Most peers: far more managers than a group has.
 const MAX_PEERS: usize = 64;
 /// Hashes in one summary; parts sent in answer to one digest, the others come in the next round.
 const PART_HASHES: usize = MAX_HASHES / 2;
@@ -83,6 +83,14 @@ impl Sync {
             for peer in self.peers.values_mut() {
                 peer.lacks(key.clone(), mark);
             }
+        }
+    }
+
+    /// Entries left: nobody lacks them any more.
+    pub(super) fn gone(&mut self, keys: Vec<EntryKey>) {
+        let keys: BTreeSet<EntryKey> = keys.into_iter().collect();
+        if !keys.is_empty() {
+            self.peers.values_mut().for_each(|peer| peer.forget(&keys));
         }
     }
 
@@ -148,8 +156,11 @@ impl Sync {
     }
 
     fn up(&mut self, life: ManagerLife, cx: Context<'_>, out: &mut Vec<Output>) {
-        let known = self.peers.contains_key(&life.id);
-        if life.id == self.me.id || (!known && self.peers.len() >= MAX_PEERS) {
+        if life.id == self.me.id {
+            return;
+        }
+        if !self.has_room(&life.id) {
+            out.push(Output::Crowded(life));
             return;
         }
         let peer =
@@ -168,6 +179,16 @@ impl Sync {
         out.push(Output::Send(life.id.clone(), PeerFrame::Digest(digest)));
         let heartbeat = self.heartbeat(cx);
         out.push(Output::Send(life.id, PeerFrame::Heartbeat(heartbeat)));
+    }
+
+    /// Makes room for one more peer: of too many, the one that is down and was heard longest ago is forgotten.
+    fn has_room(&mut self, id: &ManagerId) -> bool {
+        if self.peers.len() < MAX_PEERS || self.peers.contains_key(id) {
+            return true;
+        }
+        let away = self.peers.values().filter(|peer| !peer.up);
+        let oldest = away.min_by_key(|peer| peer.heard).map(|peer| peer.life.id.clone());
+        oldest.is_some_and(|id| self.peers.remove(&id).is_some())
     }
 
     fn heartbeat(&self, cx: Context<'_>) -> Heartbeat {
@@ -238,13 +259,18 @@ impl Sync {
         };
         let refused: BTreeSet<u64> = ack.refused.iter().copied().collect();
         let Some(flight) = peer.acked(ack.number, refused.is_empty(), now) else { return };
+        let mut taken = Vec::with_capacity(flight.keys.len());
         for (key, mark) in flight.keys {
-            if refused.contains(&of_key(&key)) {
+            if !refused.is_empty() && refused.contains(&of_key(&key)) {
                 peer.refuses(key, mark);
-            } else if peer.landed(&key) {
-                // A large register lands in several deltas.
-                self.writes.held(&key, flight.revision, &from.id, out);
+            } else {
+                taken.push(key);
             }
+        }
+        // A large register lands in several deltas.
+        let on_the_way = peer.on_the_way();
+        for key in taken.iter().filter(|key| peer.took(key) && !on_the_way.contains(key)) {
+            self.writes.held(key, flight.revision, &from.id, out);
         }
     }
 
@@ -329,7 +355,7 @@ impl Sync {
                 ready: peer.heartbeat.ready,
                 priority: peer.heartbeat.priority,
                 heard: peer.heard,
-                acked: oldest.map_or(cx.revision, |mark| mark.revision.saturating_sub(1)),
+                acked: peer.acked_revision(cx.revision),
                 outstanding: peer.outstanding(),
                 lag: since.map_or(Duration::ZERO, |since| cx.now.since(since)),
                 revision: peer.heartbeat.revision,

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod lifecycle;
+mod plausible;
 mod talk;
 
 use std::{collections::BTreeMap, time::Duration};

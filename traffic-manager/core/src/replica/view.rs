@@ -142,8 +142,9 @@ pub struct PeerStatus {
     pub priority: u32,
     /// When it was last heard.
     pub heard: Option<Time>,
-    /// It holds everything up to this revision of ours.
-    pub acked: u64,
+    /// It holds everything up to this revision of ours; `None` while that is not known of this life of it, and
+    /// where it lacks what was here from the start.
+    pub acked: Option<u64>,
     /// Entries that it is not known to hold.
     pub outstanding: usize,
     /// For how long it has lacked something; zero when it lacks nothing.
@@ -174,7 +175,7 @@ pub struct Sizes {
 pub struct Totals {
     /// Losers that left a register which had too many.
     pub dropped_versions: u64,
-    /// Entries of peers that had no room here.
+    /// Entries of peers that had no room here, or cannot be true.
     pub refused_entries: u64,
     /// Winners that this build cannot read as policies; the version before them holds here.
     pub unreadable: u64,

@@ -162,6 +162,23 @@ fn the_higher_epoch_stays_and_then_the_better_rank() {
 }
 
 #[test]
+fn who_is_always_called_a_little_late_takes_over_all_the_same() {
+    let (mut a, mut b) =
+        (manager("a", 2, Epochs::default(), at(0)), manager("b", 2, Epochs::default(), at(0)));
+    together(&mut [&mut a, &mut b], 0, 2_000);
+    assert_eq!(a.holds(Role::Ledger, at(1_950)), Some(Epoch(1)));
+    // a is dead.
+    for (pause, within) in [(200, 1_600), (301, 2_500), (900, 7_000)] {
+        let (mut b, mut ms) = (b.clone(), 2_000);
+        while b.holds(Role::Ledger, at(ms)).is_none() {
+            ms += pause;
+            assert!(ms < 2_000 + within, "called each {pause} ms");
+            b.on_deadline(at(ms), &mut Vec::new());
+        }
+    }
+}
+
+#[test]
 fn epochs_are_stored_in_sixteen_bytes() {
     let epochs = Epochs([Epoch(1), Epoch::MAX]);
     assert_eq!(Epochs::decode(&epochs.encode()), Some(epochs));

@@ -234,7 +234,8 @@ impl World {
                     }
                 }
                 Output::Acked(write) => self.acked(i, write),
-                Output::Policy { .. } | Output::Synced | Output::Heard(..) => {}
+                Output::Policy { .. } | Output::Synced | Output::Crowded(_) | Output::Heard(..) => {
+                }
             }
         }
     }

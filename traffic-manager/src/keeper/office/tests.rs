@@ -68,22 +68,44 @@ fn a_clean_up_that_the_store_refused_comes_again() {
     }
 }
 
-#[test]
-fn another_manager_cleans_up_as_it_was_told_also_after_a_refusal() {
+/// An office that is no janitor.
+fn another() -> Office {
     let config = RolesConfig { me: life(), priority: 1, fail_back: false, group: 2 };
-    let mut office = Office::new(Roles::new(config, Epochs::default(), at(0)), at(0));
-    let mut replica = replica();
-    let told = at(31 * 24 * 3_600);
+    Office::new(Roles::new(config, Epochs::default(), at(0)), at(0))
+}
+
+/// The janitor's clock says `at`, and ours `now`.
+fn told(replica: &mut Replica, at: Time, now: Time) {
     let audit = Audit {
-        at: told,
+        at,
         actor: "janitor".to_owned(),
         action: SWEPT.to_owned(),
         policy: String::new(),
         tag: String::new(),
         detail: String::new(),
     };
-    let change = replica.record(vec![Record::Audit(audit)], told);
-    replica.apply(change, told, &mut Vec::new());
+    let change = replica.record(vec![Record::Audit(audit)], now);
+    replica.apply(change, now, &mut Vec::new());
+}
+
+#[test]
+fn a_janitor_whose_clock_is_ahead_clears_away_nothing_here_before_its_time() {
+    let (mut office, mut replica) = (another(), replica());
+    let (month, early) = (at(31 * 24 * 3_600), at(60));
+    told(&mut replica, month, early);
+    assert!(office.work(&replica, early).is_none(), "the deletion is a minute old");
+    // Others that are right, meanwhile, and the word of the future when that has come.
+    told(&mut replica, at(100), at(120));
+    assert!(office.work(&replica, at(120)).is_none());
+    assert!(matches!(office.work(&replica, month), Some(Work::Sweep(_))));
+}
+
+#[test]
+fn another_manager_cleans_up_as_it_was_told_also_after_a_refusal() {
+    let (mut office, mut replica) = (another(), replica());
+    let month = at(31 * 24 * 3_600);
+    told(&mut replica, month, month);
+    let told = month;
     assert!(matches!(office.work(&replica, told), Some(Work::Sweep(_))));
     office.failed(Undone::Sweep, told);
     assert!(matches!(office.work(&replica, told + SWEEP), Some(Work::Sweep(_))));

@@ -149,6 +149,38 @@ fn the_agents_own_word_is_the_last() {
 }
 
 #[test]
+fn what_others_tell_takes_nothing_away_and_silences_no_agent() {
+    for speaks in [true, false] {
+        let mut m = manager(1, &hourly());
+        if speaks {
+            report(&mut m, 0, 5, 1, 90, NOW);
+        }
+        let part = |used, stamp| CounterPart {
+            agent: 0,
+            window: WindowStart(1_800_000_000),
+            used,
+            rejected: 0,
+            stamp,
+            charged: false,
+        };
+        for (used, stamp) in [(40, 7), (0, (1 << 49) - 1), (30, 3)] {
+            let parts = vec![part(used, stamp)];
+            let (key, spent) = (key(&m, 0), Vec::new());
+            let told = Counters {
+                agents: vec![CounterAgent { identity: identity(0), alive: true }],
+                states: vec![CounterState { key, rolling: false, spent, parts }],
+                ..Counters::default()
+            };
+            take(&mut m, &[Counters::from_bytes(&told.to_bytes()).expect("a piece")], NOW);
+        }
+        let (used, rejected) = if speaks { (90, 1) } else { (40, 0) };
+        assert_eq!(amounts(&m, NOW)[0].1, [("gw-0".to_owned(), used, rejected)]);
+        report(&mut m, 0, 6, 1, 95, NOW);
+        assert_eq!(amounts(&m, NOW)[0].1, [("gw-0".to_owned(), 95, 1)], "its own word");
+    }
+}
+
+#[test]
 fn a_rumour_is_nobody_until_it_comes_itself() {
     let (mut old, mut new) = (manager(1, &hourly()), manager(2, &hourly()));
     report(&mut old, 0, 5, 1, 9, NOW);

@@ -4,6 +4,8 @@
 mod flaws;
 mod laws;
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 /// Managers that hold the same policy, each with the history of its own votes.
@@ -13,6 +15,8 @@ struct Group {
     clock: u64,
     /// (voter, incarnation, number) -> what it voted for.
     ballots: BTreeMap<(ManagerId, u64, u64), VersionHash>,
+    /// A version's true ancestors: it was written on top of them, as winner or as settled loser.
+    ancestors: BTreeMap<VersionHash, BTreeSet<VersionHash>>,
 }
 
 impl Group {
@@ -22,7 +26,8 @@ impl Group {
             incarnation: 1,
         };
         let lives: Vec<ManagerLife> = (0..n).map(life).collect();
-        Group { held: vec![Rivals::default(); n], lives, clock: 1_000, ballots: BTreeMap::new() }
+        let (ballots, ancestors) = (BTreeMap::new(), BTreeMap::new());
+        Group { held: vec![Rivals::default(); n], lives, clock: 1_000, ballots, ancestors }
     }
 
     /// A write at that time, which need not be later than another manager's.
@@ -31,8 +36,17 @@ impl Group {
         let body = body.map(|text| Bytes::copy_from_slice(text.as_bytes()));
         let stamp = Stamp(at.max(latest + 1));
         let draft = Draft { me: &self.lives[i], stamp, author: "anna", body };
+        let before: BTreeSet<VersionHash> = self.held[i].hashes().copied().collect();
+        let base = self.held[i].winner().map(|(hash, _)| hash);
         self.held[i].write(draft, also, 0);
         self.check_ballot(i);
+        let new: Vec<VersionHash> =
+            self.held[i].hashes().filter(|hash| !before.contains(hash)).copied().collect();
+        assert_eq!(new.len(), 1, "one version");
+        let parents: BTreeSet<VersionHash> = base.into_iter().chain(also).collect();
+        let former = parents.iter().filter_map(|parent| self.ancestors.get(parent)).flatten();
+        let all = former.chain(&parents).copied().collect();
+        self.ancestors.insert(new[0], all);
     }
 
     fn put(&mut self, i: usize, body: &str) {

@@ -64,6 +64,8 @@ pub(super) struct Peer {
     pub(super) differs_since: Option<Time>,
     /// It has told all that it knew when it came up.
     pub(super) synced: bool,
+    /// What this life of it lacks is known: it has answered a digest, or had the same root.
+    compared: bool,
     patience: Duration,
     round: Option<Round>,
     next_round: Time,
@@ -82,6 +84,7 @@ impl Peer {
             flights: BTreeMap::new(),
             differs_since: None,
             synced: false,
+            compared: false,
             patience: PATIENCE,
             round: None,
             next_round: now,
@@ -99,6 +102,14 @@ impl Peer {
     pub(super) fn holds(&mut self, key: &EntryKey) {
         self.refused.remove(key);
         self.pending.remove(key);
+    }
+
+    /// These entries are here no more.
+    pub(super) fn forget(&mut self, keys: &BTreeSet<EntryKey>) {
+        keys.iter().for_each(|key| self.holds(key));
+        for flight in self.flights.values_mut() {
+            flight.keys.retain(|(key, _)| !keys.contains(key));
+        }
     }
 
     /// It had no room for this entry.
@@ -153,13 +164,14 @@ impl Peer {
         Some(flight)
     }
 
-    /// It took this key, and no other delta with it is on its way.
-    pub(super) fn landed(&self, key: &EntryKey) -> bool {
+    /// It had room for this entry.
+    pub(super) fn took(&self, key: &EntryKey) -> bool {
         !self.refused.contains_key(key)
-            && !self
-                .flights
-                .values()
-                .any(|flight| flight.keys.iter().any(|(other, _)| other == key))
+    }
+
+    /// What deltas on their way are about.
+    pub(super) fn on_the_way(&self) -> BTreeSet<&EntryKey> {
+        self.flights.values().flat_map(|flight| &flight.keys).map(|(key, _)| key).collect()
     }
 
     /// It has all that we have.
@@ -170,6 +182,7 @@ impl Peer {
         self.differs_since = None;
         self.round = None;
         self.synced = true;
+        self.compared = true;
         self.patience = PATIENCE;
         self.hurry(now);
     }
@@ -180,6 +193,12 @@ impl Peer {
         let pending = self.pending.first().map(|(mark, _)| mark);
         let known = on_the_way.map(|(_, mark)| mark).chain(self.refused.values()).copied();
         known.chain(pending).min()
+    }
+
+    /// The revision up to which it holds everything, if that is known; `now` is ours.
+    pub(super) fn acked_revision(&self, now: u64) -> Option<u64> {
+        let oldest = self.oldest().map_or(Some(now), |mark| mark.revision.checked_sub(1));
+        oldest.filter(|_| self.compared)
     }
 
     /// How many entries it is not known to hold.
@@ -255,6 +274,7 @@ impl Peer {
             let room = MAX_WANTED.saturating_sub(ours.wanted.len());
             ours.wanted.extend(wanted.iter().take(room));
         }
+        self.compared |= ours.got.len() as u64 >= u64::from(parts);
         self.finish_round();
     }
 

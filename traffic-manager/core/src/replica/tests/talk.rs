@@ -73,7 +73,7 @@ impl Net {
                 }
                 Output::Acked(write) => self.acked.push((i, write)),
                 Output::Synced => self.synced.push(i),
-                Output::Policy { .. } | Output::Heard(..) => {}
+                Output::Policy { .. } | Output::Heard(..) | Output::Crowded(_) => {}
             }
             queue.extend(more.into_iter().map(|output| (at, output)));
         }
@@ -155,7 +155,9 @@ fn writes_reach_a_peer_that_only_a_third_can_reach() {
     assert_eq!(net.replicas[0].holding(write).count(), 1);
     let peers = net.replicas[0].peers(net.now);
     assert_eq!((peers[0].outstanding, peers[1].outstanding), (0, 1));
-    assert!(peers[1].lag >= Duration::from_secs(5) && peers[1].acked < net.replicas[0].revision());
+    assert!(
+        peers[1].lag >= Duration::from_secs(5) && peers[1].acked < Some(net.replicas[0].revision())
+    );
     net.passes = |_, _, _, _| true;
     net.play(Duration::from_secs(20));
     assert_eq!(net.replicas[0].holders(write), 2);
@@ -296,7 +298,7 @@ fn what_has_no_room_there_holds_nothing_up_and_comes_once_there_is_some() {
     assert!(large.iter().all(|write| held(&net, write) == 0), "nobody else has them");
     let peer = &net.replicas[0].peers(net.now)[0];
     assert_eq!(peer.outstanding, 9, "and the manager knows it");
-    assert!(peer.acked < net.replicas[0].revision());
+    assert!(peer.acked < Some(net.replicas[0].revision()));
     let deltas = net.deltas;
     net.play(Duration::from_secs(120));
     assert!(net.deltas - deltas < 60, "offered now and then: {}", net.deltas - deltas);
@@ -306,6 +308,110 @@ fn what_has_no_room_there_holds_nothing_up_and_comes_once_there_is_some() {
     assert!(net.equal());
     assert!(large.iter().all(|write| held(&net, write) == 1));
     assert_eq!(net.replicas[0].peers(net.now)[0].outstanding, 0);
+}
+
+#[test]
+fn what_leaves_is_lacked_by_nobody() {
+    let config = Config { max_usage: 10, max_audit: 10, ..Config::new(life(0), 2) };
+    let mut net = Net::new(2);
+    net.replicas[0] = Replica::new(config, at(0));
+    net.connect();
+    net.put(0, "p", 1);
+    net.play(Duration::from_secs(1));
+    // What is sent is lost, and then the peer is away.
+    net.passes = |_, _, _, _| false;
+    let change = net.replicas[0].delete("p", "anna", net.now).expect("it is there");
+    let out = apply(&mut net.replicas[0], change, net.now);
+    net.carry(0, out);
+    for n in 1..=100 {
+        let key = UsageKey {
+            policy: "p".to_owned(),
+            limit: "1m".to_owned(),
+            key: vec!["a".to_owned()],
+            start_secs: 60 * n,
+            length_secs: 60,
+        };
+        let record = Record::Usage(key, Usage { admitted: 1, ..Usage::default() });
+        let change = net.replicas[0].record(vec![record], net.now);
+        let out = apply(&mut net.replicas[0], change, net.now);
+        net.carry(0, out);
+        if n == 50 {
+            net.replicas[0].handle(Input::Down(life(1)), net.now, &mut Vec::new());
+        }
+    }
+    let (kept, peer) = (net.replicas[0].sizes(), net.replicas[0].peers(net.now).remove(0));
+    assert_eq!((kept.usage_records, peer.outstanding), (10, 11), "as much as there is");
+    let later = net.now + DAY * 31;
+    let change = net.replicas[0].sweep(later);
+    apply(&mut net.replicas[0], change, later);
+    assert_eq!(net.replicas[0].peers(later)[0].outstanding, 10, "the deletion left, too");
+}
+
+/// How far the first one's peer is behind, if that is known.
+fn behind(net: &Net) -> Option<u64> {
+    let acked = net.replicas[0].peers(net.now)[0].acked?;
+    net.replicas[0].revision().checked_sub(acked)
+}
+
+#[test]
+fn a_peer_is_not_caught_up_before_it_said_what_it_has() {
+    let mut net = Net::new(2);
+    let mut stored = BTreeMap::new();
+    for n in 0..50 {
+        let change = net.replicas[0].put(&policy(&format!("p{n}"), 1), "anna", net.now);
+        let change = change.expect("room");
+        disk(&change, &mut stored);
+        apply(&mut net.replicas[0], change, net.now);
+    }
+    // A peer with an empty disk whose answer is lost.
+    net.passes = |_, _, _, _| false;
+    net.connect();
+    assert_eq!((net.replicas[0].revision(), behind(&net)), (50, None));
+    net.passes = |_, _, _, _| true;
+    net.play(Duration::from_secs(5));
+    assert_eq!(behind(&net), Some(0));
+    // It is known of this life of the peer, also on another link, and not of the next one.
+    net.passes = |_, _, _, _| false;
+    net.connect();
+    assert_eq!(behind(&net), Some(0));
+    let later = ManagerLife { incarnation: 2, ..life(1) };
+    net.replicas[0].handle(Input::Up(later), net.now, &mut Vec::new());
+    assert_eq!(behind(&net), None);
+
+    // After a restart of ours, whose revisions begin anew, with a peer that has lost its disk.
+    let mut net = Net::new(2);
+    stored.iter().for_each(|(key, value)| net.replicas[0].load(key, value).expect("it reads"));
+    net.passes = |_, _, _, frame| !matches!(frame, PeerFrame::Delta(_));
+    net.connect();
+    net.play(Duration::from_secs(1));
+    assert_eq!((net.replicas[0].revision(), behind(&net)), (0, None), "it lacks all of it");
+    net.passes = |_, _, _, _| true;
+    net.play(Duration::from_secs(20));
+    assert_eq!(behind(&net), Some(0));
+}
+
+#[test]
+fn a_peer_too_many_takes_the_place_of_one_that_is_gone() {
+    let mut one = replica(0, 3);
+    let mut up = |n, secs| {
+        let mut out = Vec::new();
+        one.handle(Input::Up(life(n)), at(secs), &mut out);
+        let heartbeat = PeerFrame::Heartbeat(weir_proto::peer::Heartbeat::default());
+        one.handle(Input::Frame(life(n), heartbeat), at(secs), &mut Vec::new());
+        let spoken = out.iter().any(|o| matches!(o, Output::Send(to, _) if *to == life(n).id));
+        (spoken, out.contains(&Output::Crowded(life(n))))
+    };
+    assert!((1..=64).all(|n| up(n, n) == (true, false)));
+    assert_eq!(up(99, 100), (false, true), "all others are there");
+    for n in [7, 3] {
+        one.handle(Input::Down(life(n)), at(101), &mut Vec::new());
+    }
+    let mut out = Vec::new();
+    one.handle(Input::Up(life(99)), at(102), &mut out);
+    assert!(out.iter().any(|o| matches!(o, Output::Send(to, _) if *to == life(99).id)));
+    let there: Vec<ManagerId> = one.peers(at(103)).into_iter().map(|peer| peer.id).collect();
+    assert_eq!(there.len(), 64);
+    assert!(!there.contains(&life(3).id) && there.contains(&life(7).id), "the longest away");
 }
 
 #[test]

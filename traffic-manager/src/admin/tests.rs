@@ -26,7 +26,7 @@ struct Served {
     readiness: Readiness,
     stopper: Stopper,
     driver: Driver,
-    _group: Group,
+    group: Option<Group>,
 }
 
 async fn serve() -> Served {
@@ -41,7 +41,7 @@ async fn serve() -> Served {
     let driver = group.driver.clone();
     let admin = Admin::new(&config, &group, telemetry, readiness.clone());
     let access = Access { guard, metrics_open: false };
-    Served { router: router(admin, access), readiness, stopper, driver, _group: group }
+    Served { router: router(admin, access), readiness, stopper, driver, group: Some(group) }
 }
 
 struct Answer {
@@ -310,8 +310,27 @@ async fn an_empty_manager_shows_itself() {
 }
 
 #[tokio::test]
-async fn probes_follow_the_life_of_the_manager() {
+async fn a_manager_whose_store_refuses_is_ready_for_everything_but_writes() {
     let served = serve().await;
+    let writes = "/readyz?for=writes";
+    assert_eq!(served.get(writes).await.status, StatusCode::SERVICE_UNAVAILABLE, "it starts");
+    served.readiness.serving();
+    assert_eq!(served.get(writes).await.status, StatusCode::OK);
+    served.group.as_ref().unwrap().store.shutdown().await;
+    let refused = served.json("POST", POLICIES, &gold(5)).await;
+    assert!(refused.status.is_server_error(), "{}", refused.text);
+    let answer = served.get(writes).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.text.contains("the store is closed"), "{}", answer.text);
+    assert_eq!(served.get("/readyz").await.status, StatusCode::OK);
+    let unknown = served.get("/readyz?for=reads").await;
+    assert_eq!(unknown.status, StatusCode::BAD_REQUEST);
+    assert!(unknown.text.contains("for=writes"), "{}", unknown.text);
+}
+
+#[tokio::test]
+async fn probes_follow_the_life_of_the_manager() {
+    let mut served = serve().await;
     let ready = served.get("/readyz").await;
     assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(ready.text.contains("gRPC"), "{}", ready.text);
@@ -321,8 +340,8 @@ async fn probes_follow_the_life_of_the_manager() {
     served.readiness.leaving();
     assert_eq!(served.get("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
     served.stopper.stop();
-    // The driver has read the stop once it refuses a job.
-    while served.driver.with(|_, _, _| ()).await.is_ok() {}
+    served.group.take().unwrap().close().await;
+    assert!(served.driver.with(|_, _, _| ()).await.is_err(), "the driver has ended");
     assert_eq!(served.get("/healthz").await.status, StatusCode::SERVICE_UNAVAILABLE);
     let answer = served.get(POLICIES).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);

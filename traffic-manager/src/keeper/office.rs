@@ -68,7 +68,7 @@ pub(crate) struct Office {
     /// To be stored, and not before when.
     epochs: Option<(Time, Epochs)>,
     /// Why the store does not take what is written; `None` while it does.
-    refused: Option<String>,
+    refused: Option<&'static str>,
     /// What was cleared away by then is gone here, too.
     swept: Time,
     sweep_at: Time,
@@ -164,13 +164,18 @@ impl Office {
         }
     }
 
+    /// Why the store refuses what is written, in a few words; `None` while it takes it.
+    pub(crate) fn refused(&self) -> Option<&'static str> {
+        self.refused
+    }
+
     /// The store refused something. A manager that cannot write hands its roles over, whatever the reason
     /// is, and tries now and then.
     pub(super) fn unwritten(&mut self, error: &StoreError, now: Time) {
         if matches!(error, StoreError::TooLarge { .. }) {
             return; // whoever sent it is at fault: others are taken
         }
-        if self.refused.replace(error.to_string()).is_none() {
+        if self.refused.replace(error.brief()).is_none() {
             self.roles.set_able(false, now);
         }
         if self.epochs.is_none() {

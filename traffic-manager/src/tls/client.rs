@@ -20,7 +20,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::{
     Certificate,
-    files::{self, Stamp},
+    files::{self, Stamp, Watched},
     provider,
 };
 
@@ -41,7 +41,7 @@ pub(crate) struct ClientFiles {
 /// The client's side of handshakes, as the files are now: they are looked at for every connection.
 pub(crate) struct TlsClient {
     files: ClientFiles,
-    state: Mutex<(Stamp, Arc<ClientConfig>)>,
+    state: Mutex<(Watched, Arc<ClientConfig>)>,
 }
 
 impl TlsClient {
@@ -50,7 +50,8 @@ impl TlsClient {
     /// # Errors
     /// A file that cannot be used, with the field that names it.
     pub(crate) fn load(files: ClientFiles) -> Result<TlsClient, String> {
-        let state = Mutex::new((Stamp::of(paths(&files)), Arc::new(read(&files)?)));
+        let watched = Watched::new(Stamp::of(paths(&files)));
+        let state = Mutex::new((watched, Arc::new(read(&files)?)));
         Ok(TlsClient { files, state })
     }
 
@@ -59,14 +60,10 @@ impl TlsClient {
     fn config(&self) -> Arc<ClientConfig> {
         let stamp = Stamp::of(paths(&self.files));
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.0 != stamp {
-            state.0 = stamp;
-            match read(&self.files) {
-                Ok(config) => state.1 = Arc::new(config),
-                Err(error) => {
-                    tracing::error!(error, "new TLS files are not used; the old ones are")
-                }
-            }
+        match state.0.renew(stamp, || read(&self.files)) {
+            Ok(None) => {}
+            Ok(Some(config)) => state.1 = Arc::new(config),
+            Err(error) => tracing::error!(error, "new TLS files are not used; the old ones are"),
         }
         Arc::clone(&state.1)
     }

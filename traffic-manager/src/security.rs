@@ -122,8 +122,11 @@ impl PeerAccess {
     ///
     /// # Errors
     /// The token's file cannot be used, in words.
-    pub(crate) fn authorize<T>(&self, request: &mut tonic::Request<T>) -> Result<(), String> {
-        if let Some(token) = self.token()? {
+    pub(crate) async fn authorize<T>(&self, request: &mut tonic::Request<T>) -> Result<(), String> {
+        // Files may be on a disk that hangs: that must not hold up a thread of the runtime.
+        let access = self.clone();
+        let token = tokio::task::spawn_blocking(move || access.token()).await;
+        if let Some(token) = token.map_err(|error| error.to_string())?? {
             let value = HeaderValue::try_from(format!("Bearer {}", token.expose()));
             let mut value = value.map_err(|_| "the peers' token is not a token".to_owned())?;
             value.set_sensitive(true);

@@ -38,10 +38,12 @@ pub(crate) struct ClientFiles {
     pub(crate) identity: Option<(PathBuf, PathBuf)>,
 }
 
-/// The client's side of handshakes, as the files are now: they are looked at for every connection.
+/// The client's side of handshakes, as the files are now: they are looked at for every connection. Cheap to
+/// clone: all clones are one.
+#[derive(Clone)]
 pub(crate) struct TlsClient {
     files: ClientFiles,
-    state: Mutex<(Watched, Arc<ClientConfig>)>,
+    state: Arc<Mutex<(Watched, Arc<ClientConfig>)>>,
 }
 
 impl TlsClient {
@@ -51,7 +53,7 @@ impl TlsClient {
     /// A file that cannot be used, with the field that names it.
     pub(crate) fn load(files: ClientFiles) -> Result<TlsClient, String> {
         let watched = Watched::new(Stamp::of(paths(&files)));
-        let state = Mutex::new((watched, Arc::new(read(&files)?)));
+        let state = Arc::new(Mutex::new((watched, Arc::new(read(&files)?))));
         Ok(TlsClient { files, state })
     }
 
@@ -149,7 +151,10 @@ pub(super) async fn dial(
     }
     let tls = tls.ok_or_else(|| invalid("https needs an authority to trust (tls.peer_ca)"))?;
     let name = ServerName::try_from(host.to_owned()).map_err(|e| invalid(&e.to_string()))?;
-    let stream = TlsConnector::from(tls.config()).connect(name, stream).await?;
+    // Files may be on a disk that hangs: that must not hold up a thread of the runtime.
+    let tls = tls.clone();
+    let config = tokio::task::spawn_blocking(move || tls.config()).await?;
+    let stream = TlsConnector::from(config).connect(name, stream).await?;
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let certificate = certificate.and_then(Certificate::read);
     Ok((Box::new(stream), certificate))

@@ -65,6 +65,7 @@ fn postgresql_conforms_is_fenced_and_comes_back() {
     managers_share_a_schema(&place);
     a_newer_format_and_other_tables_are_refused(&server);
     restores_into_a_database(&place);
+    whoever_was_replaced_meanwhile_writes_nothing(&server, &place);
     a_lost_connection_passes(&mut server, &place);
     only_a_trusted_server_is_spoken_to(&mut server);
 }
@@ -182,16 +183,52 @@ fn restores_into_a_database(place: &Place) {
     assert_eq!(records(store.as_mut()), [(Table::Entries, b"key".into(), b"kept".into())]);
 }
 
-fn a_lost_connection_passes(server: &mut Postgres, place: &Place) {
-    let me = named("tm-lost");
-    let mut store = place.open(&me).unwrap();
-    store.commit(&batch("before", "1")).unwrap();
-    // A session that ended meanwhile is replaced unnoticed.
+/// Ends the sessions of all stores, as a proxy or an administrator may.
+fn end_sessions(server: &Postgres) {
     sql(
         server,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() \
          AND application_name LIKE 'weir%'",
     );
+}
+
+fn whoever_was_replaced_meanwhile_writes_nothing(server: &Postgres, place: &Place) {
+    let me = named("tm-replaced");
+    let stored = |key: &str, value: &str| (Table::Entries, key.into(), value.into());
+    let mut first = place.open(&me).unwrap();
+    first.commit(&batch("key", "old")).unwrap();
+    end_sessions(server);
+    let mut second = place.open(&me).unwrap();
+    second.commit(&batch("key", "new")).unwrap();
+    drop(second);
+    for _ in 0..2 {
+        let error = first.commit(&batch("key", "stale")).unwrap_err();
+        assert!(matches!(error, StoreError::Held { .. }) && first.is_over(), "{error}");
+    }
+    drop(first);
+    let mut third = place.open(&me).unwrap();
+    assert_eq!(records(third.as_mut()), [stored("key", "new")], "what was acknowledged stays");
+
+    // The handle's thread ends, and the manager with it.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let handle = StoreHandle::start(third).unwrap();
+    end_sessions(server);
+    place.open(&me).unwrap().commit(&batch("key", "newer")).unwrap();
+    runtime.block_on(async {
+        let error = handle.commit(batch("key", "stale")).await.unwrap_err();
+        assert!(matches!(error, StoreError::Held { .. }), "{error}");
+        handle.closed().await;
+    });
+    let mut last = place.open(&me).unwrap();
+    assert_eq!(records(last.as_mut()), [stored("key", "newer")]);
+}
+
+fn a_lost_connection_passes(server: &mut Postgres, place: &Place) {
+    let me = named("tm-lost");
+    let mut store = place.open(&me).unwrap();
+    store.commit(&batch("before", "1")).unwrap();
+    // A session that ended meanwhile is replaced unnoticed.
+    end_sessions(server);
     store.commit(&batch("between", "2")).unwrap();
     server.cut();
     let error = store.commit(&batch("refused", "3")).unwrap_err();

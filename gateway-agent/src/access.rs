@@ -57,7 +57,17 @@ impl fmt::Debug for TokenSource {
 #[derive(Debug)]
 pub(crate) struct Access {
     files: AccessFiles,
-    tls: Option<Mutex<(Stamp, Arc<ClientConfig>)>>,
+    tls: Option<Mutex<Tls>>,
+}
+
+/// What handshakes are made with, and what it was read from.
+#[derive(Debug)]
+struct Tls {
+    config: Arc<ClientConfig>,
+    /// The state of the files that were read last.
+    stamp: Stamp,
+    /// What was wrong with them at the last look.
+    told: Option<String>,
 }
 
 impl Access {
@@ -69,7 +79,8 @@ impl Access {
         let tls = match &files.ca {
             Some(ca) => {
                 let stamp = Stamp::of(&files);
-                Some(Mutex::new((stamp, Arc::new(read_tls(ca, &files)?))))
+                let config = Arc::new(read_tls(ca, &files)?);
+                Some(Mutex::new(Tls { config, stamp, told: None }))
             }
             None if files.identity.is_some() => {
                 return Err("tls.ca is missing: it says which managers to trust".to_owned());
@@ -86,21 +97,25 @@ impl Access {
         self.tls.is_some()
     }
 
-    /// What the next handshake is made with.
+    /// What the next handshake is made with. Files that cannot be read are tried again each time: their
+    /// state need not change when the reason passes (rights, the limit of open files, a disk).
     pub(crate) fn tls(&self) -> Option<Arc<ClientConfig>> {
         let (state, ca) = (self.tls.as_ref()?, self.files.ca.as_ref()?);
         let stamp = Stamp::of(&self.files);
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.0 != stamp {
-            state.0 = stamp;
+        if state.stamp == stamp {
+            state.told = None;
+        } else {
             match read_tls(ca, &self.files) {
-                Ok(config) => state.1 = Arc::new(config),
+                Ok(config) => *state = Tls { config: Arc::new(config), stamp, told: None },
+                Err(error) if state.told.as_ref() == Some(&error) => {}
                 Err(error) => {
                     tracing::error!(error, "the new TLS files are not used; the old ones are");
+                    state.told = Some(error);
                 }
             }
         }
-        Some(Arc::clone(&state.1))
+        Some(Arc::clone(&state.config))
     }
 
     /// The `authorization` of a call, if there is a token.
@@ -129,27 +144,32 @@ impl Access {
 
 /// Tells one state of the files from another.
 #[derive(Debug, PartialEq, Eq)]
-struct Stamp(Vec<Option<(u64, u64, Option<SystemTime>)>>);
+struct Stamp(Vec<Option<State>>);
+
+/// Inode, length, and when contents and inode were changed.
+type State = (u64, u64, Option<SystemTime>, (i64, i64));
 
 impl Stamp {
     fn of(files: &AccessFiles) -> Stamp {
         let identity = files.identity.iter().flat_map(|(cert, key)| [cert, key]);
         let state = |file: &PathBuf| {
             let meta = fs::metadata(file).ok()?;
-            Some((inode(&meta), meta.len(), meta.modified().ok()))
+            let (inode, changed) = inode(&meta);
+            Some((inode, meta.len(), meta.modified().ok(), changed))
         };
         Stamp(files.ca.iter().chain(identity).map(state).collect())
     }
 }
 
 #[cfg(unix)]
-fn inode(meta: &fs::Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::ino(meta)
+fn inode(meta: &fs::Metadata) -> (u64, (i64, i64)) {
+    use std::os::unix::fs::MetadataExt;
+    (meta.ino(), (meta.ctime(), meta.ctime_nsec()))
 }
 
 #[cfg(not(unix))]
-fn inode(_: &fs::Metadata) -> u64 {
-    0
+fn inode(_: &fs::Metadata) -> (u64, (i64, i64)) {
+    (0, (0, 0))
 }
 
 fn read(field: &str, file: &Path) -> Result<Vec<u8>, String> {

@@ -35,6 +35,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How often it is looked whether all is recovered.
 const LOOK: Duration = Duration::from_millis(20);
+/// How often it is looked whether the store takes a policies file that it refused.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How long the last counters may take into the store. What is not there by then, agents and peers have.
 const LAST_ROUND: Duration = Duration::from_secs(5);
 /// Lists of windows that closed, on their way to the keeper; the driver keeps what comes beyond.
@@ -77,7 +79,18 @@ impl Group {
         telemetry: &Arc<Telemetry>,
         stop: &Stop,
     ) -> anyhow::Result<Group> {
-        let Opened { store, records, life, replica, mut clock } = Opened::open(config).await?;
+        let opened = Opened::open(config).await?;
+        Group::go_on(opened, config, security, telemetry, stop).await
+    }
+
+    async fn go_on(
+        opened: Opened,
+        config: &Config,
+        security: (PeerAccess, Guard),
+        telemetry: &Arc<Telemetry>,
+        stop: &Stop,
+    ) -> anyhow::Result<Group> {
+        let Opened { store, records, life, replica, mut clock } = opened;
         let group = config.peers.len() + 1;
         let roles = RolesConfig {
             me: life.clone(),
@@ -182,7 +195,14 @@ impl Group {
                     "no peer has told its policies; going on with those known here"
                 );
             }
-            offer(&keeper, file).await?;
+            let file = Arc::new(file);
+            if !offer(&keeper, &file).await? {
+                tracing::error!(
+                    "the policies file could not be stored: going on with the policies known here; it is \
+                     offered again once the store takes writes"
+                );
+                tokio::spawn(offer_later(keeper.clone(), file));
+            }
             recall(&keeper, &driver, &directory).await;
             keeper.serving().await;
             Ok(())
@@ -227,9 +247,18 @@ struct Opened {
 impl Opened {
     async fn open(config: &Config) -> anyhow::Result<Opened> {
         let mut clock = Clock::start();
-        let now = clock.now();
-        let identity = Identity { manager: config.id.clone(), created: now };
+        let identity = Identity { manager: config.id.clone(), created: clock.now() };
         let (store, records) = StoreHandle::open(config.store.clone(), identity).await?;
+        Opened::from_records(config, store, records, clock).await
+    }
+
+    async fn from_records(
+        config: &Config,
+        store: StoreHandle,
+        records: Vec<Record>,
+        mut clock: Clock,
+    ) -> anyhow::Result<Opened> {
+        let now = clock.now();
         let life = next_life(config, &records, clock.started());
         let mut replica =
             Replica::new(ReplicaConfig::new(life.clone(), config.peers.len() + 1), now);
@@ -292,11 +321,32 @@ fn epochs(records: &[Record]) -> Epochs {
     stored.and_then(|(_, _, value)| Epochs::decode(value)).unwrap_or_default()
 }
 
-async fn offer(keeper: &Keeper, file: Vec<Policy>) -> anyhow::Result<()> {
-    if file.is_empty() {
-        return Ok(());
+/// Offers the file's policies until the store has taken them, or the manager ends.
+async fn offer_later(keeper: Keeper, file: Arc<Vec<Policy>>) {
+    loop {
+        tokio::time::sleep(AGAIN).await;
+        // The office tries now and then whether the store writes.
+        let Ok(refused) = keeper.ask_office(|office, _| office.refused()).await else { return };
+        if refused.is_some() {
+            continue;
+        }
+        match offer(&keeper, &file).await {
+            Ok(false) => {}
+            Ok(true) => return,
+            Err(error) => {
+                tracing::error!("{error:#}");
+                return;
+            }
+        }
     }
-    let count = file.len();
+}
+
+/// Offers the file's policies; false if the store refused them for now.
+async fn offer(keeper: &Keeper, file: &Arc<Vec<Policy>>) -> anyhow::Result<bool> {
+    if file.is_empty() {
+        return Ok(true);
+    }
+    let (file, count) = (Arc::clone(file), file.len());
     let written = keeper.write(move |replica, now| {
         let change = replica.offer_file(&file, now);
         let differ = file.iter().filter(|policy| {
@@ -316,13 +366,17 @@ async fn offer(keeper: &Keeper, file: Vec<Policy>) -> anyhow::Result<()> {
                     written.result.join(", ")
                 );
             }
-            Ok(())
+            Ok(true)
         }
         Err(WriteFault::Refused(never)) => match never {},
+        Err(WriteFault::Store(error)) if error.may_pass() => Ok(false),
         Err(WriteFault::Store(error)) => {
             Err(anyhow::anyhow!("cannot store the policies file: {error}"))
         }
         // The shutdown came first.
-        Err(WriteFault::Stopped(_)) => Ok(()),
+        Err(WriteFault::Stopped(_)) => Ok(true),
     }
 }
+
+#[cfg(test)]
+mod tests;

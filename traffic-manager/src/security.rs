@@ -13,7 +13,7 @@ use crate::{
     config::{Auth, Config},
     stop::Stop,
     telemetry::Telemetry,
-    tls::{self, Certificate, ClientFiles, Stamp, TlsClient, TlsServer},
+    tls::{self, Certificate, ClientFiles, Stamp, TlsClient, TlsServer, Watched},
 };
 
 /// How often files are looked at.
@@ -45,7 +45,8 @@ impl Security {
         let tls = tls.map_err(|error| anyhow!(error))?.map(Arc::new);
         let peers = PeerAccess::load(config)?;
         // Taken before the file is read: what changes in between is seen later.
-        let auth = config.auth.clone().map(|auth| (Stamp::of(&auth.tokens_file), auth));
+        let auth = config.auth.clone();
+        let auth = auth.map(|auth| (Watched::new(Stamp::of(&auth.tokens_file)), auth));
         let first = config.auth.as_ref().map(Book::load).transpose();
         let first = first.map_err(|error| anyhow!(error))?.map(Arc::new);
         if let Some(book) = &first {
@@ -121,8 +122,11 @@ impl PeerAccess {
     ///
     /// # Errors
     /// The token's file cannot be used, in words.
-    pub(crate) fn authorize<T>(&self, request: &mut tonic::Request<T>) -> Result<(), String> {
-        if let Some(token) = self.token()? {
+    pub(crate) async fn authorize<T>(&self, request: &mut tonic::Request<T>) -> Result<(), String> {
+        // Files may be on a disk that hangs: that must not hold up a thread of the runtime.
+        let access = self.clone();
+        let token = tokio::task::spawn_blocking(move || access.token()).await;
+        if let Some(token) = token.map_err(|error| error.to_string())?? {
             let value = HeaderValue::try_from(format!("Bearer {}", token.expose()));
             let mut value = value.map_err(|_| "the peers' token is not a token".to_owned())?;
             value.set_sensitive(true);
@@ -143,7 +147,7 @@ impl PeerAccess {
 
 /// Looks at the files, and puts new contents in force.
 struct Keeper {
-    auth: Option<(Stamp, Auth)>,
+    auth: Option<(Watched, Auth)>,
     post: watch::Sender<Option<Arc<Book>>>,
     tls: Option<Arc<TlsServer>>,
     telemetry: Arc<Telemetry>,
@@ -183,14 +187,10 @@ impl Keeper {
                 tracing::error!(error, "the new TLS files are not used; the old ones are");
             }
         }
-        let Some((last, auth)) = &mut self.auth else { return };
-        let stamp = Stamp::of(&auth.tokens_file);
-        if *last == stamp {
-            return;
-        }
-        *last = stamp;
-        match Book::load(auth) {
-            Ok(book) => {
+        let Some((watched, auth)) = &mut self.auth else { return };
+        match watched.renew(Stamp::of(&auth.tokens_file), || Book::load(auth)) {
+            Ok(None) => {}
+            Ok(Some(book)) => {
                 tracing::info!("the tokens file changed and is in force");
                 warn_of_gaps(&book);
                 self.post.send_replace(Some(Arc::new(book)));
@@ -208,5 +208,53 @@ impl Keeper {
         if warn && left < i64::try_from(SOON.as_secs()).unwrap_or(i64::MAX) {
             tracing::warn!("the manager's certificate (tls.cert) ends in {left} seconds");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+
+    use super::*;
+    use crate::auth::token::TokenHash;
+
+    fn entry(token: &[u8]) -> String {
+        let hash = TokenHash::of(token);
+        format!("[[tokens]]\nname = 'gw'\nrole = 'agent'\nsha256 = '{hash}'\n")
+    }
+
+    #[test]
+    fn new_tokens_that_could_not_be_read_at_first_come_into_force_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tokens.toml");
+        fs::write(&file, entry(b"revoked")).unwrap();
+        let auth = Auth {
+            tokens: Vec::new(),
+            tokens_file: Some(file.clone()),
+            certificates: Vec::new(),
+            metrics_open: false,
+            peer_token_file: None,
+        };
+        let (post, posted) = watch::channel(None);
+        let watched = Watched::new(Stamp::of(&auth.tokens_file));
+        let telemetry = Telemetry::new().unwrap();
+        let mut keeper = Keeper { auth: Some((watched, auth)), post, tls: None, telemetry };
+        keeper.look();
+        assert!(posted.borrow().is_none(), "nothing changed");
+
+        // A read fails while the file's state is what it is when one succeeds: stood in for by contents that
+        // are mended within one tick of the file's clock.
+        let time = fs::metadata(&file).unwrap().modified().unwrap() + SOON;
+        let put = |text: &str| {
+            fs::write(&file, text).unwrap();
+            File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
+        };
+        put(&entry(b"renewed").replace("agent", "about"));
+        keeper.look();
+        keeper.look();
+        assert!(posted.borrow().is_none(), "that is no role");
+        put(&entry(b"renewed"));
+        keeper.look();
+        assert!(posted.borrow().is_some(), "they are in force");
     }
 }

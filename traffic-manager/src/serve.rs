@@ -83,7 +83,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
             );
             std::future::pending().await
         } => failure,
-        () = group.ended() => Some("a task of the manager died; this is a defect".to_owned()),
+        () = group.ended() => Some("a task of the manager has ended; the log above says why, or it is a defect".to_owned()),
         end = &mut http_task => Some(format!("the HTTP server stopped: {end:?}")),
         end = &mut grpc_task => Some(format!("the gRPC server stopped: {end:?}")),
     };

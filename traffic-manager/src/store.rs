@@ -68,6 +68,12 @@ pub trait Store: Send {
     /// Why nothing was written.
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError>;
 
+    /// Whether no call can help any more, and only a new life of the manager can: what it has in its
+    /// memory may differ from what is stored.
+    fn is_over(&self) -> bool {
+        false
+    }
+
     /// Examines the whole store.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use rustls::crypto::CryptoProvider;
 pub(crate) use self::{
     certificate::Certificate,
     client::{ClientFiles, TlsClient, connect},
-    files::Stamp,
+    files::{Stamp, Watched},
     server::TlsServer,
 };
 

@@ -91,3 +91,25 @@ fn new_certificates_are_taken_and_bad_ones_are_not() {
     write(folder.path());
     assert!(!Arc::ptr_eq(&first, &access.tls().unwrap()), "the new one serves");
 }
+
+#[test]
+fn files_that_could_not_be_read_are_tried_again_though_they_stay_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let access = Access::load(write(folder.path())).unwrap();
+    let first = access.tls().unwrap();
+    let files = write(folder.path());
+    // As after a look at which the files could not be opened.
+    let mut state = access.tls.as_ref().unwrap().lock().unwrap();
+    state.told = Some("too many open files".to_owned());
+    drop(state);
+    let second = access.tls().unwrap();
+    assert!(!Arc::ptr_eq(&first, &second), "the new ones serve");
+    let (cert, _) = files.identity.unwrap();
+    fs::write(&cert, "no certificate").unwrap();
+    for _ in 0..2 {
+        assert!(Arc::ptr_eq(&second, &access.tls().unwrap()), "the old ones serve");
+        let state = access.tls.as_ref().unwrap().lock().unwrap();
+        assert!(state.stamp != Stamp::of(&access.files), "they are not taken for read");
+        assert!(state.told.as_ref().is_some_and(|why| why.contains("tls.cert")), "told once");
+    }
+}

@@ -2,11 +2,12 @@
 
 use axum::{
     Router,
-    extract::State,
+    extract::{Query, State},
     http::{HeaderValue, StatusCode, header},
     response::IntoResponse,
     routing::get,
 };
+use serde::Deserialize;
 
 use super::{Admin, problem::Problem};
 use crate::telemetry::{GroupView, PeerGauges};
@@ -64,11 +65,34 @@ async fn healthz(State(admin): State<Admin>) -> (StatusCode, &'static str) {
     }
 }
 
-/// Ready: agents can be served.
-async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
-    match admin.readiness.reason() {
-        None if admin.driver.runs() => (StatusCode::OK, "ready\n".to_owned()),
-        None => (StatusCode::SERVICE_UNAVAILABLE, "the driver has stopped\n".to_owned()),
-        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+/// What a probe asks about.
+#[derive(Deserialize)]
+struct Probe {
+    #[serde(rename = "for")]
+    purpose: Option<String>,
+}
+
+/// Ready: agents can be served, and the API be read. With `?for=writes` also: the store takes what is
+/// written.
+async fn readyz(State(admin): State<Admin>, Query(probe): Query<Probe>) -> (StatusCode, String) {
+    let no = |why: &str| (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
+    let yes = (StatusCode::OK, "ready\n".to_owned());
+    if let Some(reason) = admin.readiness.reason() {
+        return no(reason);
+    }
+    if !admin.driver.runs() {
+        return no("the driver has stopped");
+    }
+    match probe.purpose.as_deref() {
+        None => yes,
+        Some("writes") => match admin.keeper.ask_office(|office, _| office.refused()).await {
+            Ok(None) => yes,
+            Ok(Some(why)) => no(&format!("writes are refused: {why}; the log says more")),
+            Err(stopped) => no(&stopped.to_string()),
+        },
+        Some(_) => {
+            let help = "for: not a purpose of probes; leave it out, or write for=writes\n";
+            (StatusCode::BAD_REQUEST, help.to_owned())
+        }
     }
 }

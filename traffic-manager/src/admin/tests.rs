@@ -310,6 +310,25 @@ async fn an_empty_manager_shows_itself() {
 }
 
 #[tokio::test]
+async fn a_manager_whose_store_refuses_is_ready_for_everything_but_writes() {
+    let served = serve().await;
+    let writes = "/readyz?for=writes";
+    assert_eq!(served.get(writes).await.status, StatusCode::SERVICE_UNAVAILABLE, "it starts");
+    served.readiness.serving();
+    assert_eq!(served.get(writes).await.status, StatusCode::OK);
+    served.group.as_ref().unwrap().store.shutdown().await;
+    let refused = served.json("POST", POLICIES, &gold(5)).await;
+    assert!(refused.status.is_server_error(), "{}", refused.text);
+    let answer = served.get(writes).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.text.contains("the store is closed"), "{}", answer.text);
+    assert_eq!(served.get("/readyz").await.status, StatusCode::OK);
+    let unknown = served.get("/readyz?for=reads").await;
+    assert_eq!(unknown.status, StatusCode::BAD_REQUEST);
+    assert!(unknown.text.contains("for=writes"), "{}", unknown.text);
+}
+
+#[tokio::test]
 async fn probes_follow_the_life_of_the_manager() {
     let mut served = serve().await;
     let ready = served.get("/readyz").await;

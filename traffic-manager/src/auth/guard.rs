@@ -127,7 +127,7 @@ impl Guard {
     /// book, or are for other ids now.
     pub(crate) async fn withdrawn(self, credentials: Credentials, need: Need) {
         let mut book = self.book.clone();
-        let mut scope = None;
+        let (mut scope, mut posted) = (None, true);
         loop {
             book.borrow_and_update();
             let now = Timestamp::now();
@@ -140,10 +140,8 @@ impl Guard {
             let left =
                 end.map(|end| Duration::try_from(end.duration_since(now)).unwrap_or_default());
             tokio::select! {
-                changed = book.changed() => if changed.is_err() {
-                    // The manager is shutting down.
-                    return std::future::pending().await;
-                },
+                // When nobody posts books any more, credentials still end.
+                changed = book.changed(), if posted => posted = changed.is_ok(),
                 () = tokio::time::sleep(left.unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)) => {}
             }
         }

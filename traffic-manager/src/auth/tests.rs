@@ -1,6 +1,6 @@
 //! Who is known, what they may do, and what is told of those who are not.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use axum::http::HeaderValue;
 use jiff::{SignedDuration, Timestamp};
@@ -158,7 +158,16 @@ async fn open_streams_end_when_their_token_is_withdrawn_or_ends() {
     let soon = Timestamp::now() + SignedDuration::from_millis(20);
     let ending = auth(vec![entry("gw-1", Role::Agent, &token, Some(soon))], &[]);
     post.send_replace(Some(Arc::new(Book::load(&ending).unwrap())));
-    guard.withdrawn(bearer, need).await;
+    guard.clone().withdrawn(bearer.clone(), need).await;
+    assert!(Timestamp::now() >= soon);
+
+    // Also when nobody reads the files any more.
+    let soon = Timestamp::now() + SignedDuration::from_millis(20);
+    let ending = auth(vec![entry("gw-1", Role::Agent, &token, Some(soon))], &[]);
+    post.send_replace(Some(Arc::new(Book::load(&ending).unwrap())));
+    drop(post);
+    let end = guard.withdrawn(bearer, need);
+    tokio::time::timeout(Duration::from_secs(60), end).await.expect("it ends with its token");
     assert!(Timestamp::now() >= soon);
 }
 

@@ -14,6 +14,8 @@ use weir_proto::{
     time::Time,
 };
 
+use crate::store::StoreError;
+
 /// Candidates for records of usage; of more, the oldest are given up and counted.
 pub(crate) const CANDIDATES: usize = 100_000;
 /// Candidates looked at in one turn.
@@ -65,8 +67,8 @@ pub(crate) struct Office {
     accounts: Accounts,
     /// To be stored, and not before when.
     epochs: Option<(Time, Epochs)>,
-    /// The store takes what is written.
-    able: bool,
+    /// Why the store does not take what is written; `None` while it does.
+    refused: Option<&'static str>,
     /// What was cleared away by then is gone here, too.
     swept: Time,
     sweep_at: Time,
@@ -80,7 +82,7 @@ impl Office {
             roles,
             accounts,
             epochs: None,
-            able: true,
+            refused: None,
             swept: Time::ZERO,
             sweep_at: now,
             announced: None,
@@ -155,14 +157,28 @@ impl Office {
         self.usage(replica, now).or_else(|| self.sweep(replica, now))
     }
 
-    /// Whether the store takes what this manager writes: one that cannot write hands its roles over, and
-    /// tries now and then.
-    pub(super) fn set_able(&mut self, able: bool, now: Time) {
-        if self.able != able {
-            self.able = able;
-            self.roles.set_able(able, now);
+    /// The store took something.
+    pub(super) fn written(&mut self, now: Time) {
+        if self.refused.take().is_some() {
+            self.roles.set_able(true, now);
         }
-        if !able && self.epochs.is_none() {
+    }
+
+    /// Why the store refuses what is written, in a few words; `None` while it takes it.
+    pub(crate) fn refused(&self) -> Option<&'static str> {
+        self.refused
+    }
+
+    /// The store refused something. A manager that cannot write hands its roles over, whatever the reason
+    /// is, and tries now and then.
+    pub(super) fn unwritten(&mut self, error: &StoreError, now: Time) {
+        if matches!(error, StoreError::TooLarge { .. }) {
+            return; // whoever sent it is at fault: others are taken
+        }
+        if self.refused.replace(error.brief()).is_none() {
+            self.roles.set_able(false, now);
+        }
+        if self.epochs.is_none() {
             self.epochs = Some((now + PROBE, self.roles.epochs()));
         }
     }

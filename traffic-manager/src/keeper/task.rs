@@ -314,7 +314,9 @@ impl Task {
         match stored {
             Ok(()) => {
                 let (id, now) = (change.write(), self.clock.now());
-                self.office.set_able(true, now);
+                if change.writes().next().is_some() || matches!(writer, Writer::Office(_)) {
+                    self.office.written(now);
+                }
                 self.replica.apply(change, now, &mut self.outputs);
                 self.perform();
                 // First everybody here is told, so that whoever reads after the answer reads this.
@@ -324,9 +326,7 @@ impl Task {
             }
             Err(error) => {
                 let now = self.clock.now();
-                if error.may_pass() {
-                    self.office.set_able(false, now);
-                }
+                self.office.unwritten(&error, now);
                 self.refused(error, writer, now);
             }
         }

@@ -95,7 +95,7 @@ async fn attempt(
     let hello = PeerFrame::Hello(me.greeting.clone()).into();
     let frames = tokio_stream::once(hello).chain(ReceiverStream::new(queue));
     let mut call = Request::new(frames);
-    me.access.authorize(&mut call).map_err(Status::unauthenticated)?;
+    me.access.authorize(&mut call).await.map_err(Status::unauthenticated)?;
     let silent = |_| Status::deadline_exceeded("it did not answer in time");
     let answer = timeout(ANSWER, client.link(call)).await.map_err(silent)??;
     me.directory.answered(address);

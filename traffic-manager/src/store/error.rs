@@ -145,6 +145,18 @@ impl StoreError {
         )
     }
 
+    /// It in a few words, without the place and what the system said: for those who may not know them.
+    #[must_use]
+    pub fn brief(&self) -> &'static str {
+        match self {
+            StoreError::Full { .. } => "the store has no space left",
+            StoreError::Unavailable { .. } => "the store's database cannot be reached",
+            StoreError::Failed { .. } => "the store failed",
+            StoreError::Stopped => "the store is closed",
+            _ => "the store cannot be used",
+        }
+    }
+
     /// What an error of the file system means.
     pub(super) fn from_io(place: &str, error: &io::Error) -> Self {
         let (place, detail) = (place.to_owned(), error.to_string());

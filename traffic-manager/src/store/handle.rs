@@ -119,7 +119,8 @@ impl StoreHandle {
         }
     }
 
-    /// Resolves when the store's thread has ended, which is a defect unless it was asked to.
+    /// Resolves when the store's thread has ended: it was asked to, the store must be opened anew
+    /// ([`Store::is_over`]), or by a defect.
     pub async fn closed(&self) {
         self.requests.closed().await;
     }
@@ -146,7 +147,7 @@ fn open(place: &Place, identity: &Identity) -> Result<(Box<dyn Store>, Vec<Recor
     Ok((store, records))
 }
 
-/// Answers requests until the shutdown. Callers that have gone get no answer, which is no fault.
+/// Answers requests until the shutdown, or until the store is over. Callers that have gone get no answer, which is no fault.
 fn serve(mut store: Box<dyn Store>, mut queue: mpsc::Receiver<Request>) {
     let mut next = None;
     while let Some(request) = next.take().or_else(|| queue.blocking_recv()) {
@@ -166,6 +167,12 @@ fn serve(mut store: Box<dyn Store>, mut queue: mpsc::Receiver<Request>) {
                 let _ = answer.send(());
                 return;
             }
+        }
+        if store.is_over() {
+            tracing::error!(
+                "the store is closed: the manager must be started anew, and read it then"
+            );
+            return;
         }
     }
 }

@@ -1,7 +1,8 @@
 //! PostgreSQL as the store: rows of one table, keyed by manager, table and key.
 //!
 //! An advisory lock, held by the connection, keeps every other manager of the same id out; when the
-//! connection is lost, so is the lock, and it must be had again before the next commit.
+//! connection is lost, so is the lock, and it must be had again before the next commit. If somebody else
+//! had it meanwhile and wrote, this store is over: what its manager has in memory is stale.
 
 use std::time::Duration;
 
@@ -36,7 +37,12 @@ pub struct PostgresStore {
     runtime: Runtime,
     /// `None` after a failure; the next call connects anew.
     client: Option<Client>,
-    sequence: u64,
+    /// The number of the last commit; `None` until the rows were read first.
+    sequence: Option<u64>,
+    /// Whether it has made a commit.
+    wrote: bool,
+    /// Somebody else has written.
+    over: bool,
     doubt: Option<Doubt>,
 }
 
@@ -59,7 +65,9 @@ impl PostgresStore {
             identity: me.clone(),
             runtime,
             client: None,
-            sequence: 0,
+            sequence: None,
+            wrote: false,
+            over: false,
             doubt: None,
         };
         store.ready()?;
@@ -74,14 +82,14 @@ impl PostgresStore {
         batch: &Batch,
     ) -> Result<(), StoreError> {
         let mut store = Self::open(place, identity)?;
-        let (rows, sequence) = (store.rows(), store.sequence + 1);
+        let (rows, numbers) = (store.rows(), store.numbers());
         if !force && store.check()?.records.iter().any(|&records| records > 0) {
             let advice = "with --force the backup takes the place of this manager's rows, and \
                           what is in them now is lost";
             return Err(StoreError::Exists { place: store.name, advice });
         }
         let client = store.client.as_mut().ok_or(StoreError::Stopped)?;
-        let replaced = async { timeout(WHOLE, rows.replace(client, batch, sequence)).await };
+        let replaced = async { timeout(WHOLE, rows.replace(client, batch, numbers)).await };
         match store.runtime.block_on(replaced) {
             Ok(Ok(true)) => Ok(()),
             Ok(Ok(false)) => Err(faults::fenced(&store.name)),
@@ -94,8 +102,18 @@ impl PostgresStore {
         Rows::new(self.place.schema(), self.me.manager.as_str())
     }
 
-    /// Connects if there is no connection; no commit is in doubt then.
-    fn ready(&mut self) -> Result<(), StoreError> {
+    /// The numbers of the last commit and of the next. The first commit skips one, so that nobody who
+    /// had the rows before, and does not know how its last commit ended, takes it for its own.
+    fn numbers(&self) -> (u64, u64) {
+        let last = self.sequence.unwrap_or(0);
+        (last, last + if self.wrote { 1 } else { 2 })
+    }
+
+    /// Connects if there is no connection.
+    fn connect(&mut self) -> Result<(), StoreError> {
+        if self.over {
+            return Err(faults::overtaken(&self.name));
+        }
         if self.client.as_ref().is_some_and(Client::is_closed) {
             self.client = None;
         }
@@ -104,11 +122,32 @@ impl PostgresStore {
             let opened = async { timeout(CONNECT, open(&self.place, &rows, &self.me)).await };
             let opened = self.runtime.block_on(opened);
             let (client, meta) = opened.map_err(|_| faults::slow(&self.name, CONNECT))??;
+            self.adopt(meta.sequence)?;
             self.identity.created = meta.created;
-            self.sequence = meta.sequence;
             self.client = Some(client);
         }
-        if let Some(doubt) = self.doubt.take_if(|doubt| doubt.took_place(self.sequence))
+        Ok(())
+    }
+
+    /// Goes on from the rows as they are now, if they are as this store left them, but for a commit of its
+    /// own whose end it does not know.
+    fn adopt(&mut self, sequence: u64) -> Result<(), StoreError> {
+        let (last, next) = self.numbers();
+        let own = sequence == last || self.doubt.is_some() && sequence == next;
+        if self.sequence.is_some() && !own {
+            self.over = true;
+            return Err(faults::overtaken(&self.name));
+        }
+        self.wrote |= self.sequence.is_some() && sequence == next;
+        self.sequence = Some(sequence);
+        Ok(())
+    }
+
+    /// Connects if there is no connection; no commit is in doubt then.
+    fn ready(&mut self) -> Result<(), StoreError> {
+        self.connect()?;
+        let sequence = self.numbers().0;
+        if let Some(doubt) = self.doubt.take_if(|doubt| doubt.took_place(sequence))
             && let Err((error, _)) = self.write(&doubt.undo)
         {
             self.doubt = Some(doubt);
@@ -121,17 +160,20 @@ impl PostgresStore {
     /// Makes one commit over the present connection, and gives that up if it fails. An error comes
     /// with what takes the commit back, if it may have taken place.
     fn write(&mut self, batch: &Batch) -> Result<(), (StoreError, Option<Batch>)> {
-        let (rows, sequence) = (self.rows(), self.sequence + 1);
+        let (rows, numbers) = (self.rows(), self.numbers());
         let Some(client) = &mut self.client else { return Err((StoreError::Stopped, None)) };
         let mut undo = None;
         let written =
-            async { timeout(COMMIT, rows.commit(client, batch, sequence, &mut undo)).await };
+            async { timeout(COMMIT, rows.commit(client, batch, numbers, &mut undo)).await };
         let error = match self.runtime.block_on(written) {
             Ok(Ok(true)) => {
-                self.sequence = sequence;
+                (self.sequence, self.wrote) = (Some(numbers.1), true);
                 return Ok(());
             }
-            Ok(Ok(false)) => faults::fenced(&self.name),
+            Ok(Ok(false)) => {
+                self.over = true;
+                faults::fenced(&self.name)
+            }
             Ok(Err(error)) => faults::meaning(&self.name, &error),
             Err(_) => faults::slow(&self.name, COMMIT),
         };
@@ -184,14 +226,22 @@ impl Store for PostgresStore {
         }
         let Err((error, undo)) = written else { return Ok(()) };
         let Some(undo) = undo else { return Err(error) };
-        let sequence = self.sequence + 1;
+        let sequence = self.numbers().1;
+        self.doubt = Some(Doubt { sequence, undo });
         // The connection broke while the commit was under way: a new one tells how it ended. The
         // lock comes free only when the former session, and its transaction, have ended.
-        if self.ready().is_ok() {
-            return if self.sequence == sequence { Ok(()) } else { Err(error) };
+        match self.connect() {
+            Ok(()) => {
+                self.doubt = None;
+                if self.sequence == Some(sequence) { Ok(()) } else { Err(error) }
+            }
+            Err(overtaken) if self.over => Err(overtaken),
+            Err(_) => Err(error),
         }
-        self.doubt = Some(Doubt { sequence, undo });
-        Err(error)
+    }
+
+    fn is_over(&self) -> bool {
+        self.over
     }
 
     fn check(&mut self) -> Result<Report, StoreError> {

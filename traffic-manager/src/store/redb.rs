@@ -49,6 +49,9 @@ pub struct RedbStore {
     /// The number of the last commit.
     sequence: u64,
     doubt: Option<Doubt>,
+    /// The disk failed in another way than by being full. What the system says of the file afterwards
+    /// need not be what is on the disk: only opening it anew, and verifying it, tells.
+    over: bool,
     /// Kept until the store is dropped. None for a file outside a data folder.
     _lock: Option<Lock>,
 }
@@ -130,6 +133,7 @@ impl RedbStore {
             database: Some(database),
             sequence: meta.sequence,
             doubt: None,
+            over: false,
             _lock: lock,
         })
     }
@@ -173,28 +177,31 @@ impl RedbStore {
         let (Some(database), Some(doubt)) = (&self.database, &self.doubt) else { return Ok(()) };
         let sequence = self.sequence + 1;
         if let Err(failed) = write(database, &doubt.undo, sequence) {
-            self.database = None;
-            return Err(faults::working(&self.file, failed.error));
+            return Err(self.failed(failed.error));
         }
         self.sequence = sequence;
         Ok(())
     }
 
-    /// After a failed commit: finds out whether it took place.
-    fn settle(&mut self, failed: FailedWrite) -> Result<(), StoreError> {
-        let error = faults::working(&self.file, failed.error);
-        self.database = None;
-        let Some(undo) = failed.undo else { return Err(error) };
-        let sequence = self.sequence + 1;
-        if let Ok(database) = (self.open)(&self.file)
-            && let Ok(meta) = Meta::read(&database, &self.file)
-        {
-            self.database = Some(database);
-            self.sequence = meta.sequence;
-            return if meta.sequence == sequence { Ok(()) } else { Err(error) };
+    /// After a failed commit: it is refused, and taken back if it is in the file. It never counts as made:
+    /// after a failed sync the system takes pages for written that are not on the disk, so that the file
+    /// shows the commit until the power fails.
+    fn settle(&mut self, failed: FailedWrite) -> StoreError {
+        let error = self.failed(failed.error);
+        if let Some(undo) = failed.undo {
+            self.doubt = Some(Doubt { sequence: self.sequence + 1, undo });
+            if let Err(still) = self.ready() {
+                tracing::debug!("a refused commit is taken back later: {still}");
+            }
         }
-        self.doubt = Some(Doubt { sequence, undo });
-        Err(error)
+        error
+    }
+
+    fn failed(&mut self, error: ::redb::Error) -> StoreError {
+        self.database = None;
+        let error = faults::working(&self.file, error);
+        self.over |= !matches!(error, StoreError::Full { .. });
+        error
     }
 
     fn size(&self) -> Option<u64> {
@@ -250,8 +257,12 @@ impl Store for RedbStore {
                 self.sequence = sequence;
                 Ok(())
             }
-            Err(failed) => self.settle(failed),
+            Err(failed) => Err(self.settle(failed)),
         }
+    }
+
+    fn is_over(&self) -> bool {
+        self.over
     }
 
     fn check(&mut self) -> Result<Report, StoreError> {

@@ -20,7 +20,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::{
     Certificate,
-    files::{self, Stamp},
+    files::{self, Stamp, Watched},
     provider,
 };
 
@@ -38,10 +38,12 @@ pub(crate) struct ClientFiles {
     pub(crate) identity: Option<(PathBuf, PathBuf)>,
 }
 
-/// The client's side of handshakes, as the files are now: they are looked at for every connection.
+/// The client's side of handshakes, as the files are now: they are looked at for every connection. Cheap to
+/// clone: all clones are one.
+#[derive(Clone)]
 pub(crate) struct TlsClient {
     files: ClientFiles,
-    state: Mutex<(Stamp, Arc<ClientConfig>)>,
+    state: Arc<Mutex<(Watched, Arc<ClientConfig>)>>,
 }
 
 impl TlsClient {
@@ -50,7 +52,8 @@ impl TlsClient {
     /// # Errors
     /// A file that cannot be used, with the field that names it.
     pub(crate) fn load(files: ClientFiles) -> Result<TlsClient, String> {
-        let state = Mutex::new((Stamp::of(paths(&files)), Arc::new(read(&files)?)));
+        let watched = Watched::new(Stamp::of(paths(&files)));
+        let state = Arc::new(Mutex::new((watched, Arc::new(read(&files)?))));
         Ok(TlsClient { files, state })
     }
 
@@ -59,14 +62,10 @@ impl TlsClient {
     fn config(&self) -> Arc<ClientConfig> {
         let stamp = Stamp::of(paths(&self.files));
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.0 != stamp {
-            state.0 = stamp;
-            match read(&self.files) {
-                Ok(config) => state.1 = Arc::new(config),
-                Err(error) => {
-                    tracing::error!(error, "new TLS files are not used; the old ones are")
-                }
-            }
+        match state.0.renew(stamp, || read(&self.files)) {
+            Ok(None) => {}
+            Ok(Some(config)) => state.1 = Arc::new(config),
+            Err(error) => tracing::error!(error, "new TLS files are not used; the old ones are"),
         }
         Arc::clone(&state.1)
     }
@@ -152,7 +151,10 @@ pub(super) async fn dial(
     }
     let tls = tls.ok_or_else(|| invalid("https needs an authority to trust (tls.peer_ca)"))?;
     let name = ServerName::try_from(host.to_owned()).map_err(|e| invalid(&e.to_string()))?;
-    let stream = TlsConnector::from(tls.config()).connect(name, stream).await?;
+    // Files may be on a disk that hangs: that must not hold up a thread of the runtime.
+    let tls = tls.clone();
+    let config = tokio::task::spawn_blocking(move || tls.config()).await?;
+    let stream = TlsConnector::from(config).connect(name, stream).await?;
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let certificate = certificate.and_then(Certificate::read);
     Ok((Box::new(stream), certificate))

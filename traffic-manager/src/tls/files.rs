@@ -16,29 +16,78 @@ use rustls::{
 const MAX_FILE: u64 = 4 << 20;
 
 /// What tells one state of a file from another: a new file under the name is another inode, and a
-/// link that is turned, as Kubernetes does with secrets, is followed.
+/// link that is turned, as Kubernetes does with secrets, is followed. Rights that were given or taken change
+/// it, too.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Stamp(Vec<Option<(u64, u64, Option<SystemTime>)>>);
+pub(crate) struct Stamp(Vec<Option<State>>);
+
+/// Inode, length, and when contents and inode were changed.
+type State = (u64, u64, Option<SystemTime>, (i64, i64));
 
 impl Stamp {
     /// The present state of these files. One that is missing has a state, too.
     pub(crate) fn of<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> Stamp {
         let state = |file: &PathBuf| {
             let meta = fs::metadata(file).ok()?;
-            Some((inode(&meta), meta.len(), meta.modified().ok()))
+            let (inode, changed) = inode(&meta);
+            Some((inode, meta.len(), meta.modified().ok(), changed))
         };
         Stamp(files.into_iter().map(state).collect())
     }
 }
 
+/// What is read anew when it changes. What could not be read is tried again at every look, for a file's
+/// state need not change when the reason passes: rights, the limit of open files, a disk.
+pub(crate) struct Watched {
+    /// The state that was read last.
+    stamp: Stamp,
+    /// What was wrong at the last look.
+    told: Option<String>,
+}
+
+impl Watched {
+    /// What was read; `stamp` was taken before.
+    pub(crate) fn new(stamp: Stamp) -> Watched {
+        Watched { stamp, told: None }
+    }
+
+    /// Reads if the files are in another state, `stamp`, than when they were read last; `None` where that
+    /// brought nothing new.
+    ///
+    /// # Errors
+    /// What `read` says, once as long as it says the same.
+    pub(crate) fn renew<T>(
+        &mut self,
+        stamp: Stamp,
+        read: impl FnOnce() -> Result<T, String>,
+    ) -> Result<Option<T>, String> {
+        if self.stamp == stamp {
+            self.told = None;
+            return Ok(None);
+        }
+        match read() {
+            Ok(new) => {
+                *self = Watched::new(stamp);
+                Ok(Some(new))
+            }
+            Err(error) if self.told.as_ref() == Some(&error) => Ok(None),
+            Err(error) => {
+                self.told = Some(error.clone());
+                Err(error)
+            }
+        }
+    }
+}
+
 #[cfg(unix)]
-fn inode(meta: &fs::Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::ino(meta)
+fn inode(meta: &fs::Metadata) -> (u64, (i64, i64)) {
+    use std::os::unix::fs::MetadataExt;
+    (meta.ino(), (meta.ctime(), meta.ctime_nsec()))
 }
 
 #[cfg(not(unix))]
-fn inode(_: &fs::Metadata) -> u64 {
-    0
+fn inode(_: &fs::Metadata) -> (u64, (i64, i64)) {
+    (0, (0, 0))
 }
 
 /// A small text file; the error names `field` and the file, never what is in it.
@@ -99,4 +148,40 @@ pub(crate) fn authorities(field: &str, file: &Path) -> Result<RootCertStore, Str
         roots.add(certificate).map_err(|error| format!("{field}: {}: {error}", file.display()))?;
     }
     Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_read_is_tried_again_though_the_file_stays_as_it_is() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = [file.path().to_owned()];
+        let mut watched = Watched::new(Stamp::of(&path));
+        assert_eq!(watched.renew(Stamp::of(&path), || Ok(1)), Ok(None), "it is as it was");
+        fs::write(file.path(), "new").unwrap();
+        let now = Stamp::of(&path);
+        let busy = || Err::<i32, _>("too many open files".to_owned());
+        assert!(watched.renew(now.clone(), busy).is_err());
+        assert_eq!(watched.renew(now.clone(), busy), Ok(None), "told once");
+        assert_eq!(watched.renew(now.clone(), || Ok(2)), Ok(Some(2)), "it can be read again");
+        assert_eq!(watched.renew(now, || Ok(3)), Ok(None));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn rights_that_change_are_noticed() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = [file.path().to_owned()];
+        let before = Stamp::of(&path);
+        // The file's clock has ticks: it may show the former time for a moment.
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while Stamp::of(&path) == before {
+            assert!(std::time::Instant::now() < end, "the change is not seen");
+            fs::set_permissions(file.path(), fs::Permissions::from_mode(0o640)).unwrap();
+        }
+    }
 }

@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     Certificate, Port,
-    files::{self, Stamp},
+    files::{self, Stamp, Watched},
     provider,
 };
 use crate::config::Tls;
@@ -23,7 +23,7 @@ use crate::config::Tls;
 pub(crate) struct TlsServer {
     files: Tls,
     current: RwLock<Arc<Loaded>>,
-    stamp: Mutex<Stamp>,
+    watched: Mutex<Watched>,
 }
 
 struct Loaded {
@@ -40,7 +40,7 @@ impl TlsServer {
     pub(crate) fn load(files: Tls) -> Result<TlsServer, String> {
         let stamp = Stamp::of(paths(&files));
         let loaded = RwLock::new(Arc::new(Loaded::read(&files)?));
-        Ok(TlsServer { files, current: loaded, stamp: Mutex::new(stamp) })
+        Ok(TlsServer { files, current: loaded, watched: Mutex::new(Watched::new(stamp)) })
     }
 
     /// What the next handshake of that port is made with.
@@ -60,16 +60,15 @@ impl TlsServer {
     /// Reads the files again if they changed; tells whether they did.
     ///
     /// # Errors
-    /// The new files cannot be used: the old ones stay in use, until the files change again.
+    /// The new files cannot be used: the old ones stay in use. They are tried again each time, and the same
+    /// error is told once.
     pub(crate) fn refresh(&self) -> Result<bool, String> {
         let stamp = Stamp::of(paths(&self.files));
-        let mut last = self.stamp.lock().unwrap_or_else(PoisonError::into_inner);
-        if *last == stamp {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(loaded) = watched.renew(stamp, || Loaded::read(&self.files))? else {
             return Ok(false);
-        }
-        *last = stamp;
-        let loaded = Arc::new(Loaded::read(&self.files)?);
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+        };
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded);
         Ok(true)
     }
 

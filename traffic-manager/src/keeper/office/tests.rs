@@ -111,3 +111,32 @@ fn another_manager_cleans_up_as_it_was_told_also_after_a_refusal() {
     assert!(matches!(office.work(&replica, told + SWEEP), Some(Work::Sweep(_))));
     assert!(office.work(&replica, told + SWEEP * 2).is_none(), "it was done");
 }
+
+#[test]
+fn a_store_that_refuses_for_whatever_reason_takes_the_roles_until_it_writes_again() {
+    let (place, detail) = (String::new(), String::new());
+    let (mut office, replica) = (office(), replica());
+    let mut now = play(&mut office, at(0), 10_000);
+    let all = office.held(now);
+    assert!(!all.is_empty());
+    office.unwritten(&StoreError::TooLarge { what: "value", bytes: 2, limit: 1 }, now);
+    assert_eq!(office.held(now), all, "that was the caller's fault");
+    for error in [
+        StoreError::Full { place: place.clone(), detail: detail.clone() },
+        StoreError::Held { place: place.clone(), holder: String::new() },
+        StoreError::Corrupt { place: place.clone(), detail },
+        StoreError::Missing { place: place.clone() },
+        StoreError::Newer { place, found: 2, known: 1 },
+        StoreError::Stopped,
+    ] {
+        office.epochs = None;
+        office.unwritten(&error, now);
+        now = play(&mut office, now, 1_000);
+        assert_eq!(office.held(now), [], "{error}");
+        now = play(&mut office, now, 10_000);
+        assert!(matches!(office.work(&replica, now), Some(Work::Epochs(_))), "it is tried again");
+        office.written(now);
+        now = play(&mut office, now, 10_000);
+        assert_eq!(office.held(now), all, "{error}");
+    }
+}

@@ -41,6 +41,13 @@ pub(super) fn slow(place: &str, limit: Duration) -> StoreError {
     StoreError::Unavailable { place: place.to_owned(), detail }
 }
 
+/// Somebody had the rows, and wrote, while we had no connection.
+pub(super) fn overtaken(place: &str) -> StoreError {
+    let holder = "another manager with this id, which has written since this one's connection broke (this one \
+                  ends, and reads what is stored when it is started again)";
+    StoreError::Held { place: place.to_owned(), holder: holder.to_owned() }
+}
+
 /// Somebody wrote to the rows that we hold: a proxy that shares connections loses the lock.
 pub(super) fn fenced(place: &str) -> StoreError {
     let holder = "another writer of the same rows (connect without a proxy that shares sessions)";

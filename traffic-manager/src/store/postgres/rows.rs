@@ -122,14 +122,14 @@ impl Rows {
         &self,
         client: &mut Client,
         batch: &Batch,
-        sequence: u64,
+        numbers: (u64, u64),
         undo: &mut Option<Batch>,
     ) -> Result<bool, Error> {
         let transaction = client.transaction().await?;
         let last = last_of_each(batch);
         let former = self.former(&transaction, &last).await?;
         self.apply(&transaction, &last).await?;
-        if !self.number(&transaction, sequence).await? {
+        if !self.number(&transaction, numbers).await? {
             transaction.rollback().await?;
             return Ok(false);
         }
@@ -142,13 +142,13 @@ impl Rows {
         &self,
         client: &mut Client,
         batch: &Batch,
-        sequence: u64,
+        numbers: (u64, u64),
     ) -> Result<bool, Error> {
         let transaction = client.transaction().await?;
         let delete = format!("DELETE FROM {}.weir_entries WHERE manager = $1", self.schema);
         transaction.execute(&delete, &[&self.manager]).await?;
         self.apply(&transaction, &last_of_each(batch)).await?;
-        let ours = self.number(&transaction, sequence).await?;
+        let ours = self.number(&transaction, numbers).await?;
         if ours {
             transaction.commit().await?;
         }
@@ -220,15 +220,19 @@ impl Rows {
         Ok(())
     }
 
-    /// Numbers the commit, if the one before has the number before.
-    async fn number(&self, transaction: &Transaction<'_>, sequence: u64) -> Result<bool, Error> {
+    /// Gives the commit its number, if the one before has the number that is expected of it.
+    async fn number(
+        &self,
+        transaction: &Transaction<'_>,
+        (last, next): (u64, u64),
+    ) -> Result<bool, Error> {
         let sql = format!(
-            "UPDATE {}.weir_stores SET sequence = $2::bigint
-             WHERE manager = $1 AND sequence = $2::bigint - 1",
+            "UPDATE {}.weir_stores SET sequence = $3
+             WHERE manager = $1 AND sequence = $2",
             self.schema
         );
-        let sequence = i64::try_from(sequence).unwrap_or(i64::MAX);
-        Ok(transaction.execute(&sql, &[&self.manager, &sequence]).await? == 1)
+        let [last, next] = [last, next].map(|number| i64::try_from(number).unwrap_or(i64::MAX));
+        Ok(transaction.execute(&sql, &[&self.manager, &last, &next]).await? == 1)
     }
 }
 

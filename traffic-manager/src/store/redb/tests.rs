@@ -5,7 +5,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
@@ -14,6 +14,9 @@ use tempfile::TempDir;
 use weir_proto::{id::ManagerId, time::Time};
 
 use super::*;
+
+/// What the system says of a disk that fails.
+const EIO: i32 = 5;
 
 fn identity() -> Identity {
     Identity { manager: ManagerId::new("tm-1").unwrap(), created: Time::from_secs(7) }
@@ -51,6 +54,8 @@ fn records(store: &mut dyn Store) -> Records {
 struct Disk {
     file: FileBackend,
     left: Arc<AtomicI64>,
+    /// Whether the next sync fails as a broken disk does: what was written stays readable.
+    broken: Arc<AtomicBool>,
 }
 
 impl Disk {
@@ -75,6 +80,9 @@ impl StorageBackend for Disk {
     }
     fn sync_data(&self) -> io::Result<()> {
         self.step()?;
+        if self.broken.swap(false, Ordering::Relaxed) {
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
         self.file.sync_data()
     }
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
@@ -99,18 +107,57 @@ impl StorageBackend for Disk {
 
 /// The store of a folder on a disk that fails when `left` is used up.
 fn on_failing_disk(folder: &TempDir) -> (RedbStore, Arc<AtomicI64>) {
+    let (store, left, _) = on_disk(folder);
+    (store, left)
+}
+
+/// The store of a folder, what is left of its disk, and what breaks the next sync.
+fn on_disk(folder: &TempDir) -> (RedbStore, Arc<AtomicI64>, Arc<AtomicBool>) {
     drop(open(folder).unwrap());
     let left = Arc::new(AtomicI64::new(i64::MAX));
-    let budget = Arc::clone(&left);
+    let (budget, broken) = (Arc::clone(&left), Arc::new(AtomicBool::new(false)));
+    let breaks = Arc::clone(&broken);
     let opener = move |path: &Path| {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
-        let disk = Disk { file: FileBackend::new(file)?, left: Arc::clone(&budget) };
+        let disk = Disk {
+            file: FileBackend::new(file)?,
+            left: Arc::clone(&budget),
+            broken: Arc::clone(&breaks),
+        };
         Database::builder().create_with_backend(disk)
     };
     let file = folder.path().join(FILE);
     let store =
         RedbStore::open_file(&file, Some(&identity().manager), None, Box::new(opener)).unwrap();
-    (store, left)
+    (store, left, broken)
+}
+
+#[test]
+fn a_commit_whose_sync_failed_is_refused_and_taken_back_and_ends_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut store, _, broken) = on_disk(&folder);
+    store.commit(&batch(0)).unwrap();
+    let before = records(&mut store);
+    broken.store(true, Ordering::Relaxed);
+    let error = store.commit(&batch(1)).unwrap_err();
+    assert!(matches!(error, StoreError::Failed { .. }), "{error}");
+    assert!(!broken.load(Ordering::Relaxed), "it was the sync that failed");
+    assert!(store.is_over(), "the file is to be opened anew and verified");
+    assert_eq!(records(&mut store), before);
+    drop(store);
+    assert_eq!(records(&mut open(&folder).unwrap()), before, "so it is in the next life");
+}
+
+#[tokio::test]
+async fn the_store_ends_after_it_has_told_that_the_disk_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _, broken) = on_disk(&folder);
+    let handle = crate::store::StoreHandle::start(Box::new(store)).unwrap();
+    handle.commit(batch(0)).await.unwrap();
+    broken.store(true, Ordering::Relaxed);
+    let error = handle.commit(batch(1)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Failed { .. }), "{error}");
+    handle.closed().await;
 }
 
 #[test]

@@ -15,7 +15,7 @@ use traffic_manager_core::{
     replica::{Config as ReplicaConfig, Replica},
     roles::{Epochs, Roles, RolesConfig},
 };
-use weir_proto::{id::ManagerLife, peer::PeerHello, policy::Policy};
+use weir_proto::{id::ManagerLife, peer::PeerHello, policy::Policy, time::Time};
 
 use crate::{
     auth::Guard,
@@ -24,7 +24,7 @@ use crate::{
     config::Config,
     driver::{self, Driver},
     keeper::{self, EPOCHS, Keeper, WriteFault},
-    peers::{Directory, EVENTS, Me, PeerService, dial},
+    peers::{Directory, EVENTS, LinkEvent, Me, PeerService, dial},
     security::PeerAccess,
     stop::{self, Stop, Stopper},
     store::{Batch, Identity, Place, Record, StoreError, StoreHandle, Table},
@@ -91,14 +91,7 @@ impl Group {
         stop: &Stop,
     ) -> anyhow::Result<Group> {
         let Opened { store, records, life, replica, mut clock } = opened;
-        let group = config.peers.len() + 1;
-        let roles = RolesConfig {
-            me: life.clone(),
-            priority: config.priority,
-            fail_back: config.fail_back,
-            group,
-        };
-        let roles = Roles::new(roles, epochs(&records), clock.now());
+        let roles = roles(config, &life, epochs(&records), clock.now());
         let (accounts, closed) = mpsc::channel(ACCOUNTS);
         let (driver_end, end) = stop::stop();
         let (driver, driver_done) = driver::start(
@@ -121,15 +114,7 @@ impl Group {
         };
         driver.with(recovering).await?;
         let (events, links) = mpsc::channel(EVENTS);
-        let greeting = PeerHello { life, version: env!("CARGO_PKG_VERSION").to_owned() };
-        let me = Me {
-            greeting,
-            events,
-            malformed: telemetry.malformed_peers.clone(),
-            access: security.0,
-            guard: security.1,
-            directory: Arc::new(Directory::new(&config.peers)),
-        };
+        let me = introduce(config, life, security, telemetry, events);
         let numbers = dial::LinkNumbers::default();
         for address in &config.peers {
             let (address, me, numbers) = (address.clone(), me.clone(), numbers.clone());
@@ -154,7 +139,7 @@ impl Group {
             store,
             me,
             numbers,
-            group,
+            group: config.peers.len() + 1,
             synced,
             driver_done,
             keeper_done: Some(keeper_done),
@@ -232,6 +217,34 @@ impl Group {
         if timeout(PATIENCE, self.store.shutdown()).await.is_err() {
             tracing::error!("the store did not close in time; what was acknowledged is in it");
         }
+    }
+}
+
+fn roles(config: &Config, life: &ManagerLife, stored: Epochs, now: Time) -> Roles {
+    let roles = RolesConfig {
+        me: life.clone(),
+        priority: config.priority,
+        fail_back: config.fail_back,
+        group: config.peers.len() + 1,
+    };
+    Roles::new(roles, stored, now)
+}
+
+/// What links to peers need to know of this manager.
+fn introduce(
+    config: &Config,
+    life: ManagerLife,
+    (access, guard): (PeerAccess, Guard),
+    telemetry: &Telemetry,
+    events: mpsc::Sender<LinkEvent>,
+) -> Me {
+    Me {
+        greeting: PeerHello { life, version: env!("CARGO_PKG_VERSION").to_owned() },
+        events,
+        malformed: telemetry.malformed_peers.clone(),
+        access,
+        guard,
+        directory: Arc::new(Directory::new(&config.peers)),
     }
 }
 
